@@ -30,7 +30,7 @@ def lk_login(options: LoginOptions, _shell: InteractiveShell) -> None:
     """Sign in on this machine and stay signed in.
 
     Prompts for your API key without showing the key, checks the key, and stores it in the keyring. Without a keyring, a
-    file that only you can read stores the key. Never type a key on the line.
+    file that only you can read stores the key. Don't type a key after %lk_login: the notebook would store it.
 
     Examples::
 
@@ -45,7 +45,7 @@ def lk_login(options: LoginOptions, _shell: InteractiveShell) -> None:
 
 @magic(NoOptions)
 def lk_logout(_: NoOptions, _shell: InteractiveShell) -> None:
-    """Delete the key that %lk_login stored, and show whether something else still signs you in."""
+    """Delete the API key that %lk_login stored. Shows whether another key, such as LK_API_KEY, still signs you in."""
     show_text("\n".join(signin.logout()))
 
 
@@ -68,8 +68,8 @@ def lk_balance(_: NoOptions, _shell: InteractiveShell) -> None:
 def lk_config(options: ConfigOptions, _shell: InteractiveShell) -> None:
     """Show the settings, or change a setting for you on this machine.
 
-    An environment variable, such as LK_MACHINE, overrides the stored value. Assumptions about the server in use are
-    listed too, as guess.NAME: run %lk_check to find their values, or set the values yourself.
+    An environment variable, such as LK_MACHINE, overrides the stored value. Settings named guess.NAME are assumptions
+    about the server. %lk_check finds their values, or you set them yourself.
 
     Examples::
 

@@ -41,7 +41,7 @@ def lk_batch(options: BatchOptions, shell: InteractiveShell) -> Any:
     empty without an error).
 
     Shows the highest possible cost and prompts before the start. An interrupt stops waiting; the batch stays active. To
-    continue, run the same line again, in a new kernel too: answered rows aren't sent again.
+    continue, run the same line again, even in a new kernel. Rows with an answer aren't sent again.
 
     Examples::
 

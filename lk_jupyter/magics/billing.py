@@ -39,7 +39,7 @@ lk_billing = Subcommands(
 
 @lk_billing.verb("history", EntriesOptions)
 def _history(options: EntriesOptions, _shell: InteractiveShell) -> Any:
-    """List your runs with their cost as a DataFrame, newest first, including runs started elsewhere.
+    """List your runs with their cost as a DataFrame, newest first, including runs started on other machines.
 
     Example: ``spent = %lk_billing history -n 500``
     """
@@ -82,7 +82,7 @@ def _account(_: NoOptions, _shell: InteractiveShell) -> None:
 
 @lk_billing.verb("voucher", NoOptions)
 def _voucher(_: NoOptions, _shell: InteractiveShell) -> None:
-    """Show the value of a voucher and whether the voucher is valid; prompts for the code without showing it."""
+    """Show the value of a voucher and whether it's valid. Prompts for the code and hides what you type."""
     client = current().client
     email = client.user.status().email
     if not email:
@@ -101,7 +101,7 @@ def _voucher(_: NoOptions, _shell: InteractiveShell) -> None:
 
 @lk_billing.verb("checkout", CheckoutOptions)
 def _checkout(options: CheckoutOptions, _shell: InteractiveShell) -> None:
-    """Show the page where you pay for credits; nothing is bought before you pay on this page.
+    """Show a link to the page where you pay for credits. You buy nothing until you pay on that page.
 
     Example: ``%lk_billing checkout 50``
     """
@@ -117,7 +117,7 @@ def _checkout(options: CheckoutOptions, _shell: InteractiveShell) -> None:
 
 @magic(PricingOptions)
 def lk_pricing(options: PricingOptions, shell: InteractiveShell) -> Any:  # noqa: ARG001 (every magic takes both)
-    """Show the price book as a DataFrame: machines per hour, models per million tokens, in credits.
+    """Show all prices in credits as a DataFrame: machines per hour, models per million tokens.
 
     Examples::
 

@@ -93,9 +93,9 @@ _CONTENTS = {
 
 @lk_bucket.verb("usage", UsageOptions)
 def _usage(options: UsageOptions, _shell: InteractiveShell) -> None:
-    """Show files, size and cost of each folder; delete old checkpoints after your confirmation.
+    """Show files, size and cost of each folder. --prune deletes old checkpoints after your confirmation.
 
-    Stored files cost credits until you delete them, also while nothing runs.
+    Stored files cost credits until you delete them, even while nothing runs.
 
     Examples::
 

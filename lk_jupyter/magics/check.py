@@ -45,10 +45,10 @@ class CheckOptions(Options):
 
 @magic(CheckOptions)
 def lk_check(options: CheckOptions, _shell: InteractiveShell) -> None:
-    """Find how the server differs from the assumptions of lk_jupyter, and store the differences for this server.
+    """Find how the server differs from what lk_jupyter assumes, and store the differences for this server.
 
-    Without --spend, --probe-starts and --run-limit the check only reads, for free. Every part of lk_jupyter that
-    assumes a property of a server uses the result. List: %lk_config. Override: ``%lk_config guess.NAME VALUE``.
+    The check is free and only reads, unless you add --spend, --probe-starts or --run-limit. All magics then use the
+    stored differences. List them: %lk_config. Change one: ``%lk_config guess.NAME VALUE``.
 
     Examples::
 

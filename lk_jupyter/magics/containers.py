@@ -25,8 +25,8 @@ from lk_jupyter.session import current
 def lk_docker(options: DockerOptions, shell: InteractiveShell, cell: str) -> None:
     """Run a container image on the cloud; the cell is a shell script that runs in the container.
 
-    A cell of comments only runs the image's own command. The bucket is at /mnt/s3. All else is as with
-    %%lk_run: log, cost, interrupt, --detach, %lk_attach.
+    If the cell has only comments, the container runs the image's default command. The bucket is at /mnt/s3. Log, cost,
+    interrupt, --detach and %lk_attach work as with %%lk_run.
 
     Examples::
 
@@ -41,7 +41,7 @@ def lk_docker(options: DockerOptions, shell: InteractiveShell, cell: str) -> Non
 
 @magic(ComposeOptions)
 def lk_compose(options: ComposeOptions, shell: InteractiveShell, cell: str) -> None:
-    """Run a stack of containers on the cloud; the cell is a compose file, checked before the upload.
+    """Run several containers together on the cloud. The cell is a compose file, which is checked before the upload.
 
     Examples::
 
@@ -55,11 +55,11 @@ def lk_compose(options: ComposeOptions, shell: InteractiveShell, cell: str) -> N
 
 @magic(OpenOptions)
 def lk_open(options: OpenOptions, shell: InteractiveShell) -> None:  # noqa: ARG001 (every magic takes both)
-    """Show the address of a port of a run and open the address in a browser.
+    """Open a port of a run or VM in a browser, and show its address.
 
-    A port of a VM is forwarded over SSH while this kernel lives. In Jupyter, the address is in the Jupyter server and
-    needs your sign-in. There, the page must use relative addresses, as TensorBoard does. Outside of Jupyter, the
-    address is a port of this machine, which other users of this machine can reach too.
+    A port of a VM is forwarded over SSH until this kernel ends. In Jupyter, your Jupyter server forwards the page, to
+    signed-in users only. The page must then use relative addresses, as TensorBoard does. Outside of Jupyter, the
+    address is a port of this machine. Other users of this machine can open it too.
 
     Examples::
 

@@ -44,10 +44,11 @@ _WORDS = {"created": "running", "paused": "paused, not billed"}
 
 @magic(DeployOptions)
 def lk_deploy(options: DeployOptions, shell: InteractiveShell) -> None:
-    """Deploy a model on dedicated GPUs and wait until it is running, after showing the price and your confirmation.
+    """Deploy a model on dedicated GPUs after your confirmation, and wait until the model answers.
 
-    The deployment is billed until %lk_undeploy. After an hour without a question, the deployment pauses and isn't
-    billed; the next question wakes it up. An interrupt ends the waiting, not the deployment.
+    Shows the price before you confirm. The deployment is billed until you run %lk_undeploy. After an hour without a
+    request, the deployment pauses and isn't billed. The next request wakes it up. If you interrupt the waiting, the
+    deployment keeps running.
 
     Examples::
 
@@ -108,7 +109,7 @@ def lk_deployments(options: DeploymentsOptions, shell: InteractiveShell) -> None
 
 @magic(UndeployOptions)
 def lk_undeploy(options: UndeployOptions, shell: InteractiveShell) -> None:  # noqa: ARG001
-    """Stop deployments, all their replicas and their bill.
+    """Stop deployments with all their replicas. Billing ends.
 
     Example: ``%lk_undeploy 3f0c``
     """

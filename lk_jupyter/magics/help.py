@@ -34,9 +34,9 @@ class HelpOptions(Options):
 
 @magic(HelpOptions)
 def lk_help(options: HelpOptions, shell: InteractiveShell) -> None:  # noqa: ARG001 (every magic takes both)
-    """Show all help by topic, or search magics, options, settings, Python and errors.
+    """Show all help by topic, or search magics, options, settings, Python functions and errors.
 
-    The search knows words of other tools: stop, kill and cancel find %lk_abort.
+    The search also knows the words of other tools: "cancel" or "kill" finds %lk_abort.
 
     Examples::
 

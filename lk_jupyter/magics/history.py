@@ -49,10 +49,10 @@ _PRUNE = "prune"
 
 @magic(HistoryMagicOptions)
 def lk_history(options: HistoryMagicOptions, shell: InteractiveShell) -> Any:  # noqa: ARG001 (every magic takes both)
-    """List your runs as a DataFrame, newest first: all notebooks, and all runs the cloud has billed.
+    """List your runs of all notebooks as a DataFrame, newest first, including all runs that the cloud billed.
 
-    ``%lk_history prune`` deletes old runs from the journal of this machine: their code and their requests, which
-    ``%lk_rerun`` and ``%lk_export`` need. Logs and the records of the cloud stay, and their costs count in budgets.
+    ``%lk_history prune`` deletes the code and requests of old runs from this machine. ``%lk_rerun`` and ``%lk_export``
+    then don't work for these runs. Logs and the records of the cloud stay. Budgets still count the cost of these runs.
 
     Examples::
 
@@ -112,8 +112,8 @@ def _plain_table(rows: list[dict[str, Any]]) -> Table:
 def lk_note(options: NoteOptions, shell: InteractiveShell) -> None:  # noqa: ARG001
     """Write a note about a run, or show the note.
 
-    The note is stored on this machine and is never sent. %lk_history searches notes, and %lk_diff and the page of a run
-    show them.
+    The note is stored on this machine and is never sent. %lk_history searches notes. %lk_diff and the run's page show
+    them.
 
     Examples::
 
@@ -138,7 +138,7 @@ def lk_note(options: NoteOptions, shell: InteractiveShell) -> None:  # noqa: ARG
 
 @magic(DiffOptions)
 def lk_diff(options: DiffOptions, shell: InteractiveShell) -> None:  # noqa: ARG001
-    """Compare two to eight runs: scores and curves, then the differences of results, machine, packages and code.
+    """Compare the scores, curves, results, machines, packages and code of two to eight runs.
 
     Examples::
 
@@ -177,10 +177,10 @@ def lk_rerun(options: RerunOptions, shell: InteractiveShell) -> None:
 
 @magic(ExportOptions)
 def lk_export(options: ExportOptions, shell: InteractiveShell) -> None:  # noqa: ARG001
-    """Write a script that repeats a run with Python alone, or a page that shows the run.
+    """Write a script that repeats a run without lk_jupyter, or a page that shows the run.
 
     The script reads the key from LK_API_KEY. ``--html`` writes one HTML file with curves, figures, code, environment,
-    cost and log, without secrets and scripts.
+    cost and log. The file contains no secrets and no scripts.
 
     Examples::
 

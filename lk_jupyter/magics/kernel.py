@@ -33,7 +33,7 @@ lk_kernel = Subcommands(
 
 @lk_kernel.verb("list", NoOptions)
 def _list(_: NoOptions, _shell: InteractiveShell) -> None:
-    """List the active kernels, with a header for each in JupyterLab, and the kernels that were added."""
+    """List active cloud kernels, and the machines that you added to the launcher."""
     note = _show_active()
     rows = [
         (

@@ -35,7 +35,7 @@ lk_keys = Subcommands(
 
 @lk_keys.verb("list", ListKeysOptions)
 def _list(options: ListKeysOptions, _shell: InteractiveShell) -> None:
-    """List your keys and the organization's keys, without their secrets.
+    """List your API keys and the organization's API keys, without their secrets.
 
     Example: ``%lk_keys list --org my-team``
     """
@@ -49,7 +49,7 @@ def _list(options: ListKeysOptions, _shell: InteractiveShell) -> None:
 
 @lk_keys.verb("create", CreateKeyOptions)
 def _create(options: CreateKeyOptions, shell: InteractiveShell) -> None:
-    """Create a key. The secret is shown once and not saved in the notebook.
+    """Create an API key. Its secret is shown once and isn't saved in the notebook.
 
     Examples::
 
@@ -64,7 +64,7 @@ def _create(options: CreateKeyOptions, shell: InteractiveShell) -> None:
 
 @lk_keys.verb("toggle", ToggleOptions)
 def _toggle(options: ToggleOptions, _shell: InteractiveShell) -> None:
-    """Switch a key of yours off, or on again.
+    """Switch one of your API keys off, or on again.
 
     Example: ``%lk_keys toggle laptop``
     """
@@ -76,7 +76,7 @@ def _toggle(options: ToggleOptions, _shell: InteractiveShell) -> None:
 
 @lk_keys.verb("revoke", KeyOptions)
 def _revoke(options: KeyOptions, _shell: InteractiveShell) -> None:
-    """Revoke a key: a personal key permanently, an organization's key until the key is regenerated.
+    """Revoke an API key. Only an organization's key can be regenerated and then works again.
 
     Example: ``%lk_keys revoke laptop``
     """
@@ -94,7 +94,7 @@ def _revoke(options: KeyOptions, _shell: InteractiveShell) -> None:
 
 @lk_keys.verb("regenerate", RegenerateOptions)
 def _regenerate(options: RegenerateOptions, shell: InteractiveShell) -> None:
-    """Give an organization's key a new secret; the old secret stops working.
+    """Create a new secret for an organization's API key. The old secret stops working.
 
     Example: ``%lk_keys regenerate ci --org my-team``
     """
@@ -115,7 +115,7 @@ def _regenerate(options: RegenerateOptions, shell: InteractiveShell) -> None:
 
 @lk_keys.verb("delete", KeyOptions)
 def _delete(options: KeyOptions, _shell: InteractiveShell) -> None:
-    """Delete a key permanently, after your confirmation; the name becomes available again.
+    """Delete an API key permanently, after your confirmation. You can use its name for a new key.
 
     Example: ``%lk_keys delete ci --org my-team``
     """
@@ -132,7 +132,7 @@ def _delete(options: KeyOptions, _shell: InteractiveShell) -> None:
 
 @lk_keys.verb("check", NoOptions)
 def _check(_: NoOptions, _shell: InteractiveShell) -> None:
-    """Show whether a key is valid, and its owner; prompts for the key without showing it."""
+    """Show whether an API key is valid and who owns it. Prompts for the key and hides what you type."""
     secret = ask_hidden("Key to check (it is not shown): ", "run %lk_keys check where you can type")
     validation = current().client.auth.validate_api_key(ApiKeyValidateRequest(api_key=secret))
     if not validation.valid:

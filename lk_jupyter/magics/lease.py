@@ -21,9 +21,9 @@ from lk_jupyter.text.units import credits_label, moment_label
 
 @magic(LeaseOptions)
 def lk_lease(options: LeaseOptions, shell: InteractiveShell) -> None:
-    """Issue a key that spends a limited part of your key, at a broker. Without credits: list the leases.
+    """Issue a temporary API key with a credit limit, at a broker. Without CREDITS, lists the issued keys.
 
-    An agent that gets such a key can't spend more, whatever it executes. --revoke ends the key and its runs.
+    A program that uses this key can't spend more than the limit. --revoke disables the key and aborts its runs.
 
     Examples::
 

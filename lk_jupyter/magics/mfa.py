@@ -44,7 +44,7 @@ def _status(_: NoOptions, _shell: InteractiveShell) -> None:
 
 @lk_mfa.verb("enrol", NoOptions)
 def _enrol(_: NoOptions, shell: InteractiveShell) -> None:
-    """Start: show a QR code for your authenticator app and backup codes, once. Finish with %lk_mfa verify."""
+    """Show a QR code for your authenticator app, and your backup codes, once. Then run %lk_mfa verify."""
     client = current().client
     me = client.user.status()
     show_once(shell, enrollment_secret(client.mfa.enroll(), me.email or me.user_id or "your account"))
@@ -52,7 +52,7 @@ def _enrol(_: NoOptions, shell: InteractiveShell) -> None:
 
 @lk_mfa.verb("verify", NoOptions)
 def _verify(_: NoOptions, _shell: InteractiveShell) -> None:
-    """Turn the second factor on with a code of the app. If the factor is on, verify the current sign-in."""
+    """Turn on the second factor with a code of your authenticator app. If it's on, verify the current sign-in."""
     mfa = current().client.mfa
     if not mfa.status().enabled:
         mfa.verify_enrollment(MfaCode(code=_prompt_code()))
@@ -68,14 +68,14 @@ def _verify(_: NoOptions, _shell: InteractiveShell) -> None:
 
 @lk_mfa.verb("disable", NoOptions)
 def _disable(_: NoOptions, _shell: InteractiveShell) -> None:
-    """Turn the second factor off; prompts for a code of the app."""
+    """Turn off the second factor. Prompts for a code of your authenticator app."""
     current().client.mfa.disable(MfaCode(code=_prompt_code()))
     display(Note("The second factor is off: your password alone signs you in."))
 
 
 @lk_mfa.verb("codes", NoOptions)
 def _codes(_: NoOptions, shell: InteractiveShell) -> None:
-    """Create new backup codes, shown once; old codes stop working. Prompts for a code of the app."""
+    """Create new backup codes and show them once. Old codes stop working. Prompts for a code of the app."""
     show_once(shell, backup_codes_secret(current().client.mfa.regenerate_backup_codes(MfaCode(code=_prompt_code()))))
 
 

@@ -84,9 +84,9 @@ def _list(_: NoOptions, _shell: InteractiveShell) -> None:
 
 @lk_notebook.verb("start", StartServerOptions)
 def _start(options: StartServerOptions, shell: InteractiveShell) -> None:
-    """Start a Jupyter server, wait until the server answers, and open it in a browser.
+    """Start a hosted Jupyter server, wait until the server answers, and open it in a browser.
 
-    An interrupt before the server answers stops the server and its bill.
+    If you interrupt the waiting, the server is stopped and billing ends.
 
     Examples::
 
@@ -105,7 +105,7 @@ def _start(options: StartServerOptions, shell: InteractiveShell) -> None:
 
 @lk_notebook.verb("open", OpenServerOptions)
 def _open_server(options: OpenServerOptions, shell: InteractiveShell) -> None:
-    """Open a Jupyter server in a browser: a page of this machine copies the password, and you paste it once.
+    """Open a hosted Jupyter server in a browser. A local page copies the password; paste it to sign in.
 
     Examples::
 
@@ -129,7 +129,7 @@ def _open_server(options: OpenServerOptions, shell: InteractiveShell) -> None:
 
 @lk_notebook.verb("stop", StopServerOptions)
 def _stop(options: StopServerOptions, _shell: InteractiveShell) -> None:
-    """Stop a Jupyter server and its bill.
+    """Stop a hosted Jupyter server. Billing ends.
 
     Example: ``%lk_notebook stop 3f0c``
     """

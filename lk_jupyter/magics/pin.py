@@ -28,10 +28,10 @@ _RUN_LINE = re.compile(r"\s*%%lk_run\b.*")
 
 @magic(NoOptions)
 def lk_pin(options: NoOptions, shell: InteractiveShell) -> None:  # noqa: ARG001
-    """Replace this cell by a script block: the packages that the notebook imports, in the versions of this kernel.
+    """Replace this cell with a list of the packages that the notebook imports, in this kernel's versions.
 
-    Make it the first cell of the notebook. Each run of the notebook installs these packages then. The block keeps the
-    tables of an earlier block, such as [tool.lk]. Reads saved cells and executed cells.
+    The list is a script block (PEP 723). Move the cell to the top of the notebook: each run then installs these
+    packages. Other tables of an earlier block, such as [tool.lk], are kept. Saved cells and executed cells are read.
 
     Example: ``%lk_pin``
     """

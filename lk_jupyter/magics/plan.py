@@ -76,10 +76,10 @@ class PlannedCell:
 
 @magic(PlanOptions)
 def lk_plan(options: PlanOptions, shell: InteractiveShell) -> None:
-    """Show the highest cost of each remote cell of a notebook, and approve the cells with one answer.
+    """Show the highest cost of each cloud cell of a notebook, and approve all cells with one answer.
 
-    Cells with --ask then start without a question, also in papermill and nbconvert. An approval is for the exact text
-    of a cell, up to the shown cost. It is stored on this machine, in no notebook.
+    Cells with --ask then start without a question, also in papermill and nbconvert. An approval is valid for the exact
+    text of a cell, up to the shown cost. It is stored on this machine, not in the notebook.
 
     Examples::
 

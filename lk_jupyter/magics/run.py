@@ -105,7 +105,8 @@ FIRST_LINE = 2
 def lk_run(options: RunOptions, shell: InteractiveShell, cell: str) -> None:
     """Run the cell on the cloud and stream its log below the cell.
 
-    Interrupt once to stop the run and its bill; twice to stop waiting. --on-interrupt detach keeps the run active.
+    Interrupt once to stop the run and its billing. Interrupt twice to stop waiting. --on-interrupt detach keeps the run
+    active.
 
     Examples::
 
@@ -151,7 +152,7 @@ def lk_run(options: RunOptions, shell: InteractiveShell, cell: str) -> None:
 
 @magic(AttachOptions)
 def lk_attach(options: AttachOptions, shell: InteractiveShell) -> None:
-    """Follow a run again, with its log from the first line. Without an id: the only active run.
+    """Follow a run again, with its log from the first line. Without an id, follows the only active run.
 
     Examples::
 

@@ -16,7 +16,7 @@ from lk_jupyter.session import current
 
 @magic(NotebookRunOptions)
 def lk_run_notebook(options: NotebookRunOptions, shell: InteractiveShell) -> None:
-    """Run an entire notebook on the cloud, with parameters; the executed copy is written next to it, cell by cell.
+    """Run an entire notebook on the cloud, with parameters. The executed copy is written next to the notebook.
 
     After a restart of this kernel, follow the run with %lk_attach, or with the same line and --attach auto.
 

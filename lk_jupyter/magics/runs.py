@@ -69,7 +69,7 @@ def _only_in_quotas(listed: set[str]) -> list[tuple[str, ...]]:
 
 @magic(RunsOptions)
 def lk_runs(options: RunsOptions, shell: InteractiveShell) -> None:  # noqa: ARG001
-    """List your runs: active runs first, then the latest finished runs. Runs of a relay show their number.
+    """List your runs: active runs first, then the latest finished runs.
 
     Example: ``%lk_runs -n 50``
     """
@@ -142,7 +142,7 @@ def lk_delete(options: DeleteRunOptions, shell: InteractiveShell) -> None:  # no
 
 @magic(LogsOptions)
 def lk_logs(options: LogsOptions, shell: InteractiveShell) -> None:  # noqa: ARG001
-    """Print the stored log of a run, or of all runs; stderr is printed as stderr.
+    """Print the stored log of a run, or of all runs. stderr lines are printed to stderr.
 
     Examples::
 

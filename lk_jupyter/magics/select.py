@@ -52,10 +52,10 @@ class SelectOptions(Options):
 
 @magic(SelectOptions)
 def lk_select(options: SelectOptions, shell: InteractiveShell, cell: str) -> None:
-    """Try the cell on every GPU of your account, and show the fastest, the cheapest and the best GPU.
+    """Try the cell on every GPU type of your account, and show the fastest, cheapest and best GPU type.
 
-    Each try is a separate run and billed. Use a small part of your work as the cell, such as an epoch. %%lk_run with
-    --gpu A100,H100 compares the machines that you list.
+    Each try is a separate run, which is billed. Use a small part of your work as the cell, such as an epoch. To compare
+    only machines that you list, use %%lk_run --gpu A100,H100.
 
     Examples::
 

@@ -97,9 +97,9 @@ def _list(_: NoOptions, _shell: InteractiveShell) -> None:
 
 @lk_sessions.verb("stop", StopSessionOptions)
 def _stop(options: StopSessionOptions, _shell: InteractiveShell) -> None:
-    """Stop a session and its bill; all variables that only the session has are lost.
+    """Stop a session. Billing ends, and variables that exist only in the session are lost.
 
-    Without a name, the machine that this notebook keeps is stopped.
+    Without a name, the machine that --keep keeps for this notebook is stopped.
 
     Example: ``%lk_sessions stop train``
     """

@@ -98,10 +98,10 @@ def lk_ls(options: LsOptions, shell: InteractiveShell) -> None:  # noqa: ARG001 
 
 @magic(PutOptions)
 def lk_put(options: PutOptions, shell: InteractiveShell) -> None:
-    """Upload files of this machine to the bucket; files that are already stored aren't sent again.
+    """Upload files of this machine to the bucket. Files that the bucket already has aren't sent again.
 
-    An object with other content is replaced only with ``--overwrite``. If a large upload was cut off, run the line
-    again: the upload resumes.
+    An existing file with other content is replaced only with ``--overwrite``. If a large upload was cut off, run the
+    line again: the upload resumes.
 
     Examples::
 
@@ -123,7 +123,7 @@ def lk_put(options: PutOptions, shell: InteractiveShell) -> None:
 
 @magic(GetOptions)
 def lk_get(options: GetOptions, shell: InteractiveShell) -> None:
-    """Download a file or a folder of the bucket; files of a folder that are already here are skipped.
+    """Download a file or a folder of the bucket. Files of a folder that are already on this machine are skipped.
 
     Examples::
 

@@ -108,8 +108,8 @@ def _offers(_: NoOptions, _shell: InteractiveShell) -> None:
 def _create(options: CreateVmOptions, shell: InteractiveShell) -> None:
     """Rent a VM after your confirmation, wait until the VM is ready, and show how to log in.
 
-    Shows the price before you confirm. Your public key from ~/.ssh can log in; without a key, one is created if you
-    agree. If you interrupt the waiting, the VM keeps running.
+    Shows the price before you confirm. You log in with your SSH key from ~/.ssh. If you have no key, lk_jupyter offers
+    to create a key. If you interrupt the waiting, the VM keeps running.
 
     Examples::
 
@@ -164,9 +164,10 @@ def _status(options: VmOptions, _shell: InteractiveShell) -> None:
 
 @lk_vm.verb("ssh", VmOptions)
 def _ssh(options: VmOptions, _shell: InteractiveShell) -> None:
-    """Show how to log in: the ssh line, a block for ~/.ssh/config, and whether the VM answers.
+    """Show how to log in to a VM: the ssh command, a block for ~/.ssh/config, and whether the VM answers.
 
-    The host key is stored at first use; later, another key is refused. The ssh line and the block use the stored key.
+    The VM's host key is stored at the first use. A different host key is refused later. The ssh command and the block
+    use the stored host key.
 
     Example: ``%lk_vm ssh train``
     """
@@ -177,9 +178,10 @@ def _ssh(options: VmOptions, _shell: InteractiveShell) -> None:
 
 @lk_vm.verb("code", VmOptions)
 def _code(options: VmOptions, _shell: InteractiveShell) -> None:
-    """Open VS Code on a VM over SSH. Adds the VM to a file that ~/.ssh/config then includes.
+    """Open VS Code on a VM over SSH.
 
-    The host key is stored at the first connection; later, another key is refused. %lk_vm delete removes the host.
+    Adds the VM to a file that ~/.ssh/config includes. %lk_vm delete removes the VM from the file. The VM's host key is
+    stored at the first connection. A different host key is refused later.
 
     Example: ``%lk_vm code train``
     """
@@ -236,7 +238,7 @@ def _rename(options: RenameVmOptions, _shell: InteractiveShell) -> None:
 
 @lk_vm.verb("delete", DeleteVmOptions)
 def _delete(options: DeleteVmOptions, _shell: InteractiveShell) -> None:
-    """Delete VMs permanently, after your confirmation: their disks are deleted and billing ends.
+    """Delete VMs and their disks permanently, after your confirmation. Billing ends.
 
     Examples::
 
@@ -286,7 +288,7 @@ def _disk(disk: AttachedVolume) -> str:
 
 @lk_volumes.verb("list", NoOptions)
 def _list_volumes(_: NoOptions, _shell: InteractiveShell) -> None:
-    """List volumes and the VM that each is attached to."""
+    """List volumes, each with the VM that uses it."""
     rows = [
         (
             each.volume_id,

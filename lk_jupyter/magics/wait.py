@@ -27,7 +27,7 @@ from lk_jupyter.views.run import receipt_facts
 
 @magic(WaitOptions)
 def lk_wait(options: WaitOptions, shell: InteractiveShell) -> None:
-    """Wait until runs finish and show the results: listed runs, or all background runs of this notebook.
+    """Wait until runs finish, and show their results. Without ids, waits for all background runs of this notebook.
 
     Raises the error of the first failed run, so that "Run All" stops at this cell. An interrupt ends the waiting; the
     runs stay active.

@@ -58,7 +58,7 @@ def _list(_: NoOptions, _shell: InteractiveShell) -> None:
 
 @lk_org.verb("use", UseOptions)
 def _use(options: UseOptions, _shell: InteractiveShell) -> None:
-    """Act for an organization from now on: it pays for your runs and machines, and owns them.
+    """Use an organization from now on. It pays for your runs and machines, and owns them.
 
     Examples::
 

@@ -113,7 +113,7 @@ def _accept(options: AcceptOptions, _shell: InteractiveShell) -> None:
 
 @lk_org.verb("withdraw", WithdrawOptions)
 def _withdraw(options: WithdrawOptions, _shell: InteractiveShell) -> None:
-    """Withdraw an invitation: the link stops working.
+    """Withdraw an invitation. Its link stops working.
 
     Example: ``%lk_org withdraw mira@example.com``
     """
@@ -127,7 +127,7 @@ def _withdraw(options: WithdrawOptions, _shell: InteractiveShell) -> None:
 
 @lk_org.verb("role", RoleOptions)
 def _role(options: RoleOptions, _shell: InteractiveShell) -> None:
-    """Change the role of a member. Needs the role owner.
+    """Change the role of a member. Only an owner can do this.
 
     Example: ``%lk_org role mira@example.com admin``
     """
@@ -141,7 +141,7 @@ def _role(options: RoleOptions, _shell: InteractiveShell) -> None:
 
 @lk_org.verb("remove", MemberOptions)
 def _remove(options: MemberOptions, _shell: InteractiveShell) -> None:
-    """Remove a member, after your confirmation. Runs of the member stay active, and the member no longer sees the runs.
+    """Remove a member, after your confirmation. The member's runs stay active, but the member can't see them anymore.
 
     Example: ``%lk_org remove mira@example.com``
     """

@@ -17,7 +17,7 @@ from lk_jupyter.session import current
 
 @lk_org.verb("transactions", TransactionsOptions)
 def _transactions(options: TransactionsOptions, _shell: InteractiveShell) -> Any:
-    """List the ledger of an organization as a DataFrame, newest first; credits received are positive.
+    """List the transactions of an organization as a DataFrame, newest first. Credits received are positive.
 
     Examples::
 
@@ -38,7 +38,7 @@ def _transactions(options: TransactionsOptions, _shell: InteractiveShell) -> Any
 
 @lk_org.verb("spending", SpendingOptions)
 def _spending(options: SpendingOptions, _shell: InteractiveShell) -> Any:
-    """Sum the costs of a category, as a DataFrame.
+    """Sum the costs of a category, such as VMs, as a DataFrame.
 
     Examples::
 
