@@ -148,15 +148,15 @@ export function buildHeader(
   }
   if (!ended && !isFresh && (run === null || !saved.id)) {
     const notes = saved.id
-      ? [trans.__("This server doesn't have the run. Sign in to the server that it was started on.")]
-      : [trans.__('The start had no answer, so a run may be active. List runs: %1', '%lk_runs')];
+      ? [trans.__("The server that you use doesn't have this run. Sign in to the server that started it.")]
+      : [trans.__("The cloud didn't answer the start, so a run may be active. List runs: %1", '%lk_runs')];
     return { ...common, ...figures, tone: 'unsure', label: trans.__('Unknown'), bill: NO_BILL, details: [], notes };
   }
   const isWritten = at.isLive && at.now - at.since < PATIENCE; // the kernel reads the cloud too
   const silence = isFresh && saved.silentSeconds !== null ? saved.silentSeconds : isWritten ? null : silentFor(at);
   if (!ended && (silence !== null || (saved.state === 'reconnecting' && isFresh))) {
     const label = silence === null ? trans.__('Reconnecting') : silenceLabel(silence);
-    const details = [silence === null ? trans.__('the run is still active, cost unknown') : costUnknown()];
+    const details = [silence === null ? trans.__('the run is still active; its cost is unknown') : costUnknown()];
     return { ...common, ...figures, isSilent: silence !== null, tone: 'unsure', label, bill: NO_BILL, details };
   }
   if (ended) {
@@ -238,7 +238,7 @@ export type LogState = 'stopped' | 'continued' | 'without figures';
 
 function formsNote(run: RunRow | null, log: LogState, attach: string): string {
   if (!run) {
-    return trans.__("This server doesn't have the run. Sign in to the server that it was started on.");
+    return trans.__("The server that you use doesn't have this run. Sign in to the server that started it.");
   }
   if (log === 'without figures') {
     return trans.__('Newer figures are missing. Show the complete output: %1', attach);

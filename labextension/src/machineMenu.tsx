@@ -105,7 +105,7 @@ export class MachineButton extends ReactWidget {
           className="lk-run-on"
           label={machine ? this.label(machine) : trans.__('Run on')}
           icon={caretDownEmptyIcon}
-          tooltip={trans.__('Run the selected cells on a machine of the cloud, or choose a machine')}
+          tooltip={trans.__('Run the selected cells on a cloud machine, or choose another machine')}
           onClick={() => void this.open()}
         />
         {run && (

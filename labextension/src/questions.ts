@@ -57,7 +57,7 @@ export async function abortRuns(cloud: Cloud, id: string, members: unknown, isUi
 async function confirmAbort(name: string, isUiCall: boolean): Promise<boolean> {
   const { button } = await showDialog({
     title: trans.__('Abort %1?', name),
-    body: trans.__('The run is aborted. Its time so far is billed.'),
+    body: trans.__("The run's time until now is billed."),
     buttons: [Dialog.cancelButton({ label: trans.__('Let it run') }), Dialog.warnButton({ label: trans.__('Abort') })],
     defaultButton: isUiCall ? 1 : 0
   });
@@ -68,7 +68,7 @@ async function confirmAbort(name: string, isUiCall: boolean): Promise<boolean> {
 export async function confirmCall(label: string): Promise<boolean> {
   const { button } = await showDialog({
     title: `${label}?`,
-    body: trans.__('A link on this page requests this.'),
+    body: trans.__('A link on this page requests this action.'),
     buttons: [Dialog.cancelButton(), Dialog.okButton()],
     defaultButton: 0
   });

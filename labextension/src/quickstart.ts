@@ -31,7 +31,7 @@ export async function openQuickstart(
 async function mayWrite(path: string): Promise<boolean> {
   const { button } = await showDialog({
     title: trans.__('Create %1?', path),
-    body: trans.__('A link on this page requests this.'),
+    body: trans.__('A link on this page requests this action.'),
     buttons: [Dialog.cancelButton(), Dialog.okButton({ label: trans.__('Create') })],
     defaultButton: 0
   });
@@ -74,7 +74,7 @@ function firstCells(): [cell_type: 'code' | 'markdown', source: string][] {
       )
     ],
     ['code', '%%lk_run --gpu A100\nimport platform\n\nprint("Hello from Python", platform.python_version())'],
-    ['markdown', trans.__('`%1` lists all options, `%lk_runs` your runs.', '%%lk_run?')],
+    ['markdown', trans.__('`%1` lists all options. `%lk_runs` lists your runs.', '%%lk_run?')],
     ['code', '%lk_runs']
   ];
 }

@@ -121,7 +121,7 @@ function noExtension(): Trouble {
 }
 
 function refused(why: string): Trouble {
-  return new Trouble('not-allowed', trans.__('Jupyter refused (%1). Sign in to Jupyter again.', why));
+  return new Trouble('not-allowed', trans.__('Jupyter refused the request (%1). Sign in to Jupyter again.', why));
 }
 
 function noApi({ status, headers }: Response): Trouble {

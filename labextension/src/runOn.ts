@@ -36,7 +36,7 @@ export async function loadExtension({ content, sessionContext }: NotebookPanel):
   const reply = await loading?.done;
   if (reply?.content.status === 'error') {
     Notification.error(
-      trans.__('The kernel of this notebook lacks lk_jupyter. Run %pip install lk-jupyter in a cell.')
+      trans.__("This notebook's kernel doesn't have lk_jupyter. Run %pip install lk-jupyter in a cell.")
     );
     return false;
   }
@@ -112,8 +112,8 @@ export async function runOn(
   if (other || !cells.length) {
     Notification.warning(
       other
-        ? trans.__('A cell that starts with %1 cannot run on the cloud. Only Python cells can.', other)
-        : trans.__('Select a cell with code. Only Python cells can.')
+        ? trans.__("A cell that starts with %1 can't run on the cloud. Select a Python cell.", other)
+        : trans.__('Select a cell with Python code: only code cells can run on the cloud.')
     );
     return;
   }

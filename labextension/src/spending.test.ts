@@ -48,32 +48,38 @@ const words = (
 ) => spendingWords([`%%lk_run ${line}\nprint(1)`], { types, machine, seconds }, balance).join(' ');
 
 test('a question names the machine, its price and the most that the cell costs', () => {
-  expect(words('--gpu A100 --timeout 600')).toBe('It runs on A100 at 1.59 credits/h. It costs at most 0.2654 credits.');
+  expect(words('--gpu A100 --timeout 600')).toBe(
+    'The code runs on A100 at 1.59 credits/h. The cost is at most 0.2654 credits.'
+  );
   for (const timeout of ['10m', '600s', '0.1h 4min']) {
-    expect(words(`--gpu A100 --timeout "${timeout}"`)).toContain('It costs at most 0.2654 credits.');
+    expect(words(`--gpu A100 --timeout "${timeout}"`)).toContain('The cost is at most 0.2654 credits.');
   }
   expect(words('--gpu A100 --timeout 600 --max-cost 0.1')).toContain('at most 0.1000 credits');
   expect(words('--gpu "H100|A100"')).toBe(
-    'It runs on H100|A100 at up to 2.79 credits/h. It is billed by the second until it ends.'
+    'The code runs on H100|A100 at up to 2.79 credits/h. The run is billed by the second until it ends.'
   );
 });
 
 test('a cell without a time limit costs at most what the usual one does', () => {
   expect(words('--gpu A100', null, null, 60)).toBe(
-    'It runs on A100 at 1.59 credits/h. It costs at most 0.0269 credits.'
+    'The code runs on A100 at 1.59 credits/h. The cost is at most 0.0269 credits.'
   );
-  expect(words('--gpu A100 --sweep lr=1,2', null, null, 60)).toContain('It is billed by the second until it ends.');
+  expect(words('--gpu A100 --sweep lr=1,2', null, null, 60)).toContain(
+    'The run is billed by the second until it ends.'
+  );
 });
 
 test('several machines cost their sum', () => {
   expect(words('--gpu A100,H100 --timeout=600')).toBe(
-    'It runs on A100 at 1.59 credits/h, H100 at 2.79 credits/h. It costs at most 0.7312 credits.'
+    'The code runs on A100 at 1.59 credits/h, H100 at 2.79 credits/h. The cost is at most 0.7312 credits.'
   );
 });
 
 test('without a machine on its line a cell runs where it did before', () => {
-  expect(words('', 'gpu.a100')).toContain('It runs on A100 at 1.59 credits/h.');
-  expect(words('--timeout 60 --machine cpu')).toBe('It runs on cpu. It is billed by the second until it ends.');
+  expect(words('', 'gpu.a100')).toContain('The code runs on A100 at 1.59 credits/h.');
+  expect(words('--timeout 60 --machine cpu')).toBe(
+    'The code runs on cpu. The run is billed by the second until it ends.'
+  );
   expect(words('')).toContain('your default machine');
 });
 
@@ -83,16 +89,16 @@ test('a balance that is too small is said', () => {
 });
 
 test('a line that somebody sent costs no more than the question says', () => {
-  const billed = 'It is billed by the second until it ends.';
-  expect(words('--gpu A100 --timeout 60 --timeout 360000')).toContain('It costs at most 159.00 credits.');
+  const billed = 'The run is billed by the second until it ends.';
+  expect(words('--gpu A100 --timeout 60 --timeout 360000')).toContain('The cost is at most 159.00 credits.');
   expect(words('--gpu A100 --timeout 3600 --label "x --max-cost 0.01"')).toContain('at most 1.59 credits');
-  expect(words("--gpu A100 --timeout 3600 --label='--gpu cpu'")).toContain('It runs on A100 at 1.59 credits/h.');
+  expect(words("--gpu A100 --timeout 3600 --label='--gpu cpu'")).toContain('The code runs on A100 at 1.59 credits/h.');
   expect(words('--gpu "A100|H100" --timeout 3600')).toContain(
-    'at up to 2.79 credits/h. It costs at most 2.79 credits.'
+    'at up to 2.79 credits/h. The cost is at most 2.79 credits.'
   );
   expect(words('--gpu A100 --timeout soon', null, null, 60)).toContain(billed);
   for (const line of ["--timeout 60{'0' * 5}", "--timeout 60 {'--timeout 99999'}", '--timeout 60 $more']) {
-    expect(words(`--gpu A100 ${line}`)).toContain('The line contains variables');
+    expect(words(`--gpu A100 ${line}`)).toContain('The %%lk_run line contains variables');
     expect(words(`--gpu A100 ${line}`)).toContain(billed);
   }
 });
@@ -100,7 +106,7 @@ test('a line that somebody sent costs no more than the question says', () => {
 test('several cells cost their sum', () => {
   const cells = ['%%lk_run --gpu A100 --timeout 3600\nx', '%%lk_run --gpu H100 --timeout 3600\nx'];
   expect(spendingWords(cells, { types, machine: null, seconds: null }, null).join(' ')).toBe(
-    'It runs on A100 at 1.59 credits/h, H100 at 2.79 credits/h. It costs at most 4.38 credits.'
+    'The code runs on A100 at 1.59 credits/h, H100 at 2.79 credits/h. The cost is at most 4.38 credits.'
   );
 });
 
@@ -135,9 +141,11 @@ test('a cell of a received notebook runs only after a question that shows its co
 
 test('a received cell that runs on the cloud has its price in the question, of the machine that it runs on', async () => {
   const named = await clickAndRead([['%%lk_run --gpu A100 --timeout 600\nx', false]]);
-  expect(named.question!.text).toContain('It runs on A100 at 1.59 credits/h. It costs at most 0.2654 credits.');
+  expect(named.question!.text).toContain(
+    'The code runs on A100 at 1.59 credits/h. The cost is at most 0.2654 credits.'
+  );
   const unnamed = await clickAndRead([['%%lk_run\nx', false]], true, 'cpu'); // an output may contain a cheap machine
-  expect(unnamed.question!.text).toContain('It runs on H100 at 2.79 credits/h.');
+  expect(unnamed.question!.text).toContain('The code runs on H100 at 2.79 credits/h.');
 });
 
 test('a trusted cell is asked about only if it spends, and not with its source', async () => {
@@ -150,7 +158,7 @@ test('a trusted cell is asked about only if it spends, and not with its source',
 test('a link of a page to a command asks with the source, in a trusted notebook too', async () => {
   const { answer, question } = await clickAndRead([['import os', true]], false);
   expect([answer, question!.button]).toEqual([false, 'Cancel']);
-  expect(question!.text).toContain('A link on this page requests this.');
+  expect(question!.text).toContain('A link on this page requests this action.');
   expect(isUiCall(asUiCall({ id: 'x' }))).toBe(true);
   for (const args of [{}, { caller: undefined }, { caller: '' }, { caller: true }, { caller: ['x'] }]) {
     expect(isUiCall(args)).toBe(false);

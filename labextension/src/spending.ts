@@ -40,10 +40,10 @@ export async function mayRun(cloud: Cloud, cells: CellToRun[], { verb, machine =
   const remote = sources.filter(isRemote);
   const words = [
     isTrusted
-      ? trans.__('A link on this page requests this.')
+      ? trans.__('A link on this page requests this action.')
       : trans.__("This notebook isn't trusted. Read the source before you run it."),
     ...(remote.length < sources.length
-      ? [trans.__("It runs with your rights in the notebook's kernel, and may start paid machines.")]
+      ? [trans.__("The code runs with your rights in the notebook's kernel, and may start paid machines.")]
       : []),
     ...(remote.length ? await wordsFor(cloud, remote, null) : [])
   ];
@@ -94,12 +94,14 @@ export function spendingWords(sources: string[], terms: Terms, balance: number |
   const most = sum(bounds.map(bound => bound.most));
   return [
     sources.some(isCalculated)
-      ? trans.__('The line contains variables, so machine and limit are known only when the cell runs.')
+      ? trans.__('The %%lk_run line contains variables, so machine and time limit are known only when the cell runs.')
       : '',
-    named.length ? trans.__('It runs on %1.', named.join(', ')) : trans.__('It runs on your default machine.'),
+    named.length
+      ? trans.__('The code runs on %1.', named.join(', '))
+      : trans.__('The code runs on your default machine.'),
     Number.isFinite(most)
-      ? trans.__('It costs at most %1 credits.', credits(most))
-      : trans.__('It is billed by the second until it ends.'),
+      ? trans.__('The cost is at most %1 credits.', credits(most))
+      : trans.__('The run is billed by the second until it ends.'),
     balance === null
       ? ''
       : balance < (Number.isFinite(most) ? most : sum(bounds.map(({ perHour }) => perHour ?? 0)))

@@ -107,7 +107,7 @@ test('a server without the route is left alone', () => {
 });
 
 test('the cost is written with what is known', () => {
-  expect(startWords(question)[1]).toBe('It costs 1.59 credits per hour, at most 5.00 credits.');
-  expect(startWords({ ...question, highest_cost: null })[1]).toBe('It costs 1.59 credits per hour.');
+  expect(startWords(question)[1]).toBe('The machine costs 1.59 credits per hour, and at most 5.00 credits in total.');
+  expect(startWords({ ...question, highest_cost: null })[1]).toBe('The machine costs 1.59 credits per hour.');
   expect(startWords({ ...question, price_per_hour: null })[1]).toBe('The price of this machine is unknown.');
 });

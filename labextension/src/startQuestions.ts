@@ -86,16 +86,16 @@ export function startWords({ price_per_hour, highest_cost, idle_minutes }: Start
     price_per_hour === null
       ? trans.__('The price of this machine is unknown.')
       : highest_cost === null
-        ? trans.__('It costs %1 credits per hour.', String(Number(price_per_hour)))
+        ? trans.__('The machine costs %1 credits per hour.', String(Number(price_per_hour)))
         : trans.__(
-            'It costs %1 credits per hour, at most %2 credits.',
+            'The machine costs %1 credits per hour, and at most %2 credits in total.',
             String(Number(price_per_hour)),
             credits(Number(highest_cost))
           );
   return [
     trans.__('The kernel runs on a cloud machine.'),
     price,
-    trans.__('The machine is released after %1 minutes without work.', String(idle_minutes)),
+    trans.__('The machine is released, and billing ends, after %1 minutes without work.', String(idle_minutes)),
     trans.__('If you click Cancel, the notebook stays open without a kernel.')
   ];
 }

@@ -60,10 +60,7 @@ export async function follow(
   if (end) {
     return end;
   }
-  throw new Trouble(
-    'unreachable',
-    trans.__('The output stopped before the run ended. Open the log again to continue.')
-  );
+  throw new Trouble('unreachable', trans.__('The log stopped before the run ended. Open the log again to continue.'));
 }
 
 /** Read events from chunks that may end anywhere, even inside a character. Comments and other fields are ignored. */

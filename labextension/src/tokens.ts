@@ -3,4 +3,7 @@ import { Token } from '@lumino/coreutils';
 
 import { Cloud } from './cloud';
 
-export const ICloud = new Token<Cloud>('lk-jupyter:ICloud', 'The state of the GPU cloud, and its updates.');
+export const ICloud = new Token<Cloud>(
+  'lk-jupyter:ICloud',
+  'Provides the state of the GPU cloud and its updates to other plugins.'
+);

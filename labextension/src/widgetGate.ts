@@ -95,7 +95,9 @@ function shows({ outputs }: ICodeCellModel, { state }: SavedState): boolean {
 function noticeIn(panel: NotebookPanel, onTrust: (panelId: string) => void): Widget {
   const [node, text, button] = ['section', 'span', 'button'].map(tag => document.createElement(tag));
   node.setAttribute('aria-label', trans.__('Blocked widgets'));
-  text.textContent = trans.__('Saved widgets are blocked: they can run code, and this notebook isn’t trusted.');
+  text.textContent = trans.__(
+    "Saved widgets are blocked, because they can run code and you don't trust this notebook."
+  );
   text.setAttribute('role', 'status');
   button.setAttribute('type', 'button');
   button.textContent = trans.__('Trust…');

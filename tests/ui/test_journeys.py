@@ -62,7 +62,7 @@ def test_a_vm_a_deployment_and_a_key_are_started_and_ended_by_clicks(open_notebo
         accessible(panel)
         book.take_journey_pictures(verb.lower())
         form.get_by_role("button", name=re.compile(rf"^{verb} at [\d.]+ credits")).press("Enter")
-        expect(panel.get_by_role("status").filter(has_text="starts. It costs")).to_be_visible()
+        expect(panel.get_by_role("status").filter(has_text="is starting. It costs")).to_be_visible()
     expect(panel.get_by_role("list", name="VMs").get_by_role("listitem")).to_have_count(1)
     expect(panel.get_by_role("list", name="Deployments").get_by_role("listitem")).to_have_count(1)
     book.take_journey_pictures("rented")

@@ -45,8 +45,8 @@ def test_a_machine_is_found_chosen_made_the_default_and_run_on(open_notebook, ac
     expect(shown.get_by_role("radio").first).to_have_accessible_name("gpu.b300")
     shown.get_by_role("radio", name="gpu.h200").press("Space")
     book.says_once(0, "Chosen")
-    shown.get_by_role("button", name="Make gpu.h200 the default here").press("Enter")
-    expect(shown.get_by_role("button", name="gpu.h200 is the default here")).to_be_disabled()
+    shown.get_by_role("button", name="Make gpu.h200 the default of this notebook").press("Enter")
+    expect(shown.get_by_role("button", name="gpu.h200 is the default of this notebook")).to_be_disabled()
 
     for theme in book.themes():
         accessible(shown)

@@ -360,7 +360,7 @@ def test_a_received_cell_runs_after_a_question_with_its_source_and_later_without
     question.get_by_role("button", name="Rerun").click()
     expect(book.output(0)).to_contain_text("42")
     book.command("lk:run-here")  # a command without the mark of our buttons asks, whatever the trust
-    expect(question).to_contain_text("A link on this page requests this.")
+    expect(question).to_contain_text("A link on this page requests this action.")
     page.keyboard.press("Escape")
     expect(question).to_have_count(0)
     book.ended()

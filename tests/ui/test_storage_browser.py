@@ -65,7 +65,7 @@ def test_somebody_looks_around_in_the_bucket_drops_a_file_and_loads_tables(open_
     expect(browser.get_by_text("1 of ")).to_be_visible()
     browser.get_by_label("Find").fill("012")
     page.keyboard.press("Enter")
-    expect(browser.get_by_role("treeitem", name="Only names starting with “012”")).to_be_visible()
+    expect(browser.get_by_role("treeitem", name="Filtered: only names that start with “012”")).to_be_visible()
     expect(rows).to_have_count(6 + 2 + 11)
     browser.get_by_role("treeitem", name="many/").press("ArrowLeft")
     sort_by = browser.get_by_role("group", name="Sort by")

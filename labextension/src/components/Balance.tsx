@@ -136,12 +136,12 @@ function Days({ days }: { days: Bar[] }) {
   const [first, last] = [days[0][0], days[days.length - 1][0]];
   return (
     <figure>
-      <figcaption>{trans.__('By day, %1 to %2', first, last)}</figcaption>
+      <figcaption>{trans.__('Spending per day, %1 to %2', first, last)}</figcaption>
       <svg
         className="lk-chart"
         viewBox="0 0 600 80"
         role="img"
-        aria-label={trans.__('Credits by day, %1 to %2', first, last)}
+        aria-label={trans.__('Credits spent per day, %1 to %2', first, last)}
       >
         {days.map(([day, credits, share], at) => (
           <rect key={day} x={at * wide + 1} y={79 - share * 76} width={wide - 2} height={share * 76 + 1}>
@@ -150,7 +150,7 @@ function Days({ days }: { days: Bar[] }) {
         ))}
       </svg>
       <details>
-        <summary>{trans._n('%1 day as a table', '%1 days as a table', spent.length)}</summary>
+        <summary>{trans._n('Table of %1 day with spending', 'Table of %1 days with spending', spent.length)}</summary>
         <Bars title={trans.__('By day')} what={trans.__('Day')} bars={spent} />
       </details>
     </figure>

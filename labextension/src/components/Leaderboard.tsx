@@ -78,7 +78,7 @@ export function Leaderboard({ board, headers, actions }: LeaderboardProps) {
   const askStop = () =>
     setQuestion({
       text: trans.__(
-        'Stop %1 runs and keep run %2? Their cost so far is billed.',
+        'Stop %1 runs and keep run %2? The stopped runs are billed until now.',
         String(rest.length),
         memberName(best!.member, board)
       ),
@@ -269,7 +269,7 @@ const Row = memo(function Row({ member, name, columns, decimals, scoreName, long
             <button
               type="button"
               aria-label={trans.__('Use this run: %1', name)}
-              title={trans.__('Set the values of run %1 in this notebook', name)}
+              title={trans.__('Set the parameters of run %1 as variables in this notebook', name)}
               onClick={() => onUse(id)}
             >
               <span className="lk-board-wide">{trans.__('Use this run')}</span>

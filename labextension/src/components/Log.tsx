@@ -175,16 +175,23 @@ function useHeight(box: React.RefObject<HTMLDivElement>): number {
 function hitsText(hits: number[], count: number, at: number | undefined): string {
   const [hitCount, all] = [figure(hits.length), figure(count)];
   return at === undefined
-    ? trans._n('%2 of %3 line', '%2 of %3 lines', count, hitCount, all)
-    : trans._n('%2 of %3 line, at line %4', '%2 of %3 lines, at line %4', count, hitCount, all, figure(at + 1));
+    ? trans._n('Matches in %2 of %3 line', 'Matches in %2 of %3 lines', count, hitCount, all)
+    : trans._n(
+        'Match in %2 of %3 line, now at line %4',
+        'Matches in %2 of %3 lines, now at line %4',
+        count,
+        hitCount,
+        all,
+        figure(at + 1)
+      );
 }
 
 function countText(omitted: number, count: number, ended: boolean): string {
   const lines = figure(count);
   if (omitted) {
     return trans._n(
-      '%2 line; %3 before them are in the log file',
-      '%2 lines; %3 before them are in the log file',
+      '%2 line here; the log file has %3 earlier lines',
+      '%2 lines here; the log file has %3 earlier lines',
       count,
       lines,
       figure(omitted)
@@ -195,7 +202,7 @@ function countText(omitted: number, count: number, ended: boolean): string {
   }
   return ended
     ? trans._n('%2 line', '%2 lines', count, lines)
-    : trans._n('%2 line, more are coming', '%2 lines, more are coming', count, lines);
+    : trans._n('%2 line so far', '%2 lines so far', count, lines);
 }
 
 function figure(count: number): string {

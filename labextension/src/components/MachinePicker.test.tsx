@@ -49,7 +49,9 @@ test('a machine is chosen by its radio button, and says what it costs at most', 
 test('what is not understood is said, and the default is not offered again', () => {
   show({ problem: 'Memory is not understood.' });
   expect(screen.getByRole('alert').textContent).toContain('Memory is not understood.');
-  expect(screen.getByRole<HTMLButtonElement>('button', { name: /is the default here/ }).disabled).toBe(true);
+  expect(screen.getByRole<HTMLButtonElement>('button', { name: /is the default of this notebook/ }).disabled).toBe(
+    true
+  );
 });
 
 test('what says nothing of any machine has no column, and what is free is a word', () => {
@@ -79,7 +81,7 @@ test('where little room is, each machine is a card; the default has a star', () 
     expect(card).toContain(words);
   }
   screen.getByRole('button', { name: 'Run on it' });
-  screen.getByRole('button', { name: 'A100 is the default everywhere' });
+  screen.getByRole('button', { name: 'A100 is the default for all notebooks' });
 });
 
 test('filters are behind a funnel, which counts those that are set and is open then', () => {

@@ -112,12 +112,12 @@ function defaultWords({ value, where, default: current }: MachinePickerProps): s
   const name = machineName(value);
   if (value === current) {
     return where === 'everywhere'
-      ? trans.__('%1 is the default everywhere', name)
-      : trans.__('%1 is the default here', name);
+      ? trans.__('%1 is the default for all notebooks', name)
+      : trans.__('%1 is the default of this notebook', name);
   }
   return where === 'everywhere'
-    ? trans.__('Make %1 the default everywhere', name)
-    : trans.__('Make %1 the default here', name);
+    ? trans.__('Make %1 the default for all notebooks', name)
+    : trans.__('Make %1 the default of this notebook', name);
 }
 
 type PartProps = MachinePickerProps & { change: (part: Partial<Wish>) => void };
@@ -148,7 +148,7 @@ function Filters({ wish, isWide, change }: PartProps & { isWide: boolean }) {
           onType={memory => change({ memory })}
         />
         <Field
-          label={trans.__('Price per hour at most')}
+          label={trans.__('Maximum price per hour')}
           hint="2.50"
           value={wish.price}
           onType={price => change({ price })}
@@ -262,7 +262,7 @@ function Table({ wish, rows, value, default: usual, onChoose, change }: PartProp
     <div className="lk-wide" tabIndex={0} role="region" aria-label={trans.__('Machines')}>
       <table className="lk-grid-table">
         <caption className="lk-quiet">
-          {trans.__('Prices in credits. "At most" is the price of the full time limit.')}
+          {trans.__('Prices in credits. "At most" is the price of a run until its time limit.')}
         </caption>
         <thead>
           <tr>

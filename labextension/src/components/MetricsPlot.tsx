@@ -43,7 +43,7 @@ export function MetricsPlot({ frames, empty, onWindow }: MetricsPlotProps) {
           <>
             <span className="lk-quiet" role="status">
               {lines.length > 0 &&
-                trans.__('%1 to %2, one point per %3', spanLabel(span[0]), spanLabel(span[1]), stepLabel(frames))}
+                trans.__('From %1 to %2, one point per %3', spanLabel(span[0]), spanLabel(span[1]), stepLabel(frames))}
             </span>
             {hosts.some(host => host.endsWith(SIMULATED)) && (
               <span
@@ -65,7 +65,7 @@ export function MetricsPlot({ frames, empty, onWindow }: MetricsPlotProps) {
             {[
               ...constants(charts.constant),
               hosts.length > 0 && trans.__('Measured on %1', hosts.map(host => host.replace(SIMULATED, '')).join(', ')),
-              trans.__('Drag to zoom, Shift and drag to move, double-click for the entire run')
+              trans.__('Zoom: drag. Move: Shift and drag. Show the entire run: double-click.')
             ]
               .filter(Boolean)
               .join(' · ')}
@@ -95,7 +95,7 @@ function constants(lines: Line[]): string[] {
     const isOne = same.every(other => constantValue(other) === value);
     const name = isOne ? line.label : `${line.label} (${line.run})`;
     const isRepeated = isOne && lines.indexOf(same[0]) < at;
-    return isRepeated ? [] : [trans.__('%1 constant at %2 %3', name, figure(value), line.unit)];
+    return isRepeated ? [] : [trans.__('%1 is constant: %2 %3', name, figure(value), line.unit)];
   });
 }
 

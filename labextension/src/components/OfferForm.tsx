@@ -60,8 +60,12 @@ export function OfferForm({ title, verb, offers, note, balance, onStart, onCance
 function lastsWords(balance: number, price: number): string {
   const hours = Math.max(0, balance) / price;
   return hours < 1
-    ? trans.__('⚠ %1 credits are left, about %2 min at this price.', credits(balance), Math.floor(60 * hours))
-    : trans.__('%1 credits are left, about %2 h at this price.', credits(balance), Math.floor(hours));
+    ? trans.__(
+        '⚠ %1 credits are left, enough for about %2 min at this price.',
+        credits(balance),
+        Math.floor(60 * hours)
+      )
+    : trans.__('%1 credits are left, enough for about %2 h at this price.', credits(balance), Math.floor(hours));
 }
 
 interface NameFormProps {

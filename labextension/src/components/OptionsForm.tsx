@@ -57,7 +57,11 @@ export function OptionsForm({ fields, entries, problems, line, onEntries }: Opti
             value={word}
             onInput={event => setWord((event.target as HTMLInputElement).value)}
           />
-          {matching.length ? matching.map(row) : <p>{trans.__('No option has “%1” in its name or help.', word)}</p>}
+          {matching.length ? (
+            matching.map(row)
+          ) : (
+            <p>{trans.__('No option contains “%1” in its name or help.', word)}</p>
+          )}
         </details>
       )}
       <p role="status" className="lk-quiet">

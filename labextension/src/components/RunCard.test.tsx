@@ -78,7 +78,7 @@ test('a click that nobody hears has words below it, until it is heard', async ()
     fireEvent.click(screen.getByRole('button', { name: /Abort/ }));
     expect(container.textContent).not.toContain('%lk_abort');
     await act(() => vi.advanceTimersByTimeAsync(3000));
-    expect(container.textContent).toContain('This kernel takes no clicks while a cell runs.');
+    expect(container.textContent).toContain("This button doesn't work while a cell runs in this kernel.");
     hear();
     await act(() => vi.advanceTimersByTimeAsync(0));
     expect(container.textContent).not.toContain('%lk_abort');

@@ -69,7 +69,7 @@ function DeafKernel({ title }: { title: string }) {
     <p className="lk-quiet" role="status">
       <Sentence
         text={trans.__(
-          'This kernel takes no clicks while a cell runs. To abort the run, interrupt its cell (■ in the toolbar, or press I twice), or run %1.',
+          "This button doesn't work while a cell runs in this kernel. To abort the run, interrupt its cell (■ in the toolbar, or press I twice), or run %1.",
           SLOT
         )}
       >

@@ -72,7 +72,7 @@ export function RunList({ runs, ...rest }: RunListProps) {
             trans.__('No matching runs.')
           ) : (
             <Advice
-              text={trans.__('No runs. Put %1 on top of a cell, or click Run on.', SLOT)}
+              text={trans.__('No runs. Start one: put %1 on top of a cell, or click “Run on”.', SLOT)}
               code="%%lk_run --gpu A100"
             />
           )}

@@ -24,14 +24,14 @@ test('a search shows the lines that have it, whatever their case and signs', asy
   const { container } = render(<RunLog total={12_000} live="" ended load={load} />);
   await screen.findByText('12,000 lines', {}, PATIENT);
   fireEvent.input(screen.getByRole('searchbox'), { target: { value: 'LINE 11999' } });
-  await screen.findByText('1 of 12,000 lines, at line 12,000', {}, PATIENT);
+  await screen.findByText('Matches in 1 of 12,000 lines, now at line 12,000', {}, PATIENT);
   fireEvent.scroll(screen.getByRole('log'));
   expect(container.querySelector('mark')!.textContent).toBe('line 11999');
 });
 
 test('a log whose beginning is not kept says so', async () => {
   render(<RunLog total={7} live="" ended load={() => Promise.resolve({ first: 5, lines: ['a', 'b'] })} />);
-  await screen.findByText('2 lines; 5 before them are in the log file', {}, PATIENT);
+  await screen.findByText('2 lines here; the log file has 5 earlier lines', {}, PATIENT);
 });
 
 test('an empty log says why', () => {

@@ -71,7 +71,9 @@ export function Zoom({ fullSpan, onWindow, isEmpty, before, after, children }: Z
       <div
         role="group"
         tabIndex={0}
-        aria-label={trans.__('Plots. Left and right move the window, plus and minus zoom, 0 shows the entire run.')}
+        aria-label={trans.__(
+          'Plots. The left and right arrow keys move the plots, + and - zoom, 0 shows the entire run.'
+        )}
         onKeyDown={press}
         hidden={isEmpty}
       >

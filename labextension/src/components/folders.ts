@@ -72,7 +72,7 @@ function folderRows(folders: Folders, folder: string, words: string, order: Orde
   }
   const rows = sorted(listing.items, order).flatMap(item => itemRows(folders, folder, item, words, order, level));
   if (listing.begins) {
-    rows.unshift(other('all', trans.__('Only names starting with “%1”: show all', listing.begins)));
+    rows.unshift(other('all', trans.__('Filtered: only names that start with “%1”. Show all names', listing.begins)));
   }
   if (listing.token) {
     const count = listing.items.length;

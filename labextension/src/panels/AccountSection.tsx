@@ -39,8 +39,8 @@ export function AccountSection({ tools }: { tools: Tools }) {
       {status.organization?.is_key_scoped ? (
         <p className="lk-quiet">
           {status.organization.name
-            ? trans.__('This key belongs only to %1.', status.organization.name)
-            : trans.__('This key belongs to one organization only.')}
+            ? trans.__('This API key works only for %1.', status.organization.name)
+            : trans.__('This API key works for only one organization.')}
         </p>
       ) : (
         <label>

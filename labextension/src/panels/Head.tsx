@@ -62,13 +62,13 @@ function Money({ tools: { cloud } }: { tools: Tools }) {
       )}
       <div>
         <dt>{trans.__('Burn rate')}</dt>
-        <dd title={trans.__('Credits per hour, for all that is billed now')}>
+        <dd title={trans.__('Credits per hour for everything that is active and billed now')}>
           {burnRate ? (isBurning ? burnRateWords(burnRate) : '0') : '…'}
         </dd>
       </div>
       <div>
         <dt>{trans.__('Lasts')}</dt>
-        <dd title={end ? trans.__('Until %1 at the current rate', end) : ''}>
+        <dd title={end ? trans.__('The credits last until %1 at the current rate', end) : ''}>
           {(burnRate && timeRemaining(remaining, burnRate)) ?? '–'}
         </dd>
       </div>
@@ -83,9 +83,9 @@ function LowCredits({ tools: { cloud } }: { tools: Tools }) {
   if (remaining === null || (remaining > 0 && remaining >= perHour)) {
     return null;
   }
-  const fact = remaining > 0 ? trans.__('The credits last less than an hour.') : trans.__('No credits are left.');
+  const fact = remaining > 0 ? trans.__('Your credits last less than an hour.') : trans.__('No credits are left.');
   const advice = readBudget(cloud.data.balance)
-    ? trans.__('Your operator can grant more.')
+    ? trans.__('The operator of this cloud can grant more credits.')
     : trans.__('Buy credits: %1', TOP_UP);
   const text = `${fact} ${advice}`;
   return <Notice notice={{ kind: 'warning', text }} />;

@@ -26,12 +26,15 @@ export function KeysList({ tools: { say, onActs } }: { tools: Tools }) {
   const [isNaming, setNaming] = useState(false);
   const create = async (name: string) => {
     const { path } = await request<StoredKey>('rent/keys', { method: 'POST', body: { name } });
-    say({ kind: 'info', text: trans.__('Created the key %1. Only you can read its secret: %2', name, path) });
+    say({
+      kind: 'info',
+      text: trans.__('Created the API key %1. Only you can read the file with its secret: %2', name, path)
+    });
   };
   useEffect(() => void attempt(() => Promise.resolve()), []);
   const revoke = ({ id, key_name: name }: ApiKey) =>
     setQuestion({
-      text: trans.__('Revoke the key %1? Programs that use it are signed out.', name),
+      text: trans.__('Revoke the API key %1? Programs that use this key are signed out.', name),
       yes: trans.__('Revoke'),
       onYes: () => {
         say({ kind: 'info', text: '' });
@@ -68,7 +71,9 @@ export function KeysList({ tools: { say, onActs } }: { tools: Tools }) {
         <NameForm
           title={trans.__('Create a key')}
           verb={trans.__('Create')}
-          note={trans.__('A key signs programs in and costs nothing. Its secret is stored in a file on this server.')}
+          note={trans.__(
+            'Programs sign in with an API key, which is free. The secret of the key is stored in a file on this Jupyter server.'
+          )}
           onStart={name => {
             setNaming(false);
             void attempt(() => create(name));

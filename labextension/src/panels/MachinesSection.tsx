@@ -54,7 +54,7 @@ export function MachinesSection({ tools: { cloud, commands, say, isVisible: show
       const stored = await request<MachineDefault>('machines/default', { method: 'POST', body: { machine: value } });
       setTable(now => now && { ...now, default: stored.default });
       const words =
-        stored.said.join(' ') || trans.__('Runs without a machine use %1 from now on.', machineName(stored.default));
+        stored.said.join(' ') || trans.__('Runs that name no machine use %1 from now on.', machineName(stored.default));
       say({ kind: stored.said.length ? 'warning' : 'info', text: words });
     } catch (failure) {
       say({ kind: 'error', text: (failure as Error).message });

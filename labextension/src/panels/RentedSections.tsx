@@ -19,7 +19,7 @@ export function DeploymentsSection({ tools }: { tools: Tools }) {
   const deployments = tools.cloud.data.deployments?.deployments;
   const stop = ({ deployment_id: id, hf_model_id: model }: Deployment): Ending => ({
     icon: 'stopped',
-    text: trans.__('Stop %1? It stops answering, and its bill ends.', model),
+    text: trans.__('Stop %1? It no longer answers requests, and billing ends.', model),
     yes: trans.__('Stop'),
     label: trans.__('Stop %1', model),
     path: 'api/inference/stop',
@@ -50,7 +50,7 @@ export function VmsSection({ tools }: { tools: Tools }) {
   const vms = tools.cloud.data.vms?.vms;
   const terminate = (vm: VM): Ending => ({
     icon: 'remove',
-    text: trans.__('Delete %1 permanently? Its disk is deleted; its volumes remain and cost credits.', vmName(vm)),
+    text: trans.__('Delete %1 and its disk permanently? Its volumes remain and cost credits.', vmName(vm)),
     yes: trans.__('Delete'),
     label: trans.__('Delete %1', vmName(vm)),
     path: `api/vms/${encodeURIComponent(vm.vm_id)}`,
@@ -70,8 +70,8 @@ export function VmsSection({ tools }: { tools: Tools }) {
         ending: terminate(vm),
         use: isId(vm.vm_id)
           ? {
-              words: trans.__('Log in (insert the code)'),
-              name: trans.__('Log in: insert the code for %1 into a cell', vmName(vm)),
+              words: trans.__('Log in (insert a cell)'),
+              name: trans.__('Log in to %1: insert a cell that shows the ssh command', vmName(vm)),
               code: `%load_ext lk_jupyter\n%lk_vm ssh ${vm.vm_id}`
             }
           : undefined
@@ -114,14 +114,17 @@ function RentedList({ label, none, topic, start, tools: { cloud, commands, say, 
     say({ kind: 'info', text: '' });
     const answer = await request<RentOffers>(start.path);
     if (!answer.offers.length) {
-      throw new Error(trans.__('No offers with a price now. Try again in a few minutes.'));
+      throw new Error(trans.__('Nothing is available now. Try again in a few minutes.'));
     }
     setOffers(answer);
   };
   const rent = async ({ id: offer, per_hour }: RentOffer) => {
     setOffers(null);
     const { name } = await request<Rented>(start.path, { method: 'POST', body: { offer, per_hour } });
-    say({ kind: 'info', text: trans.__('%1 starts. It costs %2 credits/h until you end it.', name, Number(per_hour)) });
+    say({
+      kind: 'info',
+      text: trans.__('%1 is starting. It costs %2 credits/h until you end it.', name, Number(per_hour))
+    });
     await cloud.refresh(topic, 'balance', 'burnRate');
   };
   const end = async ({ path, ask }: Ending) => {

@@ -196,7 +196,7 @@ function CurvesPart({ id, output: { curves } }: { id: string; output: RunOutputS
   const runs = useMemo(() => [{ run: short(id), ink: 0, curves }], [curves]);
   const names = useMemo(() => curves.map(({ name }) => name), [curves]);
   const empty = trans.__(
-    'No curves yet. Print a number at least three times, such as loss: 0.31, or call %1.',
+    'No curves yet. In your code, print a number at least three times, such as loss: 0.31, or call %1.',
     'lk_log(loss=loss)'
   );
   return <Curves runs={runs} names={names} open={6} empty={empty} />;
@@ -209,7 +209,7 @@ function MetricsPart({ record, isVisible }: RecordProps) {
   const { frames, isLoaded, trouble } = useMetrics(record.answer, span, isVisible);
   const problem = trouble ?? record.trouble;
   const empty = isLoaded
-    ? trans.__('No samples: the run just started, or was too short to measure.')
+    ? trans.__('No measurements: the run just started, or was too short to measure.')
     : trans.__('Asking the cloud …');
   return (
     <>

@@ -10,7 +10,7 @@ const BROWSER = 'from lk_jupyter.widgets import StorageBrowser\n\nStorageBrowser
 export function StorageSection({ tools: { commands } }: { tools: Tools }) {
   const [words, act, command, args] = commands.hasCommand(COMMANDS.openBucket)
     ? [
-        trans.__('Files of the bucket open, upload and move like other files.'),
+        trans.__('You can open, upload and move files of the bucket like other files.'),
         trans.__('Open the bucket'),
         COMMANDS.openBucket,
         {}

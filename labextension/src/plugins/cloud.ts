@@ -13,7 +13,7 @@ import { MyOrg, StatusContent } from '../types';
 
 export const cloudPlugin: JupyterFrontEndPlugin<Cloud> = {
   id: 'lk-jupyter:cloud',
-  description: 'Connects JupyterLab to the GPU cloud: sign-in, runs, organizations.',
+  description: 'Connects JupyterLab to the GPU cloud: signs in, lists runs, switches organizations.',
   autoStart: true,
   provides: ICloud,
   optional: [ICommandPalette, ITranslator],
@@ -35,10 +35,10 @@ export const cloudPlugin: JupyterFrontEndPlugin<Cloud> = {
     const [signOut, useLocal] = [trans.__('Sign out of the GPU cloud'), trans.__('Use the free local cloud')];
     add(COMMANDS.signOut, signOut, async args => (await confirmCall(args, signOut)) && become('signout'));
     add(COMMANDS.useLocalCloud, useLocal, async args => (await confirmCall(args, useLocal)) && become('local'));
-    add(COMMANDS.refresh, trans.__('Refresh the state of the GPU cloud'), () =>
+    add(COMMANDS.refresh, trans.__('Refresh the displayed state of the GPU cloud'), () =>
       cloud.refresh('status', 'running', 'journal', 'history', 'balance')
     );
-    add(COMMANDS.switchOrganization, trans.__('Switch organization of the GPU cloud …'), async () => {
+    add(COMMANDS.switchOrganization, trans.__('Switch to another organization on the GPU cloud …'), async () => {
       const orgs = await request<MyOrg[]>('api/orgs');
       const { value } = await InputDialog.getItem({
         title: trans.__('Organization'),

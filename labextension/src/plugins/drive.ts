@@ -158,8 +158,8 @@ function withToolbar(browser: FileBrowser, onShow: (folder: string) => void): Fi
 function warnTruncated(folder: string): void {
   Notification.warning(
     folder
-      ? trans.__('%1 has more than 10,000 keys: only the first of them are shown.', folder)
-      : trans.__('The bucket has more than 10,000 keys: only the first of them are shown.')
+      ? trans.__('%1 has more than 10,000 files. Only the first 10,000 are shown.', folder)
+      : trans.__('The bucket has more than 10,000 files. Only the first 10,000 are shown.')
   );
 }
 
@@ -219,7 +219,9 @@ export const drive: JupyterFrontEndPlugin<void> = {
     };
     onFile(COMMANDS.previewFile, trans.__('Preview'), preview);
     onFile(COMMANDS.loadFile, trans.__('Load into pandas'), key => insert(loadingCode(key)));
-    onFile(COMMANDS.copyRunPath, trans.__('Copy its path in a run'), key => Clipboard.copyToSystem(`/mnt/s3/${key}`));
+    onFile(COMMANDS.copyRunPath, trans.__('Copy the path for code in a run'), key =>
+      Clipboard.copyToSystem(`/mnt/s3/${key}`)
+    );
     let account = cloud?.account;
     cloud?.changed.connect(() => {
       if (account !== cloud.account) {

@@ -25,7 +25,7 @@ const RESTARTS = new Set(['restarting', 'autorestarting', 'starting', 'terminati
 
 export const headers: JupyterFrontEndPlugin<void> = {
   id: 'lk-jupyter:headers',
-  description: 'Draws the header of a run and keeps its state correct after a reload or restart.',
+  description: 'Shows the header of a run, with its correct state after a reload or restart.',
   autoStart: true,
   requires: [ICloud, IRenderMimeRegistry],
   optional: [INotebookTracker],

@@ -15,7 +15,7 @@ const NOT_LOADED = /(?:Cell magic `%%|Line magic function `%)lk_\w+` not found/;
 
 export const hints: JupyterFrontEndPlugin<void> = {
   id: 'lk-jupyter:hints',
-  description: 'Shows buttons for the advice in the output of a cell.',
+  description: 'Shows buttons that apply the advice in the output of a cell.',
   autoStart: true,
   requires: [ICloud, INotebookTracker],
   activate: (_: JupyterFrontEnd, cloud: Cloud, notebooks: INotebookTracker) => {

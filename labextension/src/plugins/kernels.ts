@@ -6,7 +6,7 @@ import { ICloud } from '../tokens';
 
 export const kernels: JupyterFrontEndPlugin<void> = {
   id: 'lk-jupyter:kernels',
-  description: 'Asks before a kernel starts a paid machine.',
+  description: 'Shows the price and asks you before a kernel starts a paid machine.',
   autoStart: true,
   requires: [ICloud], // its plugin chooses the language
   activate: () => showStartQuestions()

@@ -58,7 +58,7 @@ export const notebookToolbar: JupyterFrontEndPlugin<void> = {
       }
     });
     commands.addCommand(COMMANDS.runOn, {
-      label: args => machineLabel(args) || trans.__('Run the selected cells on the machine of the notebook'),
+      label: args => machineLabel(args) || trans.__('Run the selected cells on the cloud machine of this notebook'),
       caption: trans.__('Run the selected cells on the cloud'),
       ...onMachine,
       execute: async ({ machine, ...args }) => {
@@ -103,7 +103,7 @@ export const notebookToolbar: JupyterFrontEndPlugin<void> = {
           Notification.warning(trans.__('Open a notebook first.'));
           return;
         }
-        const words = [trans.__('A link on this page requests this.')];
+        const words = [trans.__('A link on this page requests this action.')];
         const [title, verb] = [trans.__('Insert this code into a new cell?'), trans.__('Insert')];
         const mayInsert = async () =>
           (await import('../sourceDialog')).askWithSource(title, words, [code as string], verb);

@@ -15,7 +15,7 @@ import { trans } from '../trans';
 
 export const runs: JupyterFrontEndPlugin<void> = {
   id: 'lk-jupyter:runs',
-  description: 'Opens runs with log, metrics and result, and the cells that they came from.',
+  description: 'Opens a run with its log, metrics and result, or the cell that started it.',
   autoStart: true,
   requires: [ICloud, IRenderMimeRegistry],
   optional: [ILabShell, INotebookTracker, ICommandPalette, ILayoutRestorer],
@@ -72,7 +72,7 @@ export const runs: JupyterFrontEndPlugin<void> = {
       const openPanel = notebooks?.find(one => one.context.path === path);
       const panel = openPanel ?? ((await commands.execute('docmanager:open', { path })) as NotebookPanel | undefined);
       if (!panel) {
-        throw new Error(trans.__('%1 is open in another browser tab. Find the cell there.', notebook));
+        throw new Error(trans.__('%1 is open in another browser tab. Look for the cell there.', notebook));
       }
       shell.activateById(panel.id);
       await panel.context.ready;
@@ -109,7 +109,7 @@ export const runs: JupyterFrontEndPlugin<void> = {
         }
       });
     const attachLine = (id: string) => `%lk_attach ${id}`;
-    const outputLabel = trans.__('Show its complete output in a new cell');
+    const outputLabel = trans.__("Show the run's complete output in a new cell");
     addLineCommand(COMMANDS.attach, outputLabel, trans.__('Show output'), attachLine);
     addLineCommand(COMMANDS.useRun, trans.__('Use this run'), trans.__('Use this run'), attachLine);
     addLineCommand(COMMANDS.rerunLonger, trans.__('Rerun longer'), trans.__('Rerun'), (id, args) => {

@@ -6,7 +6,7 @@ import { holdBack } from '../savedWidgets';
 
 export const savedWidgets: JupyterFrontEndPlugin<void> = {
   id: 'lk-jupyter:saved-widgets',
-  description: 'Blocks the saved widgets of a notebook, which can contain code, until the notebook is trusted.',
+  description: 'Blocks the saved widgets of a notebook until you trust the notebook, because widgets can contain code.',
   autoStart: true,
   requires: [INotebookTracker],
   activate: (app: JupyterFrontEnd, notebooks: INotebookTracker) => {

@@ -111,7 +111,7 @@ export function statusWords(cloud: Cloud, lowest: number): string {
     return trans.__('⚠ GPU cloud: no answer');
   }
   if (!currentStatus || cloud.trouble) {
-    return cloud.trouble ? trans.__('⚠ GPU cloud: out of reach') : trans.__('☁ GPU cloud');
+    return cloud.trouble ? trans.__("⚠ GPU cloud: can't be reached") : trans.__('☁ GPU cloud');
   }
   const remaining = readBalance(balance);
   const going = mergeRuns(cloud.data).filter(run => run.isActive);

@@ -172,7 +172,9 @@ function NewFolder({ folder, onMake }: { folder: string; onMake: (name: string) 
 }
 
 function dropWords(folder: string): string {
-  return folder ? trans.__('Drop to upload to %1', folder) : trans.__('Drop to upload to the bucket');
+  return folder
+    ? trans.__('Drop files here to upload them to %1', folder)
+    : trans.__('Drop files here to upload them to the bucket');
 }
 
 /** Return the status text, and a function that shows a text during a task. The notice shows errors. */
@@ -196,7 +198,7 @@ function useBusy() {
       setWords(now => (now === what ? '' : now));
     }
   };
-  return [isLate ? trans.__('%1 No answer yet; trying again.', words) : words, during] as const;
+  return [isLate ? trans.__("%1 The storage hasn't answered yet; trying again.", words) : words, during] as const;
 }
 
 /** Upload files one after another, show progress, and prompt before a file replaces an object. */
