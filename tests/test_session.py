@@ -70,7 +70,7 @@ def test_with_nothing_set_both_ways_in_are_offered():
 
 
 def test_a_key_of_the_wrong_shape_is_refused_before_anything_is_sent():
-    with pytest.raises(UsageError, match="A key looks like lk_") as caught:
+    with pytest.raises(UsageError, match="An API key looks like lk_") as caught:
         lk_jupyter.connect(api_key="my secret")
     assert "my secret" not in str(caught.value)
 

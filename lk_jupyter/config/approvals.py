@@ -112,4 +112,4 @@ def _locked() -> Iterator[None]:
                 yield
                 return
         time.sleep(_PAUSE)
-    raise UsageError(f"Another process uses '{path}'. Nothing was sent. Run the cell again.")
+    raise UsageError(f"Another process is writing '{path}'. Nothing was sent. Run the cell again.")

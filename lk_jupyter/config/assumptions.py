@@ -59,7 +59,7 @@ def _check_prefix(row: Assumption, text: str) -> str:
     if text in row.alternatives:
         return text
     if not re.fullmatch(r"/[\w./-]*[\w-]", text):
-        raise ValueError(f"one of {', '.join((row.default, *row.alternatives))}, or another path below the server")
+        raise ValueError(f"one of {', '.join((row.default, *row.alternatives))}, or another path on the server")
     return text
 
 
@@ -119,8 +119,8 @@ ASSUMPTIONS: tuple[Assumption, ...] = (
         ("/job/work", "/lyceum/storage"),
         "inferred",
         ("POST /execution/streaming/start",),
-        "Folder in which a Python run finds the bucket",
-        "Paths of objects in a run start with this folder.",
+        "Folder of the bucket in a Python run",
+        "In a run, paths of bucket files start with this folder.",
         _check_folder,
     ),
     Assumption(
@@ -129,8 +129,8 @@ ASSUMPTIONS: tuple[Assumption, ...] = (
         ("/lyceum/storage",),
         "documented",
         ("POST /execution/image/start", "POST /execution/compose/start"),
-        "Folder of the bucket in a container, if the request contains no folder",
-        "Paths of objects in a container start with this folder.",
+        "Folder of the bucket in a container, unless the request sets another folder",
+        "In a container, paths of bucket files start with this folder.",
         _check_folder,
     ),
     Assumption(
@@ -139,8 +139,8 @@ ASSUMPTIONS: tuple[Assumption, ...] = (
         ("gpu_type",),
         "documented",
         ("POST /inference/create",),
-        "Field that picks the GPU of a deployment",
-        "Deployments name their GPU in this field.",
+        "Field of the request that sets the GPU of a deployment",
+        "Requests for deployments send the GPU in this field.",
     ),
     Assumption(
         "chat_prefix",
@@ -148,8 +148,8 @@ ASSUMPTIONS: tuple[Assumption, ...] = (
         (_OPENAI, _EXTERNAL),
         "observed",
         _CHATS,
-        "Path of chat, embeddings and their models",
-        "Requests go to this address.",
+        "API path of chat, embeddings and the list of models",
+        "Chat and embedding requests are sent to this path.",
         _check_prefix,
     ),
     Assumption(
@@ -158,8 +158,8 @@ ASSUMPTIONS: tuple[Assumption, ...] = (
         (_EXTERNAL, _OPENAI, ROUTE),
         "documented",
         ("POST /serverless/chat/completions", "POST /serverless/route"),
-        "Path for lyceum/router, simple, complex and reasoning; route: a separate operation chooses the model",
-        "Chats go to this address. With route, POST /serverless/route chooses the model first.",
+        "API path of chats in which the server chooses the model (lyceum/router, simple, complex, reasoning)",
+        "These chats are sent to this path. With the value route, POST /serverless/route chooses the model first.",
         _check_prefix,
     ),
     Assumption(
@@ -168,8 +168,8 @@ ASSUMPTIONS: tuple[Assumption, ...] = (
         (_OPENAI, ABSENT),
         "inferred",
         _BATCHES,
-        "Path of batches and their files",
-        "Batches go to this address. If the server has no batches, each row is sent as a chat.",
+        "API path of batches and their files",
+        "Batches are sent to this path. If the server has no batches, each row is sent as a chat.",
         _check_prefix,
     ),
     Assumption(
@@ -178,8 +178,8 @@ ASSUMPTIONS: tuple[Assumption, ...] = (
         ("300", "3600"),
         "documented",
         _STARTS,
-        "Longest time limit of a run in seconds",
-        "A longer --timeout is refused before anything is sent.",
+        "Longest time limit that a run can have, in seconds",
+        "lk_jupyter refuses a longer --timeout before it sends a request.",
         _check_seconds,
     ),
     Assumption(
@@ -188,8 +188,8 @@ ASSUMPTIONS: tuple[Assumption, ...] = (
         ("300", "7200"),
         "observed",
         ("POST /execution/image/start",),
-        "Longest time limit of a hosted Jupyter server in seconds",
-        "A server without --timeout gets this limit.",
+        "Longest time limit that a hosted Jupyter server can have, in seconds",
+        "A hosted Jupyter server without --timeout gets this time limit.",
         _check_seconds,
     ),
     Assumption(
@@ -198,8 +198,8 @@ ASSUMPTIONS: tuple[Assumption, ...] = (
         ("finalized=completed",),
         "documented",
         ("GET /execution/streaming/{execution_id}/status", "GET /execution/{execution_id}"),
-        "Other names of final states, each with the name in the API",
-        "A run in one of these states counts as ended.",
+        "Names of final run states that differ from the API description, each with the described name",
+        "lk_jupyter treats a run in one of these states as ended.",
         _parse_list(_WORD, "states with their meaning, such as finalized=completed,halted=failed"),
     ),
     Assumption(
@@ -208,7 +208,7 @@ ASSUMPTIONS: tuple[Assumption, ...] = (
         ("missing",),
         "observed",
         ("POST /storage/credentials",),
-        "Whether the bucket exists before the first upload",
+        "Whether an account has a bucket before the first upload",
         "The first upload creates the bucket.",
     ),
     Assumption(
@@ -218,7 +218,7 @@ ASSUMPTIONS: tuple[Assumption, ...] = (
         "inferred",
         _STREAM,
         "Whether logs keep control characters, which rich outputs need",
-        "Rich outputs are recognized without control characters.",
+        "lk_jupyter recognizes rich outputs without control characters.",
     ),
     Assumption(
         "newlines",
@@ -227,7 +227,7 @@ ASSUMPTIONS: tuple[Assumption, ...] = (
         "observed",
         _STREAM,
         "Whether a stream has more newlines than the code printed",
-        "Blank lines of a stream are kept.",
+        "lk_jupyter keeps the blank lines of a stream.",
         local="exact",
     ),
     Assumption(
@@ -236,8 +236,8 @@ ASSUMPTIONS: tuple[Assumption, ...] = (
         ("GET",),
         "observed",
         _STREAM,
-        "Method that opens the stream of a run",
-        "Streams are opened with this method.",
+        "HTTP method that opens the log stream of a run",
+        "lk_jupyter opens log streams with this HTTP method.",
     ),
     Assumption(
         "stream_auth",
@@ -245,8 +245,8 @@ ASSUMPTIONS: tuple[Assumption, ...] = (
         ("bearer",),
         "observed",
         _STREAM,
-        "Whether the stream of a run needs the key",
-        "Requests for streams contain the key, to this server only.",
+        "Whether the log stream of a run needs the API key",
+        "lk_jupyter sends the API key with requests for log streams, but only to this server.",
     ),
     Assumption(
         "late_attach",
@@ -254,8 +254,8 @@ ASSUMPTIONS: tuple[Assumption, ...] = (
         ("none",),
         "observed",
         _STREAM,
-        "Whether a stream that is opened late starts with the earlier output",
-        "Missed output is read from the record or the stored log.",
+        "Whether a log stream that is opened late repeats the earlier output",
+        "lk_jupyter reads missed output from the run's record or the stored log.",
     ),
     Assumption(
         "absent_operations",
@@ -263,9 +263,9 @@ ASSUMPTIONS: tuple[Assumption, ...] = (
         ("GET /storage/block",),
         "documented",
         ("every operation",),
-        "Operations that the server doesn't have",
-        "Each raises OperationNotAvailable.",
-        _parse_list(_OPERATION, "operations such as GET /storage/block, with commas between"),
+        "API operations that the server doesn't have",
+        "Each of these operations raises OperationNotAvailable.",
+        _parse_list(_OPERATION, "operations such as GET /storage/block, separated by commas"),
     ),
     Assumption(
         "gpu_selection",
@@ -273,7 +273,7 @@ ASSUMPTIONS: tuple[Assumption, ...] = (
         (ABSENT,),
         "documented",
         ("POST /execution/gpu_selection/start", "GET /execution/gpu_selection/{execution_id}/status"),
-        "Whether the server tries a script on several GPUs automatically",
+        "Whether the server can try a script on several GPU types",
         "%%lk_select starts one run for each GPU.",
     ),
     Assumption(
@@ -282,7 +282,7 @@ ASSUMPTIONS: tuple[Assumption, ...] = (
         ("sent",),
         "observed",
         ("GET /pricing",),
-        "Whether the price book contains the number of its rows",
+        "Whether the list of prices contains the number of its rows",
         "No effect: lk_jupyter counts the rows.",
     ),
     Assumption(
@@ -291,8 +291,8 @@ ASSUMPTIONS: tuple[Assumption, ...] = (
         ("dropped",),
         "inferred",
         ("GET /workloads/list", "GET /execution/{execution_id}", "GET /billing/history"),
-        "Whether lists and records have the metadata of a run",
-        "After a lost answer, a run is identified by its file name.",
+        "Whether lists and records of runs contain the metadata of each run",
+        "If the answer to a start is lost, lk_jupyter finds the run by its file name.",
     ),
     Assumption(
         "working_folder",
@@ -300,7 +300,7 @@ ASSUMPTIONS: tuple[Assumption, ...] = (
         ("shared",),
         "inferred",
         ("POST /execution/streaming/start",),
-        "Whether each Python run has a working folder for itself",
+        "Whether each Python run has a separate working folder",
         "No effect: the files of a run are always in a folder with the name of the run.",
     ),
     Assumption(
@@ -319,7 +319,7 @@ ASSUMPTIONS: tuple[Assumption, ...] = (
         "documented",
         (*_STARTS, "POST /vms/create", "POST /inference/create", "POST /batches"),
         "Whether the answer to a start contains an id",
-        "Started runs, VMs and deployments are looked up in the lists.",
+        "lk_jupyter looks up the ids of started runs, VMs and deployments in the lists.",
     ),
     Assumption(
         "abort_answer",
@@ -327,8 +327,8 @@ ASSUMPTIONS: tuple[Assumption, ...] = (
         ("empty",),
         "inferred",
         ("POST /workloads/abort/{execution_id}", "POST /workloads/stop/{execution_id}"),
-        "Answer of the server to an abort",
-        "Nothing: any success counts.",
+        "Answer of the server to the abort of a run",
+        "No effect: lk_jupyter accepts any successful answer.",
     ),
     Assumption(
         "signin_lookup",
@@ -336,8 +336,8 @@ ASSUMPTIONS: tuple[Assumption, ...] = (
         ("GET /user/status", "GET /user/org", "GET /workloads/list"),
         "observed",
         ("GET /machine-types", "GET /user/status", "GET /user/org", "GET /workloads/list"),
-        "Operation that shows whether a key is accepted",
-        "%lk_login tries the key with this operation.",
+        "API operation that shows whether the server accepts an API key",
+        "%lk_login checks the API key with this operation.",
     ),
 )
 
@@ -370,7 +370,7 @@ class Assumed(NamedTuple):
 DEFAULT = "default"
 
 #: Source of a value → words for the source.
-_BY = {"check": "found by %lk_check on {}", "use": "noticed during use on {}", "you": "set by you"}
+_BY = {"check": "found by %lk_check on {}", "use": "a request on {} showed this", "you": "set by you"}
 
 
 class Assumptions:
@@ -483,7 +483,7 @@ class Assumptions:
                 write_json(self._file, {server: stored for server, stored in every.items() if stored})
             except OSError as problem:
                 if by == "you":
-                    raise UsageError(f"{self._file} can't be written ({problem}). Nothing was changed.") from None
+                    raise UsageError(f"Can't write '{self._file}' ({problem}). Nothing was changed.") from None
 
 
 def read_final_words() -> dict[str, str]:
@@ -527,7 +527,7 @@ def _read_sound_entries(path: Path) -> dict[str, dict[str, dict[str, str]]]:
         entries, odd = [], ["all of it"]
     if odd:
         _log.warning(
-            "lk_jupyter: ignored %s in %s, which can't be read. Find it again: %%lk_check", ", ".join(odd), path
+            "lk_jupyter: ignored the invalid value of %s in %s. Find the value again: %%lk_check", ", ".join(odd), path
         )
     servers: dict[str, dict[str, dict[str, str]]] = {}
     for server, name, entry in entries:

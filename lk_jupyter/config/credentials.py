@@ -33,7 +33,7 @@ from lk_jupyter.errors import NotSignedIn, UsageError
 KEYRING = "keyring"
 
 KEY_SHAPE = re.compile(r"lk_[\w.+/=~:-]+|[\w-]+\.[\w-]+\.[\w-]+", re.ASCII)
-KEY_WAYS = "Unlock it, run %lk_login again, or set LK_API_KEY."
+KEY_WAYS = "Unlock the keyring, run %lk_login again, or set LK_API_KEY."
 
 
 @dataclass(frozen=True)
@@ -61,8 +61,8 @@ def check_key(text: str, source: str) -> str:
     """Return the key if its shape is valid. Raises UsageError, which doesn't show the key."""
     if not KEY_SHAPE.fullmatch(text):
         raise UsageError(
-            f"The key from {source} isn't an API key. Nothing was sent. A key looks like lk_… (or is a session "
-            "token: three parts separated by dots), without spaces, quotes or line breaks."
+            f"The key from {source} isn't an API key. Nothing was sent. An API key looks like lk_…, without "
+            "spaces, quotes or line breaks. A session token also works: three parts separated by dots."
         )
     return text
 
@@ -125,9 +125,9 @@ def _read_keyring(server: str, stored: str) -> dict[str, Any]:  # noqa: ARG001 (
     try:
         text = keyring.read_secret(server)
     except keyring.KeyringUnusable as problem:
-        raise NotSignedIn(f"The key for {server} is in the keyring, but {problem}. {KEY_WAYS}") from None
+        raise NotSignedIn(f"The keyring has the API key for {server}, but {problem}. {KEY_WAYS}") from None
     if text is None:
-        raise NotSignedIn(f"The key for {server} is no longer in the keyring. {KEY_WAYS}")
+        raise NotSignedIn(f"The keyring no longer has the API key for {server}. {KEY_WAYS}")
     secret: dict[str, Any] = json.loads(text)
     return secret
 

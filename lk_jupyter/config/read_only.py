@@ -20,5 +20,5 @@ def refuse_if_read_only(effect: str) -> None:
     if effect in _HARMLESS or not is_read_only():
         return
     source = resolve("read_only").source
-    remedy = "%lk_config read_only off" if source == CONFIG_FILE else f"change {source} in the environment."
+    remedy = "%lk_config read_only off" if source == CONFIG_FILE else f"change the environment variable {source}."
     raise ReadOnlyMode(f"Read-only mode is on. Nothing was sent. Switch it off: {remedy}")

@@ -65,7 +65,7 @@ def _parse_server(text: str) -> str:
     if not parts:
         raise ValueError("an address such as https://api.lyceum.technology, or the word local")
     if parts["scheme"] == "http" and parts["host"] not in LOOPBACK:
-        raise ValueError("https://, so that the key is encrypted (http:// works for this machine only)")
+        raise ValueError("https://, so that the API key is encrypted (http:// works only for a server on this machine)")
     return address
 
 
@@ -127,7 +127,7 @@ def approvals_in(text: str) -> dict[str, tuple[Decimal, Decimal] | None]:
                 None if limits == "unknown" else (parse_credits(cost), parse_credits(price))
             )
         except ValueError:
-            raise ValueError("MACHINE=CREDITS@PRICE, such as gpu.a100=5@1.59; several with commas") from None
+            raise ValueError("MACHINE=CREDITS@PRICE, such as gpu.a100=5@1.59, with commas between entries") from None
     return approvals
 
 
@@ -278,46 +278,53 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "base_url",
         DEFAULT_SERVER,
-        'Server to use. "local" is the local cloud on this machine, started if necessary.',
+        'Cloud server to use. "local" starts and uses the local cloud on this machine.',
         _parse_server,
     ),
     Setting(
         "iris_url",
         None,
-        "Server of dedicated deployments, if base_url doesn't imply it.",
+        "Server of dedicated deployments. Default: the server that belongs to base_url.",
         _parse_server,
         also=("IRIS_PROXY_URL",),
     ),
     Setting(
         "dashboard_url", "https://dashboard.lyceum.technology", "Website that %lk_login --browser opens.", _parse_server
     ),
-    Setting("api_key", None, "Key that signs you in; %lk_login stores it.", also=KEY_VARIABLES[1:], secret=True),
-    Setting("org", None, "Organization to act for, by its slug.", _require_word, also=("LYCEUM_ORG",)),
-    Setting("machine", "gpu.l40s", "Machine type of a run without --gpu and --machine.", _require_word),
+    Setting("api_key", None, "API key that signs you in. %lk_login stores it.", also=KEY_VARIABLES[1:], secret=True),
+    Setting(
+        "org",
+        None,
+        "Organization that owns and pays for your runs: its short name (slug).",
+        _require_word,
+        also=("LYCEUM_ORG",),
+    ),
+    Setting("machine", "gpu.l40s", "Machine type of runs without --gpu and --machine.", _require_word),
     Setting("timeout", _default_run_seconds, "Time limit of a run, in seconds.", _parse_run_seconds),
     Setting(
         "max_timeout",
         _longest_run_seconds,
-        "Longest time limit that your account allows, in seconds.",
+        "Longest time limit of a run that your account allows, in seconds.",
         _seconds_parser(1, 31_536_000),
     ),
-    Setting("max_cost", None, "Maximum cost of a run without --max-cost, in credits.", parse_credits),
+    Setting("max_cost", None, "Maximum cost of runs without --max-cost, in credits.", parse_credits),
     Setting(
         "requirements",
         None,
-        "Packages of a run without -r: auto for its imports, or project for the lock next to the notebook.",
+        "Packages of a run without -r. auto: the packages that the code imports. project: the packages in the "
+        "lock file next to the notebook.",
         _choice_parser("auto", "project"),
     ),
     Setting(
         "keep_packages",
         default=False,
-        help="Keep the packages of runs in your bucket, so that later runs needn't install them: on or off.",
+        help="Whether to store packages of runs in your bucket, so that later runs start faster: on or off.",
         parse=_parse_switch,
     ),
     Setting(
         "read_only",
         default=False,
-        help="Refuse everything that spends, writes or deletes: on or off. Stopping a run stays possible.",
+        help="Refuse all actions that spend, write or delete: on or off. You can still stop runs.",
         parse=_parse_switch,
     ),
     Setting(
@@ -336,7 +343,8 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "storage_price",
         None,
-        "Price of stored files for %lk_bucket usage, in credits per GB and month. The API doesn't publish a price.",
+        "Price of stored files that %lk_bucket usage shows, in credits per GB and month. The API doesn't "
+        "publish this price.",
         parse_credits,
     ),
     Setting(
@@ -346,17 +354,17 @@ SETTINGS: tuple[Setting, ...] = (
         parse=_parse_switch,
         old_names=("doctor",),
     ),
-    Setting("parallel", 8, "Maximum concurrent runs of one cell or one Executor.", _integer_parser(1, 1000)),
+    Setting("parallel", 8, "Maximum concurrent runs that one cell or one Executor starts.", _integer_parser(1, 1000)),
     Setting(
         "log_lines",
         200,
-        "Log lines that the notebook keeps at the start, and the same number at the end.",
+        "Number of log lines that the notebook keeps from the start of a log, and also from its end.",
         _integer_parser(1, 1_000_000),
     ),
     Setting(
         "secret_guard",
         "ask",
-        "If a run seems to contain a secret: ask, refuse, or off. Off also shows secrets in outputs.",
+        "What to do if a run seems to contain a secret: ask, refuse, or off. off also shows secrets in outputs.",
         _choice_parser("ask", "refuse", "off"),
     ),
     Setting(
@@ -374,7 +382,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "carry",
         "ask",
-        "Whether %%lk_run sends the variables that a cell reads, as with --sync: ask, always or never.",
+        "Whether %%lk_run sends the variables that a cell reads, as --sync does: ask, always or never.",
         _parse_carry_answer,
     ),
     Setting(
@@ -386,7 +394,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "keep",
         0,
-        "Time for which a notebook keeps its machine between cells, such as 5m; 0: each cell is a separate run.",
+        "Time for which a notebook keeps its machine between cells, such as 5m. With 0, each cell is a separate run.",
         _seconds_parser(0, 3600),
     ),
     Setting(
@@ -398,27 +406,33 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "notify",
         None,
-        "Addresses that get a message when a long run ends or is in trouble, such as ntfy://TOPIC. Separate them by "
-        "spaces. Set it as LK_NOTIFY or in the config file: an address may contain a secret.",
+        "Addresses that get a message when a long run ends or has a problem. Example: ntfy://TOPIC. Separate addresses "
+        "with spaces. Set LK_NOTIFY or edit the config file, because an address may contain a secret.",
         _parse_addresses,
         hidden=True,
     ),
     Setting(
         "ssh_jump",
         None,
-        "Jump to VMs where the network blocks SSH: USER@HOST:PORT, or the address of a Jupyter server with lk_jupyter.",
+        "Jump host for SSH to VMs if your network blocks SSH: USER@HOST:PORT, or the address of a Jupyter "
+        "server with lk_jupyter.",
         _parse_jump,
     ),
     Setting(
         "ssh_jump_token",
         None,
-        "Token of the Jupyter server in ssh_jump. Set it as LK_SSH_JUMP_TOKEN or in the config file.",
+        "Token of the Jupyter server that ssh_jump names. Set LK_SSH_JUMP_TOKEN or edit the config file.",
         hidden=True,
     ),
-    Setting("log_dir", _default_log_dir, "Folder of the complete logs.", _parse_folder),
-    Setting("journal", _default_journal, "File that records the runs you started.", _parse_file),
-    Setting("journal_days", 365, "Days that the journal keeps ended runs; 0 keeps all.", _integer_parser(0, 36_500)),
-    Setting("local_data", _default_local_data, "Folder of the local cloud's data.", _parse_folder),
+    Setting("log_dir", _default_log_dir, "Folder that stores the complete logs of runs.", _parse_folder),
+    Setting("journal", _default_journal, "File of the journal, which records the runs that you started.", _parse_file),
+    Setting(
+        "journal_days",
+        365,
+        "Days for which the journal keeps ended runs. 0 keeps all runs.",
+        _integer_parser(0, 36_500),
+    ),
+    Setting("local_data", _default_local_data, "Folder that stores the data of the local cloud.", _parse_folder),
 )
 
 _ROWS = {row.name: row for row in SETTINGS}
@@ -516,16 +530,21 @@ def save(name: str, value: object) -> None:
         assumptions().set(name.removeprefix(GUESS), None if value is None else str(value))
     elif setting_row.secret:
         raise UsageError(
-            f"'{name}' is a secret and never an argument. %lk_login reads it, %lk_logout deletes it. If you "
-            "just typed a key, your history contains the key: replace it in the dashboard."
+            f"'{name}' is a secret, so you can't set it with %lk_config. Sign in: %lk_login. Sign out: "
+            "%lk_logout. If you just typed an API key, your history contains the key: replace it in the "
+            "dashboard."
         )
     elif setting_row.hidden and value is not None:
         raise UsageError(
-            f"'{name}' may contain a secret and is never an argument. Nothing was stored. Set {setting_row.env[0]}, or "
-            f"add it to '{config_file()}'. If you just typed a secret, your history has it now: replace it."
+            f"'{name}' may contain a secret, so you can't set it with %lk_config. Nothing was stored. Set "
+            f"{setting_row.env[0]}, or edit '{config_file()}'. If you just typed a secret, your history contains "
+            "the secret: replace it."
         )
     elif is_fixed(name):
-        raise UsageError(f"The administrator of this machine has set '{name}' in '{SITE_FILE}'. Nothing was stored.")
+        raise UsageError(
+            f"You can't change '{name}': the administrator of this machine has set it in '{SITE_FILE}'. Nothing was "
+            "stored."
+        )
     else:
         parsed_value = None if value is None else _parse_text(setting_row, str(value), "")
         change_config(
@@ -566,7 +585,7 @@ def _current_name(name: str) -> str:
     """Return the name of a setting that may be given by an old name; that warns."""
     if name not in _OLD_NAMES:
         return name
-    warnings.warn(f"The setting '{name}' is now '{_OLD_NAMES[name]}'.", FutureWarning, stacklevel=3)
+    warnings.warn(f"The setting '{name}' was renamed to '{_OLD_NAMES[name]}'.", FutureWarning, stacklevel=3)
     return _OLD_NAMES[name]
 
 

@@ -19,7 +19,7 @@ class OrgOptions(Options):
 class UseOptions(Options):
     """Options of ``%lk_org use``."""
 
-    slug: str | None = word("Organization to act for, by its slug.", None, completer="orgs")
+    slug: str | None = word("Organization to use from now on: its short name (slug).", None, completer="orgs")
     default: bool = switch("Act for your default organization again.")
 
 

@@ -195,7 +195,7 @@ def test_saving_leaves_no_other_file_behind():
 )
 def test_a_key_of_the_wrong_shape_is_refused_without_being_shown(monkeypatch, key):
     monkeypatch.setenv("LK_API_KEY", key)
-    with pytest.raises(UsageError, match="A key looks like lk_") as caught:
+    with pytest.raises(UsageError, match="An API key looks like lk_") as caught:
         settings.credential()
     assert key not in str(caught.value)
 

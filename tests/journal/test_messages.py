@@ -96,7 +96,9 @@ def test_the_address_is_shown_by_no_error_and_no_magic(home, monkeypatch):
     monkeypatch.setenv("LK_NOTIFY", "s3cr3t.example.com")
     with pytest.raises(UsageError, match=r"^notify \(from LK_NOTIFY\) takes addresses such as [^?]*spaces\.$"):
         settings.setting("notify")
-    with pytest.raises(UsageError, match=r"never an argument\. Nothing was stored\. Set LK_NOTIFY") as refusal:
+    with pytest.raises(
+        UsageError, match=r"so you can't set it with %lk_config\. Nothing was stored\. Set LK_NOTIFY"
+    ) as refusal:
         settings.save("notify", "ntfy://s3cr3t")
     assert "s3cr3t" not in str(refusal.value)
 

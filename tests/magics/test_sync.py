@@ -251,7 +251,10 @@ def test_an_administrator_fixes_a_setting_for_all_users(monkeypatch, tmp_path, h
     monkeypatch.setenv("LK_CARRY", "always")
     assert settings.resolve("carry") == ("never", files.ADMINISTRATOR)
     assert settings.setting("carry_limit") == 1000
-    with pytest.raises(UsageError, match=r"The administrator of this machine has set 'carry' in .*Nothing was stored"):
+    with pytest.raises(
+        UsageError,
+        match=r"You can't change 'carry': the administrator of this machine has set it in .*Nothing was stored",
+    ):
         settings.save("carry", "always")
 
 

@@ -75,7 +75,9 @@ def test_a_notebook_that_somebody_sent_starts_no_machine_before_start_is_clicked
     send(lab_with_kernel, "sent.ipynb")
     page.goto(f"{lab_with_kernel.url}/lab/tree/sent.ipynb?token={lab_with_kernel.token}&reset")
     expect(dialog(page)).to_contain_text("Start A100 for “sent.ipynb”?")
-    expect(dialog(page)).to_contain_text("The machine costs 1.59 credits per hour, and at most 0.2654 credits in total.")
+    expect(dialog(page)).to_contain_text(
+        "The machine costs 1.59 credits per hour, and at most 0.2654 credits in total."
+    )
     expect(dialog(page).get_by_role("button", name="Cancel")).to_be_focused()
     book = notebook.OpenNotebook(page)
     for theme in book.themes():
