@@ -113,12 +113,12 @@ class Batches(Group):
 
     @POST("/batches", effect="spends", magic="%lk_batch")
     def create(self, request: CreateBatchRequest) -> Batch:
-        """Start a batch over an uploaded file. NotFound: no such file."""
+        """Start a batch over an uploaded file. Raises NotFound if the file doesn't exist."""
         ...
 
     @GET("/batches", magic="%lk_batch")
     def list(self, after: str | None = None, limit: Annotated[int, Field(ge=1)] = 20) -> BatchList:
-        """List batches, newest first; the page can request further pages."""
+        """List batches, newest first. ``next_page()`` of the result requests the next page."""
         ...
 
     @GET("/batches/{batch_id}", magic="%lk_batch")

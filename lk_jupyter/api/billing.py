@@ -200,17 +200,17 @@ class Billing(Group):
 
     @GET("/billing/history", magic="%lk_runs, %lk_billing history")
     def history(self, limit: int = 50, offset: int = 0) -> ExecutionHistory:
-        """List runs with their cost; the page can request further pages."""
+        """List runs with their cost. ``next_page()`` of the result requests the next page."""
         ...
 
     @GET("/billing/activities", magic="%lk_billing activities")
     def activities(self, limit: int = 10, offset: int = 0) -> BillingActivities:
-        """List charges and top-ups in one timeline; the page can request further pages."""
+        """List charges and top-ups in one timeline. ``next_page()`` of the result requests the next page."""
         ...
 
     @GET("/billing/invoices", magic="%lk_billing invoices")
     def invoices(self, limit: int = 10, offset: int = 0) -> Invoices:
-        """List payments; the page can request further pages."""
+        """List payments. ``next_page()`` of the result requests the next page."""
         ...
 
     @POST("/billing/checkout", effect="writes", magic="%lk_billing checkout")

@@ -70,7 +70,7 @@ class Files(Group):
     def list(
         self, purpose: str | None = None, limit: Annotated[int | None, Field(ge=1)] = None, after: str | None = None
     ) -> BatchFileList:
-        """List files, newest first; the page can request further pages."""
+        """List files, newest first. ``next_page()`` of the result requests the next page."""
         ...
 
     @GET("/files/{file_id}", magic="%lk_files show, %lk_files get")

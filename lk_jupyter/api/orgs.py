@@ -317,14 +317,14 @@ class Orgs(Group):
         kind: Literal["credit", "debit"] | None = None,
         source: str | None = None,
     ) -> OrgTransactionList:
-        """List the ledger of an organization, newest first; ``source`` is such as ``executions``."""
+        """List the ledger of an organization, newest first. An example of ``source`` is ``executions``."""
         ...
 
     @GET("/orgs/{slug}/transactions/aggregate", magic="%lk_org spending")
     def aggregate_transactions(self, slug: str, category: str, group_by: str) -> OrgTransactionAggregates:
         """Sum up the cost of a category.
 
-        ``category`` is such as ``executions`` or ``vms``, ``group_by`` a key of the metadata such as
+        Examples of ``category`` are ``executions`` and ``vms``. ``group_by`` is a key of the metadata, for example
         ``hardware_profile``, ``vm_id`` or ``deployment_id``.
         """
         ...

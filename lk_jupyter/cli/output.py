@@ -17,7 +17,7 @@ EXIT_CODES = {
     2: "An argument is wrong, or a limit was exceeded. Nothing was sent.",
     3: "The run or the transfer is still active. Call lk wait, or repeat the transfer.",
     4: "Not signed in, or the key isn't valid.",
-    5: "The server refused.",
+    5: "The server refused the request.",
     6: "The server can't be reached, or gave no usable answer.",
     7: "The outcome is unknown: a run may be active. Check: lk runs.",
     130: "Interrupted.",

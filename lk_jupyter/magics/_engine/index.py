@@ -39,7 +39,7 @@ def magics() -> Iterator[IndexEntry]:
     """Iterate over the magics, with their verbs."""
     for row in MAGICS:
         magic = magic_named(row.name)
-        verbs = f" Verbs: {', '.join(magic.verbs)}." if isinstance(magic, Subcommands) else ""
+        verbs = f" Subcommands: {', '.join(magic.verbs)}." if isinstance(magic, Subcommands) else ""
         yield IndexEntry("Magics", magic.title, first_sentence(magic.doc) + verbs)
 
 
