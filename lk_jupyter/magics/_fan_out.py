@@ -307,7 +307,7 @@ class FanOutView:
 
     def _summary_text(self) -> str:
         if winner := self._fan.winner:
-            return f"Kept run {winner.plan.number}, the first to complete, and aborted the others."
+            return f"Run {winner.plan.number} completed first and was kept; the other runs were aborted."
         before = self._fan.started_earlier_count
-        again = f"{before} of the runs were already started by this cell." if before else ""
+        again = f"This cell had already started {before} of these runs." if before else ""
         return str(self._returned) + again

@@ -109,10 +109,10 @@ def _set_for_notebook(options: ConfigOptions) -> None:
         seconds = 0 if options.value is None else settings.parse_setting("keep", options.value)
         consents.keep_machine(place, seconds)
         effect = f"cells of this notebook keep their machine for {duration_label(seconds)}"
-        show_text(f"Stored on this machine: {effect}." if seconds else "Deleted the answer for this notebook.")
+        show_text(f"Stored on this machine: {effect}." if seconds else "Deleted the stored setting of this notebook.")
     elif options.unset:
         consents.withdraw(place)
-        show_text("Deleted the answer for this notebook.")
+        show_text("Deleted the stored setting of this notebook.")
     else:
         consents.allow(place, 1)
         show_text(

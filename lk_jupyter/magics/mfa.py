@@ -56,7 +56,7 @@ def _verify(_: NoOptions, _shell: InteractiveShell) -> None:
     mfa = current().client.mfa
     if not mfa.status().enabled:
         mfa.verify_enrollment(MfaCode(code=_prompt_code()))
-        display(Note("The second factor is on: signing in by password now takes a code."))
+        display(Note("The second factor is on: to sign in by password, you now need a code too."))
         return
     remaining = mfa.verify(MfaLoginCode(code=_prompt_code(or_backup=True))).remaining_backup_codes
     display(

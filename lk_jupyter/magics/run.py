@@ -161,7 +161,9 @@ def lk_attach(options: AttachOptions, shell: InteractiveShell) -> None:
         %lk_attach 3f0c --discard
     """
     stop = f"Stop it: %lk_abort {options.run}" if options.run else "List runs: %lk_runs"
-    with advise_on_interrupt(f"Stopped before the log was read. If the run is active, it keeps running. {stop}"):
+    with advise_on_interrupt(
+        f"You interrupted %lk_attach before the log was read. The run may still be active. {stop}"
+    ):
         session = current()
         entry = lost_start(options.run) if options.run else None
         if options.discard:
@@ -180,10 +182,14 @@ def lk_attach(options: AttachOptions, shell: InteractiveShell) -> None:
 def _discard(entry: JournalEntry | None, name: str | None) -> None:
     if entry is None:
         raise UsageError(
-            f"--discard is only for starts without an answer. The cloud answered {name!r}. Nothing was changed."
+            f"--discard is only for starts without an answer, but the cloud answered the start of {name!r}. "
+            "Nothing was changed."
         )
     discard_start(entry)
-    show_text(f"Removed the start {entry.token[:SHORT_ID]} from the list. If it was started, %lk_runs shows it.")
+    show_text(
+        f"Removed the start {entry.token[:SHORT_ID]} from the list. If the cloud started a run anyway, %lk_runs "
+        "lists this run."
+    )
 
 
 def _only_active(session: Session) -> str:

@@ -231,7 +231,9 @@ def lk_abort(options: RunIdOptions, shell: InteractiveShell) -> None:  # noqa: A
 
     Example: ``%lk_abort 3f0c``
     """
-    with advise_on_interrupt(f"Stopped before the abort was sent. The run may be active: %lk_abort {options.run}"):
+    with advise_on_interrupt(
+        f"The interrupt came before the abort was sent. The run may still be active. Abort it: %lk_abort {options.run}"
+    ):
         run = Run.attach(current(), options.run)
     abort = run.abort_soon()
     try:

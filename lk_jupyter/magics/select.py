@@ -130,7 +130,7 @@ def _plan(session: Session, options: SelectOptions) -> tuple[Table, str]:
         (each.card_name, each.hardware_profile, credits_label(cost)) for each, cost in zip(machines, costs, strict=True)
     ]
     short = map(str, low_balance_notices(session, total, f"these {len(machines)} tries", limits=False))
-    note = "\n".join([f"At most {most} in total, {options.timeout} s per try.", *short])
+    note = "\n".join([f"The total cost is at most {most}; each try lasts at most {options.timeout} s.", *short])
     return Table(("GPU", "Machine", "At most"), rows, note=note, right=frozenset({"At most"})), most
 
 

@@ -31,7 +31,7 @@ class RunKeywords(TypedDict, total=False):
     name: str | None
     """Display name of the run."""
     label: list[str] | tuple[str, ...] | None
-    """Label to find the run by; may be repeated."""
+    """Label of the run, for searches; may be repeated."""
     metadata: dict[str, str] | None
     """key=value to store; may be repeated."""
     allow_secrets: bool | None
@@ -41,7 +41,7 @@ class RunKeywords(TypedDict, total=False):
     files: list[str] | tuple[str, ...] | None
     """Files to upload, as paths or globs. Local modules that the code imports are uploaded automatically."""
     attach: Literal["never", "auto"] | None
-    """auto: if the same code already started from here, follow that run; otherwise start a new one."""
+    """auto: if this machine already started a run with the same code, follow that run. Otherwise start a new run."""
     nproc: int | None
     """Processes that run the code, one for each GPU, with the environment of torchrun. Default: 1."""
     arg: list[str] | tuple[str, ...] | None
@@ -51,31 +51,37 @@ class RunKeywords(TypedDict, total=False):
     pickle: bool | None
     """Pickle values that have no other format. Python and packages must match on both sides."""
     sync: bool | None
-    """Send the variables that the cell reads, and return its changes. A cell does so by default, see setting carry."""
+    """Send the variables that the cell reads, and return the changed variables. The setting carry makes this the
+    default.
+    """
     fresh: bool | None
     """Run in a fresh process: send no variables, return none."""
     secret: list[str] | tuple[str, ...] | None
     """Stored secret that the code can read; may be repeated. Default: all stored secrets."""
     on: Literal["run", "vm"] | None
-    """vm: rent a VM for the cell, deleted at the end. Default: run, or vm after a question above the run limit."""
+    """vm: rent a VM for the cell and delete the VM at the end. Default: run. If --timeout is too long for a run, you
+    are asked about a VM.
+    """
     spot: bool | None
     """With --on vm: pay less for a VM that the cloud may reclaim at any time."""
     retries: int | None
-    """With --on vm: VMs that may replace a failed or reclaimed VM. They continue from the last checkpoint."""
+    """With --on vm: maximum number of VMs that replace a failed or reclaimed VM. Each continues from the last
+    checkpoint.
+    """
     relay: bool | None
     """Continue in more runs until --timeout. Each run restores the files of lk_jupyter.checkpoint_folder()."""
     volume: str | None
     """With --on vm: volume to attach, or new:GB. Its folder is LK_VOLUME in the code; it stays and is billed."""
     no_vm_key: bool | None
-    """With --on vm: send no API key. The VM can't delete itself, so this notebook must stay on."""
+    """With --on vm: send no API key. The VM then can't delete itself, so this kernel must stay active."""
     resume: str | None
-    """Run to resume from: its checkpoint is the folder lk_resume in the code."""
+    """Id of the run to resume from. Your code finds the checkpoint of this run in the folder lk_resume."""
     stage: list[str] | tuple[str, ...] | None
     """Folder of the bucket to copy to the run's disk first, as KEY:FOLDER or KEY:volume/FOLDER; may be repeated."""
     image: str | None
     """Image for the cell, such as pytorch/pytorch. With --session or --keep, an image with Jupyter."""
     rich: bool | None
-    """Show figures, tables and display() as they are made, and accept IPython syntax. Default: on for a cell, off
+    """Show figures, tables and display() while the code runs, and accept IPython syntax. Default: on for a cell, off
     for a script.
     """
 
@@ -102,7 +108,7 @@ class FanOutKeywords(TypedDict, total=False):
     name: str | None
     """Display name of the run."""
     label: list[str] | tuple[str, ...] | None
-    """Label to find the run by; may be repeated."""
+    """Label of the run, for searches; may be repeated."""
     metadata: dict[str, str] | None
     """key=value to store; may be repeated."""
     no_hints: bool | None
@@ -114,7 +120,7 @@ class FanOutKeywords(TypedDict, total=False):
     files: list[str] | tuple[str, ...] | None
     """Files to upload, as paths or globs. Local modules that the code imports are uploaded automatically."""
     attach: Literal["never", "auto"] | None
-    """auto: if the same code already started from here, follow that run; otherwise start a new one."""
+    """auto: if this machine already started a run with the same code, follow that run. Otherwise start a new run."""
     nproc: int | None
     """Processes that run the code, one for each GPU, with the environment of torchrun. Default: 1."""
     arg: list[str] | tuple[str, ...] | None
@@ -124,7 +130,9 @@ class FanOutKeywords(TypedDict, total=False):
     pickle: bool | None
     """Pickle values that have no other format. Python and packages must match on both sides."""
     sync: bool | None
-    """Send the variables that the cell reads, and return its changes. A cell does so by default, see setting carry."""
+    """Send the variables that the cell reads, and return the changed variables. The setting carry makes this the
+    default.
+    """
     fresh: bool | None
     """Run in a fresh process: send no variables, return none."""
     secret: list[str] | tuple[str, ...] | None
@@ -142,25 +150,29 @@ class FanOutKeywords(TypedDict, total=False):
     require_all: bool | None
     """Raise an error if any of several runs fails, not only if all fail."""
     on: Literal["run", "vm"] | None
-    """vm: rent a VM for the cell, deleted at the end. Default: run, or vm after a question above the run limit."""
+    """vm: rent a VM for the cell and delete the VM at the end. Default: run. If --timeout is too long for a run, you
+    are asked about a VM.
+    """
     spot: bool | None
     """With --on vm: pay less for a VM that the cloud may reclaim at any time."""
     retries: int | None
-    """With --on vm: VMs that may replace a failed or reclaimed VM. They continue from the last checkpoint."""
+    """With --on vm: maximum number of VMs that replace a failed or reclaimed VM. Each continues from the last
+    checkpoint.
+    """
     relay: bool | None
     """Continue in more runs until --timeout. Each run restores the files of lk_jupyter.checkpoint_folder()."""
     volume: str | None
     """With --on vm: volume to attach, or new:GB. Its folder is LK_VOLUME in the code; it stays and is billed."""
     no_vm_key: bool | None
-    """With --on vm: send no API key. The VM can't delete itself, so this notebook must stay on."""
+    """With --on vm: send no API key. The VM then can't delete itself, so this kernel must stay active."""
     resume: str | None
-    """Run to resume from: its checkpoint is the folder lk_resume in the code."""
+    """Id of the run to resume from. Your code finds the checkpoint of this run in the folder lk_resume."""
     stage: list[str] | tuple[str, ...] | None
     """Folder of the bucket to copy to the run's disk first, as KEY:FOLDER or KEY:volume/FOLDER; may be repeated."""
     image: str | None
     """Image for the cell, such as pytorch/pytorch. With --session or --keep, an image with Jupyter."""
     rich: bool | None
-    """Show figures, tables and display() as they are made, and accept IPython syntax. Default: on for a cell, off
+    """Show figures, tables and display() while the code runs, and accept IPython syntax. Default: on for a cell, off
     for a script.
     """
 
@@ -185,7 +197,7 @@ class ImageKeywords(TypedDict, total=False):
     name: str | None
     """Display name of the run."""
     label: list[str] | tuple[str, ...] | None
-    """Label to find the run by; may be repeated."""
+    """Label of the run, for searches; may be repeated."""
     metadata: dict[str, str] | None
     """key=value to store; may be repeated."""
     allow_secrets: bool | None
@@ -199,7 +211,7 @@ class ImageKeywords(TypedDict, total=False):
     mount: bool | None
     """Mount the bucket in the containers. Default: on for an image, off for a stack."""
     stop_timeout: int | str | None
-    """Time between the stop signal and the kill, such as 30s. Default: 10 s."""
+    """Time that the container has to stop after the stop signal, such as 30s. Default: 10 s."""
     port: list[int] | tuple[int, ...] | None
     """Port that the run listens on, to show its address; may be repeated."""
     env: list[str] | tuple[str, ...] | None
@@ -234,7 +246,7 @@ class ComposeKeywords(TypedDict, total=False):
     name: str | None
     """Display name of the run."""
     label: list[str] | tuple[str, ...] | None
-    """Label to find the run by; may be repeated."""
+    """Label of the run, for searches; may be repeated."""
     metadata: dict[str, str] | None
     """key=value to store; may be repeated."""
     allow_secrets: bool | None
@@ -248,7 +260,7 @@ class ComposeKeywords(TypedDict, total=False):
     mount: bool | None
     """Mount the bucket in the containers. Default: on for an image, off for a stack."""
     stop_timeout: int | str | None
-    """Time between the stop signal and the kill, such as 30s. Default: 10 s."""
+    """Time that the container has to stop after the stop signal, such as 30s. Default: 10 s."""
     port: list[int] | tuple[int, ...] | None
     """Port that the run listens on, to show its address; may be repeated."""
 
@@ -273,7 +285,7 @@ class NotebookKeywords(TypedDict, total=False):
     name: str | None
     """Display name of the run."""
     label: list[str] | tuple[str, ...] | None
-    """Label to find the run by; may be repeated."""
+    """Label of the run, for searches; may be repeated."""
     metadata: dict[str, str] | None
     """key=value to store; may be repeated."""
     allow_secrets: bool | None
@@ -283,7 +295,7 @@ class NotebookKeywords(TypedDict, total=False):
     files: list[str] | tuple[str, ...] | None
     """Files to upload, as paths or globs. Local modules that the code imports are uploaded automatically."""
     attach: Literal["never", "auto"] | None
-    """auto: if the same code already started from here, follow that run; otherwise start a new one."""
+    """auto: if this machine already started a run with the same code, follow that run. Otherwise start a new run."""
     parameter: dict[str, str] | None
     """Variable to set in the notebook, after the cell tagged parameters or else at the top; may be repeated.
     Example: -p lr=0.1
@@ -348,7 +360,9 @@ class CellKeywords(TypedDict, total=False):
     pickle: bool | None
     """Pickle values that have no other format. Python and packages must match on both sides."""
     sync: bool | None
-    """Send the variables that the cell reads, and return its changes. A cell does so by default, see setting carry."""
+    """Send the variables that the cell reads, and return the changed variables. The setting carry makes this the
+    default.
+    """
     fresh: bool | None
     """Run in a fresh process: send no variables, return none."""
 
@@ -363,11 +377,11 @@ class HistoryKeywords(TypedDict, total=False):
     label: list[str] | tuple[str, ...] | None
     """Only runs with this label; may be repeated."""
     since: str | None
-    """Only runs started since: a duration such as 7d, 12h or 30m, or a date."""
+    """Only runs that started since a date, or within a duration such as 7d, 12h or 30m."""
     notebook: str | None
     """Only runs of this notebook."""
     audit: bool | None
-    """List changes of keys, members, VMs, deployments and secrets, and deletions, instead of runs."""
+    """List changes and deletions instead of runs: of keys, members, VMs, deployments and secrets."""
     limit: int | None
     """Maximum number of runs."""
 
@@ -388,7 +402,7 @@ class ClusterKeywords(TypedDict, total=False):
     name: str | None
     """Display name of the run."""
     label: list[str] | tuple[str, ...] | None
-    """Label to find the run by; may be repeated."""
+    """Label of the run, for searches; may be repeated."""
     metadata: dict[str, str] | None
     """key=value to store; may be repeated."""
     allow_secrets: bool | None
@@ -402,7 +416,7 @@ class ClusterKeywords(TypedDict, total=False):
     volume: str | None
     """With --on vm: volume to attach, or new:GB. Its folder is LK_VOLUME in the code; it stays and is billed."""
     no_vm_key: bool | None
-    """With --on vm: send no API key. The VM can't delete itself, so this notebook must stay on."""
+    """With --on vm: send no API key. The VM then can't delete itself, so this kernel must stay active."""
 
 
 class ExecutorKeywords(TypedDict, total=False):
@@ -425,7 +439,7 @@ class ExecutorKeywords(TypedDict, total=False):
     name: str | None
     """Display name of the run."""
     label: list[str] | tuple[str, ...] | None
-    """Label to find the run by; may be repeated."""
+    """Label of the run, for searches; may be repeated."""
     metadata: dict[str, str] | None
     """key=value to store; may be repeated."""
     allow_secrets: bool | None
@@ -439,6 +453,6 @@ class ExecutorKeywords(TypedDict, total=False):
     image: str | None
     """Image for the cell, such as pytorch/pytorch. With --session or --keep, an image with Jupyter."""
     rich: bool | None
-    """Show figures, tables and display() as they are made, and accept IPython syntax. Default: on for a cell, off
+    """Show figures, tables and display() while the code runs, and accept IPython syntax. Default: on for a cell, off
     for a script.
     """

@@ -20,7 +20,7 @@ class LoginOptions(Options):
 class ConfigOptions(Options):
     """Options of ``%lk_config``."""
 
-    notebook: bool = switch("Set carry or keep for this notebook only, on this machine.")
+    notebook: bool = switch("Set the setting carry or keep for this notebook only, on this machine.")
 
     name: str | None = word("Setting to show or change.", None, completer="settings")
     value: str | None = word("Value to store for you on this machine.", None)

@@ -29,7 +29,10 @@ class StartCommandOptions(CodeCommandOptions):
     """Options of ``lk start``."""
 
     key: str | None = option(
-        None, "Start key: another start with this key and code returns the same run.", metavar="KEY", min_length=1
+        None,
+        "Key that you choose for this start. A repeated start with the same key and code returns the same run.",
+        metavar="KEY",
+        min_length=1,
     )
 
 
@@ -48,11 +51,13 @@ class WaitCommandOptions(RunIdOptions):
 class LogsCommandOptions(RunIdOptions):
     """Options of ``lk logs``."""
 
-    since: int = option(0, "Number of characters to skip: the value 'next' of the last call.", metavar="N", ge=0)
+    since: int = option(
+        0, "Number of characters to skip: the value 'next' that the last call returned.", metavar="N", ge=0
+    )
     seconds: int = _seconds(2, "Maximum seconds to wait for new lines.")
 
 
 class FetchCommandOptions(RunIdOptions):
     """Options of ``lk fetch``."""
 
-    names: list[str] = word("Variables to print. Default: all that the run returned.", [], metavar="NAME")
+    names: list[str] = word("Variables to print. Default: all variables that the run returned.", [], metavar="NAME")

@@ -14,10 +14,10 @@ class HistoryOptions(Options):
     state: str | None = option(None, "Only runs in this state, such as failed.")
     label: list[str] = option([], "Only runs with this label; may be repeated.")
     since: str | None = option(
-        None, "Only runs started since: a duration such as 7d, 12h or 30m, or a date.", metavar="WHEN"
+        None, "Only runs that started since a date, or within a duration such as 7d, 12h or 30m.", metavar="WHEN"
     )
     notebook: str | None = option(None, "Only runs of this notebook.", metavar="NAME")
-    audit: bool = switch("List changes of keys, members, VMs, deployments and secrets, and deletions, instead of runs.")
+    audit: bool = switch("List changes and deletions instead of runs: of keys, members, VMs, deployments and secrets.")
     limit: int = option(50, "Maximum number of runs.", "-n", metavar="N", ge=1, le=100_000)
 
 
@@ -26,7 +26,7 @@ class HistoryMagicOptions(HistoryOptions):
 
     older: int | None = option(
         None,
-        "With prune: age in days from which runs are deleted. Default: the setting journal_days.",
+        "With prune: delete runs that are older than this number of days. Default: the setting journal_days.",
         metavar="DAYS",
         ge=1,
         le=36_500,

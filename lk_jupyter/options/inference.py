@@ -11,8 +11,8 @@ from lk_jupyter.options.runs import Options
 
 def _model() -> Any:
     return word(
-        "Model id, or the id of a deployment of yours (its first characters are enough). Default: "
-        "the last model used in this notebook.",
+        "Id of a model, or id (or its first characters) of your deployment. Default: the last model used in "
+        "this notebook.",
         None,
         completer="models",
     )
@@ -23,7 +23,7 @@ def _save(what: str) -> Any:
 
 
 def _max_tokens(what: str) -> Any:
-    return option(None, f"Maximum tokens of {what}, including reasoning.", metavar="N", ge=1, le=MAX_TOKENS)
+    return option(None, f"Maximum number of tokens of {what}, including reasoning.", metavar="N", ge=1, le=MAX_TOKENS)
 
 
 def _temperature() -> Any:
@@ -41,7 +41,7 @@ class ModelsOptions(Options):
     save: str | None = _save("the list as a DataFrame")
     at: Literal["openai", "iris", "anthropic"] | None = option(
         None,
-        "List the ids that OpenAI's and Anthropic's own clients see: openai or anthropic for shared models, iris for "
+        "List the model ids for other clients. openai and anthropic: shared models for these clients. iris: "
         "your deployments.",
         metavar="CLIENT",
     )
@@ -51,7 +51,7 @@ class ChatOptions(Options):
     """Options of ``%%lk_chat``."""
 
     model: str | None = _model()
-    system: str | None = option(None, "Instructions for the conversation, valid until you give others.", "-s")
+    system: str | None = option(None, "Instructions for the conversation, until you set new instructions.", "-s")
     image: list[str] = option(
         [],
         "Images for the model: files, URLs, or variables with a figure or an image.",
@@ -92,7 +92,7 @@ class BatchOptions(Options):
     max_tokens: int | None = _max_tokens("each answer, which limits the cost")
     temperature: float | None = _temperature()
     effort: str | None = option(None, "Reasoning effort of the model, such as low or high.")
-    retries: int = option(3, "How often a failed row is sent again.", metavar="N", ge=0, le=10)
+    retries: int = option(3, "Number of times that a failed row is sent again.", metavar="N", ge=0, le=10)
     save: str | None = _save("the DataFrame with the answers by row")
     dry_run: bool = switch("Show the highest possible cost; send nothing.")
     yes: bool = switch("Start without asking.", "-y")

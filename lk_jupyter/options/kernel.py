@@ -25,7 +25,8 @@ class AddOptions(Options):
     )
     max_cost: Decimal | None = option(
         None,
-        f"Release the machine before it costs more credits than this. Default: setting max_cost, else {MAX_COST}.",
+        "Maximum cost in credits: the machine is released before it costs more. Default: setting max_cost, else "
+        f"{MAX_COST}.",
         metavar="CREDITS",
         gt=0,
         allow_inf_nan=False,

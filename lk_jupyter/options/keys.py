@@ -38,7 +38,7 @@ class CreateKeyOptions(_SecretTarget):
 
 
 def _key() -> str:
-    name: str = word("Name or id of the key, or the first characters of either.", completer="api_keys", metavar="KEY")
+    name: str = word("Name or id of the API key. The first characters are enough.", completer="api_keys", metavar="KEY")
     return name
 
 

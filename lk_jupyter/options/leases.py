@@ -12,22 +12,28 @@ class LeaseOptions(Options):
     """Options of ``%lk_lease``."""
 
     credits: Decimal | None = word(
-        "Credits that all runs of the key may cost together. Default: list the leases.",
+        "Maximum credits that all runs of the key may cost in total. Default: list the issued keys.",
         None,
         metavar="CREDITS",
         gt=0,
         allow_inf_nan=False,
     )
     minutes: float | None = option(
-        None, "Minutes that all runs of the key may take together.", metavar="MINUTES", gt=0, allow_inf_nan=False
+        None,
+        "Maximum minutes that all runs of the key may take in total.",
+        metavar="MINUTES",
+        gt=0,
+        allow_inf_nan=False,
     )
     machines: list[str] = option(
         [], "Machine types that the key may use, such as A100,L40S. Default: all.", metavar="A,B"
     )
     parallel: int | None = option(None, "Maximum active runs at a time.", metavar="N", ge=1)
-    ends_in: int | None = option(None, "Time until the key ends, such as 2h. Default: never.", metavar="DURATION", ge=1)
+    ends_in: int | None = option(
+        None, "Time after which the key expires, such as 2h. Default: never.", metavar="DURATION", ge=1
+    )
     name: str | None = option(None, "Name in the list.")
-    project: str | None = option(None, "Project in reports of spending.")
+    project: str | None = option(None, "Project under which spending reports list the costs of the key.")
     to_env: str | None = option(
         None, "Store the key in this environment variable of the kernel instead of showing it.", metavar="VARIABLE"
     )

@@ -23,7 +23,7 @@ class OpenServerOptions(Options):
 
     run: str = _run()
     save: str | None = option(
-        None, "Variable for the password (a secret), instead of opening the server.", metavar="VAR"
+        None, "Variable that receives the password, a secret. The server isn't opened.", metavar="VAR"
     )
 
 

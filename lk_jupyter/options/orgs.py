@@ -20,7 +20,7 @@ class UseOptions(Options):
     """Options of ``%lk_org use``."""
 
     slug: str | None = word("Organization to use from now on: its short name (slug).", None, completer="orgs")
-    default: bool = switch("Act for your default organization again.")
+    default: bool = switch("Use your default organization again.")
 
 
 class CreateOrgOptions(Options):
@@ -104,7 +104,8 @@ class AcceptOptions(Options):
     """Options of ``%lk_org accept``."""
 
     invite: str | None = word(
-        "Organization that invites you, or the id of the invitation. Default: the only invitation.", None
+        "Organization that invited you, or the id of the invitation. Default: your invitation, if you have only one.",
+        None,
     )
 
 

@@ -185,7 +185,7 @@ class FollowOptions(Options):
         "What an interrupt does to the run: abort it, or detach and keep it running. Default: setting on_interrupt.",
         metavar="HOW",
         needs="waiting run",
-        instead="An interrupt interrupts the cell only; the session stays.",
+        instead="An interrupt stops only the cell; the session stays active.",
     )
     quiet: bool = switch("Show only the receipt, not the log.", needs="cell")
 
@@ -233,7 +233,7 @@ class StartOptions(FollowOptions, MachineOptions):
     name: str | None = option(
         None, "Display name of the run.", needs="run", instead="Remove --name: --session names the session."
     )
-    label: list[str] = option([], "Label to find the run by; may be repeated.", needs="run")
+    label: list[str] = option([], "Label of the run, for searches; may be repeated.", needs="run")
     metadata: dict[str, str] = option({}, "key=value to store; may be repeated.", metavar="K=V", needs="run")
     no_hints: bool = switch(
         "Show no hints on failures or slow runs. For all runs: %lk_config hints off.",
@@ -242,9 +242,10 @@ class StartOptions(FollowOptions, MachineOptions):
     )
     allow_secrets: bool = switch("Send the run even if it seems to contain a secret.")
     ask: bool = switch(
-        "Send the run only after your answer to its highest cost, also in Run All. The cell tag lk-ask does so too.",
+        "Show the highest cost and send the run only after your answer, also in Run All. The cell tag lk-ask "
+        "has the same effect.",
         needs="cell run",
-        instead="The machine of a session costs credits before the cell starts.",
+        instead="--ask can't limit a session: its machine costs credits before the cell starts.",
     )
     dry_run: bool = switch(
         "Show the request and its highest possible cost; send nothing.", needs="cell", old_names=["plan"]
@@ -267,7 +268,7 @@ class CodeOptions(StartOptions):
     )
     attach: Literal["never", "auto"] = option(
         "never",
-        "auto: if the same code already started from here, follow that run; otherwise start a new one.",
+        "auto: if this machine already started a run with the same code, follow that run. Otherwise start a new run.",
         metavar="WHEN",
         needs="code run",
     )
@@ -306,7 +307,7 @@ class RunOptions(CodeOptions):
     )
     inputs: list[str] = option(
         [],
-        "Variables of this notebook to upload, such as df,model. Unchanged ones aren't uploaded again.",
+        "Variables of this notebook to upload, such as df,model. Unchanged variables aren't uploaded again.",
         "--in",
         metavar="NAMES",
         completer="variables",
@@ -325,7 +326,8 @@ class RunOptions(CodeOptions):
         "Pickle values that have no other format. Python and packages must match on both sides.", needs="code"
     )
     sync: bool = switch(
-        "Send the variables that the cell reads, and return its changes. A cell does so by default, see setting carry.",
+        "Send the variables that the cell reads, and return the changed variables. The setting carry makes this "
+        "the default.",
         needs="code",
         aliases=["carry"],
     )
@@ -367,18 +369,23 @@ class RunOptions(CodeOptions):
         "Raise an error if any of several runs fails, not only if all fail.", needs="several", old_names=["strict"]
     )
     save: str | None = option(
-        None, "Variable for the Run; for several runs, the table as a DataFrame.", metavar="VAR", needs="cell run"
+        None,
+        "Variable that receives the Run object or, for several runs, their table as a DataFrame.",
+        metavar="VAR",
+        needs="cell run",
     )
     on: Literal["run", "vm"] | None = option(
         None,
-        "vm: rent a VM for the cell, deleted at the end. Default: run, or vm after a question above the run limit.",
+        "vm: rent a VM for the cell and delete the VM at the end. Default: run. If --timeout is too long for a "
+        "run, you are asked about a VM.",
         metavar="WHERE",
         needs="code run",
     )
     spot: bool = switch("With --on vm: pay less for a VM that the cloud may reclaim at any time.", needs="code run")
     retries: int = option(
         0,
-        "With --on vm: VMs that may replace a failed or reclaimed VM. They continue from the last checkpoint.",
+        "With --on vm: maximum number of VMs that replace a failed or reclaimed VM. Each continues from the "
+        "last checkpoint.",
         metavar="N",
         needs="code run",
         ge=0,
@@ -396,11 +403,12 @@ class RunOptions(CodeOptions):
         needs="code run",
     )
     no_vm_key: bool = switch(
-        "With --on vm: send no API key. The VM can't delete itself, so this notebook must stay on.", needs="code run"
+        "With --on vm: send no API key. The VM then can't delete itself, so this kernel must stay active.",
+        needs="code run",
     )
     resume: str | None = option(
         None,
-        "Run to resume from: its checkpoint is the folder lk_resume in the code.",
+        "Id of the run to resume from. Your code finds the checkpoint of this run in the folder lk_resume.",
         metavar="ID",
         completer="runs",
         needs="code run",
@@ -410,7 +418,7 @@ class RunOptions(CodeOptions):
         "Folder of the bucket to copy to the run's disk first, as KEY:FOLDER or KEY:volume/FOLDER; may be repeated.",
         metavar="KEY:FOLDER",
         needs="code run",
-        instead="Stage in a run: leave out --session and --keep.",
+        instead="--stage works only in a separate run: leave out --session and --keep.",
     )
     session: str | None = option(
         None,
@@ -443,8 +451,8 @@ class RunOptions(CodeOptions):
     time: bool = switch("Show how long it took to the first line of the cell, by phase.", needs="cell")
     rich: bool | None = option(
         None,
-        "Show figures, tables and display() as they are made, and accept IPython syntax. Default: "
-        "on for a cell, off for a script.",
+        "Show figures, tables and display() while the code runs, and accept IPython syntax. Default: on for a "
+        "cell, off for a script.",
         needs="run",
         instead="Outputs of a session are always rich.",
     )
@@ -465,7 +473,7 @@ class ContainerOptions(StartOptions):
     mount: bool | None = option(None, "Mount the bucket in the containers. Default: on for an image, off for a stack.")
     stop_timeout: int | None = option(
         None,
-        "Time between the stop signal and the kill, such as 30s. Default: 10 s.",
+        "Time that the container has to stop after the stop signal, such as 30s. Default: 10 s.",
         metavar="DURATION",
         old_names=["grace"],
         ge=1,
@@ -575,7 +583,7 @@ class AttachOptions(FollowOptions):
         old_names=["take"],
     )
     rich: bool = switch("Show HTML, SVG and Markdown of a run that wasn't started here. They can run scripts here.")
-    discard: bool = switch("Remove a start that had no answer from the list, instead of following its run.")
+    discard: bool = switch("Remove a start that the cloud never answered from the list, instead of following its run.")
 
 
 class WaitOptions(Options):
@@ -634,7 +642,10 @@ class RerunOptions(FollowOptions):
 
     run: str = _run_field()
     machine: str | None = option(
-        None, "Another machine: a machine type, or a GPU such as A100.", metavar="NAME", completer="machines"
+        None,
+        "Machine for the new run, if not the original machine: a machine type, or a GPU such as A100.",
+        metavar="NAME",
+        completer="machines",
     )
     timeout: int | None = option(None, "Another time limit, in seconds.", metavar="SECONDS", ge=1)
 

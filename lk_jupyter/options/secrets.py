@@ -15,7 +15,7 @@ class SetOptions(Options):
     """Options of ``%lk_secrets set``."""
 
     name: str = _name()
-    value: list[str] = word("Don't write the value here: a prompt or --from-env reads it.", [])
+    value: list[str] = word("Don't write the value of the secret here: a prompt or --from-env reads the value.", [])
     from_env: str | None = option(
         None,
         "Environment variable of this kernel to read the value from, instead of asking.",

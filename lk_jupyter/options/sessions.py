@@ -9,4 +9,6 @@ from lk_jupyter.options.runs import Options
 class StopSessionOptions(Options):
     """Options of ``%lk_sessions stop``."""
 
-    name: str | None = word("Name of the session. Default: the kept machine of this notebook.", None, metavar="NAME")
+    name: str | None = word(
+        "Name of the session. Default: the machine that --keep keeps for this notebook.", None, metavar="NAME"
+    )

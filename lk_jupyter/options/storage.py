@@ -47,7 +47,7 @@ class SyncOptions(Options):
 
     source: str = word("Source folder. A folder of the bucket starts with lk://.", completer="places")
     target: str = word(
-        "Folder that receives what differs from the source. A folder of the bucket starts with lk://.",
+        "Target folder, which is made equal to the source. A folder of the bucket starts with lk://.",
         completer="places",
     )
     delete: bool = switch("Delete files that only the target has.")

@@ -29,7 +29,9 @@ class CreateVmOptions(Options):
         ge=1,
     )
     volume: list[str] = option([], "Volume to attach; may be repeated.", metavar="ID", completer="volumes")
-    move: bool = switch("Let volumes be copied to the VM's location. This takes hours and bills both copies.")
+    move: bool = switch(
+        "Allow that volumes are copied to the VM's location. Copying takes hours, and both copies are billed."
+    )
     dry_run: bool = switch("Show availability, price and SSH key; rent nothing.")
     yes: bool = yes()
     no_wait: bool = switch("Return immediately; don't wait until the VM is ready.")

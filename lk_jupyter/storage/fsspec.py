@@ -140,7 +140,7 @@ class StorageFileSystem(AbstractFileSystem):  # type: ignore[misc]
         **_: Any,
     ) -> Any:
         if mode == "xb" and self.exists(path):
-            raise FileExistsError(f"{path!r} exists. Nothing was written.")
+            raise FileExistsError(f"{path!r} already exists. Nothing was written.")
         with _translate_missing():
             if mode in {"wb", "xb", "ab"}:
                 return self.storage._open_writer(path, _Written, append=mode == "ab", autocommit=autocommit)
@@ -193,7 +193,7 @@ class StorageFileSystem(AbstractFileSystem):  # type: ignore[misc]
             super().pipe_file(path, value, mode)
             return
         if mode == "create" and self.exists(path):
-            raise FileExistsError(f"{path!r} exists. Nothing was written.")
+            raise FileExistsError(f"{path!r} already exists. Nothing was written.")
         self.storage.put(value, self._strip_protocol(path))
 
     def put_file(self, lpath: str, rpath: str, *_: Any, **__: Any) -> None:

@@ -271,7 +271,9 @@ def decision_table(outcomes: Sequence[MemberResult], scores: Sequence[Score], no
     ]
     columns = ("#", *where, *outcomes[0].values, "State", *figures, "Remark", "Run")
     notes = [f"Best {score.name} is the {'highest' if score.highest else 'lowest'}." for score in scores]
-    notes += [] if measured else ["GPU memory and use weren't measured: the cloud has no metrics of these runs."]
+    notes += (
+        [] if measured else ["The table has no GPU memory or GPU use, because the cloud has no metrics of these runs."]
+    )
     notes += merge_notices({outcome.number: outcome.notices for outcome in outcomes})
     note_text = "\n".join([*notes, note]).strip()
     return Table(columns, rows, note_text, right=frozenset(figures), folds=frozenset({"State", "Cost", "Remark"}))

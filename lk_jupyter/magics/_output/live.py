@@ -210,7 +210,7 @@ class Stderr:
 
     @property
     def _summary(self) -> str:
-        return f"{len(self.lines)} of these lines were printed on stderr"
+        return f"{len(self.lines)} of these lines were printed to stderr"
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
         text = escape(COLOUR.sub("", "\n".join(self.lines[-STDERR_LINES:])))

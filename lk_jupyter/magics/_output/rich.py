@@ -103,7 +103,7 @@ class RichOutput:
         notes = [f"… {omitted:,} more outputs of the run aren't kept here: %lk_config rich_outputs"] if omitted else []
         if self._unsigned:
             notes.append(f"… {self._unsigned:,} messages without the signature of the run were ignored")
-        return [*notes, *([f"… {damaged:,} outputs of the run were damaged in transit"] if damaged else [])]
+        return [*notes, *([f"… {damaged:,} outputs of the run arrived damaged and aren't shown"] if damaged else [])]
 
 
 def show_error(shell: InteractiveShell, error: dict[str, Any]) -> None:

@@ -39,7 +39,9 @@ COST_UNKNOWN = "cost unknown since then"
 
 _NO_BILL = Bill()
 
-_WITHHELD = "This run wasn't started here, so its HTML isn't shown: it could run scripts here. Show it:"
+_WITHHELD = (
+    "This kernel didn't start the run, so the run's HTML isn't shown: HTML could run scripts here. Show the HTML:"
+)
 
 #: Characters of a run's output that are stored for the observers.
 _OBSERVED_LENGTH = 1 << 17
