@@ -341,7 +341,7 @@ SAMPLE, SHORTEST = 80, 5
 _NO_PROSE_IN_SAMPLE = re.compile(
     r"^(?:SELECT|UPDATE|DELETE FROM|INSERT|CREATE|PRAGMA|ALTER|DROP|WITH RECURSIVE|WHERE|EXISTS|COALESCE|CASE WHEN) |"
     r"\bSELECT .* FROM\b|```|^:::|^</?\w+[^>]*>[^<]*$|<(?:style|script|svg|picture)|\{color|toctree|::test_|^\(cd |"
-    r"; do |^import \w+|__import__|\\[dws.]|\(\?:|const [a-z]|\bdef \w+\(|^---|^:--"
+    r"; do |\bORDER BY\b|= \? AND |\{0,\d+\}|^import \w+|__import__|\\[dws.]|\(\?:|const [a-z]|\bdef \w+\(|^---|^:--"
 )
 #: Files whose texts no user reads: the pictures of components, the generator of the docs, a list of common words.
 _NO_TEXTS_OF_USERS = (

@@ -25,19 +25,19 @@ _HAS_SEED = "the answer signs in without a password. Set up a second factor in t
 
 #: Operation → reason for the refusal to a browser.
 REFUSED = {
-    "Auth.login": "passwords belong in the dashboard",
-    "Auth.refresh": "tokens stay on the server",
+    "Auth.login": "a password must not pass through JupyterLab. Sign in at the dashboard",
+    "Auth.refresh": "the Jupyter server refreshes the tokens",
     "Auth.create_api_key": _HAS_KEY,
-    "Auth.validate_api_key": "keys stay on the server. To try a key, sign in with it",
+    "Auth.validate_api_key": "a browser gets no key. To try a key, sign in with it",
     "Mfa.enroll": _HAS_SEED,
     "Mfa.verify_enrollment": _HAS_SEED,
-    "Mfa.verify": "the server signs in",
+    "Mfa.verify": "only the Jupyter server signs in",
     "Mfa.disable": _HAS_SEED,
     "Mfa.regenerate_backup_codes": _HAS_SEED,
     "Orgs.create_api_key": _HAS_KEY,
     "Orgs.regenerate_api_key": _HAS_KEY,
     "Storage.credentials": "the answer is a key for the bucket. Use the routes under lk/storage",
-    "Stream.output": "the server follows runs: use lk/runs/ID/stream",
+    "Stream.output": "the Jupyter server follows runs. Use lk/runs/ID/stream",
 }
 
 #: Fields that never reach a browser, in any answer of a server.

@@ -51,9 +51,15 @@ class Balance(View):
     burning: List[Any] = List(help="name, kind, hardware and price of each thing that runs").tag(sync=True)
     suspended = Bool(help="whether the account is").tag(sync=True)
     spent = Unicode(help="credits that were spent").tag(sync=True)
-    by_day: List[Any] = List(help="label, credits, share of the largest").tag(sync=True)
-    by_kind: List[Any] = List(help="label, credits, share of the largest").tag(sync=True)
-    by_hardware: List[Any] = List(help="label, credits, share of the largest").tag(sync=True)
+    by_day: List[Any] = List(
+        help="each row of the chart: its label, its credits, and its share of the largest row"
+    ).tag(sync=True)
+    by_kind: List[Any] = List(
+        help="each row of the chart: its label, its credits, and its share of the largest row"
+    ).tag(sync=True)
+    by_hardware: List[Any] = List(
+        help="each row of the chart: its label, its credits, and its share of the largest row"
+    ).tag(sync=True)
 
     def __init__(self, org: str = "", *, days: int = 30) -> None:
         super().__init__(every=30_000, org=org, days=days)

@@ -73,7 +73,7 @@ class StorageBrowser(View):
     folders = Dict(help="open folder → its loaded items, the token of the next page, the filter").tag(sync=True)
     seen = Dict(help="the selected file: its kind and a preview").tag(sync=True)
     loaded = Dict(help="result or error of the last load").tag(sync=True)
-    transfer = Unicode(help="progress of the kernel's download").tag(sync=True)
+    transfer = Unicode(help="progress of the file that the kernel downloads").tag(sync=True)
 
     def __init__(self, folder: str = "", **traits: Any) -> None:
         root = folder.removeprefix("lk://").strip("/")

@@ -35,7 +35,7 @@ def test_the_board_ends_as_a_table_that_compares_and_logs_that_can_be_opened(ker
     assert table.count("best accuracy") == 1  # of equal runs, the cheapest
     assert "cheapest that finished" in table
     assert "fastest" in table
-    assert "GPU memory and use weren't measured" in table
+    assert "The table has no GPU memory or GPU use" in table
     (receipts,) = [metadata["lk_jupyter"]["runs"] for metadata in cell.metadata]
     assert [receipt["machine"] for receipt in receipts] == ["gpu.a100", "gpu.a100", "gpu.l40s", "gpu.l40s"]
     assert logs.count(".log") == 4
@@ -210,7 +210,7 @@ def test_the_first_that_completes_is_kept(kernel):
     cell = kernel.run("%%lk_run --gpu A100 --sweep x=100,0 --stop-on-first\nimport time\ntime.sleep(x)")
     assert cell.error is None
     assert "was stopped: run 2 completed first" in cell.shown[1]
-    assert "Kept run 2, the first to complete, and aborted the others." in cell.shown[1]
+    assert "Run 2 completed first and was kept; the other runs were aborted." in cell.shown[1]
     assert sum(text.count("in total") for text in cell.shown) == 1
 
 

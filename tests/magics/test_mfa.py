@@ -26,7 +26,7 @@ def test_a_second_factor_is_enrolled_used_and_switched_off(run_cell, person, mon
         [app.at(now - 30), "12345", app.at(now), re.search(r"Backup code 3 +(\w+)", told)[1], app.at(now + 30)]
     )
     monkeypatch.setattr("getpass.getpass", lambda _: next(typed))
-    assert "The second factor is on: signing in" in run_cell("%lk_mfa verify")
+    assert "The second factor is on: to sign in" in run_cell("%lk_mfa verify")
     assert "A code of the app has six digits" in run_cell("%lk_mfa codes")
     assert "The second factor is on, since" in run_cell("%lk_mfa status")
     assert len(re.findall(r"Backup code \d+ ", run_cell("%lk_mfa codes"))) == 10

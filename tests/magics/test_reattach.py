@@ -226,7 +226,7 @@ def test_several_runs_that_lost_their_kernel_are_followed_by_their_cell_again(ke
     go.touch()
     cell = kernel.run(code)
     assert cell.error is None, cell.error
-    assert "3 of the runs were already started by this cell" in cell.shown[-2]
+    assert "This cell had already started 3 of these runs" in cell.shown[-2]
     assert all(run in kernel.value("table['run'].tolist()") for run in before)
     assert kernel.value("set(table['state'])") == "{'completed'}"
     assert (

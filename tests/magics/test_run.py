@@ -217,7 +217,7 @@ def test_what_a_program_wrote_to_stderr_is_told_apart_after_the_receipt(kernel):
         "%%lk_run\nprint('out', flush=True)\nimport subprocess\nsubprocess.run(\"echo 'careful <b>' >&2\", shell=True);"
     )
     assert sorted(cell.text.splitlines()) == ["careful <b>", "out"]
-    assert cell.shown[-1].startswith("1 of these lines were printed on stderr")
+    assert cell.shown[-1].startswith("1 of these lines were printed to stderr")
     html = [content["data"]["text/html"] for kind, content in cell.messages if kind == "display_data"][-1]
     assert "careful &lt;b&gt;" in html
 
