@@ -123,7 +123,10 @@ def test_another_kernel_goes_on_with_it(run_cell, shell, folder):
         ("empty.ipynb", "empty.ipynb' contains no code."),
         (
             "train.ipynb -p lrr=1",
-            "-p lrr: the notebook's parameters cell doesn't set it. Nothing was sent. Did you mean lr?",
+            (
+                "-p lrr: the notebook's cell with the tag 'parameters' doesn't set this variable. Nothing was sent. "
+                "Did you mean lr?"
+            ),
         ),
         ("train.ipynb -p 1x=1", "'1x' isn't a variable name"),
         ("train.ipynb -p lr", "takes key=value"),
