@@ -150,7 +150,7 @@ class _Checker:
 _LOCAL_KEYS = {
     "build": "needs files of this machine, but only the compose file is sent. Push the image, and give its name under "
     "image:",
-    "env_file": "refers to a file of this machine, but only the compose file is sent. Put the variables under environment:",
+    "env_file": "refers to a local file, but only the compose file is sent. Put the variables under environment:",
 }
 
 
