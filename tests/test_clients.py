@@ -183,7 +183,7 @@ def test_anthropic_counts_tokens(anthropic, sdk):
     assert counted.input_tokens == said.usage.input_tokens
     tools = anthropic.messages.count_tokens(model="local/echo", messages=HELLO, tools=[TOOL])
     assert tools.input_tokens > counted.input_tokens
-    with pytest.raises(sdk.NotFoundError, match="near"):
+    with pytest.raises(sdk.NotFoundError, match="similar"):
         anthropic.messages.count_tokens(model="up/lrge", messages=HELLO)
 
 
@@ -208,7 +208,7 @@ def test_anthropic_shows_images(anthropic, upstream):
 
 
 def test_anthropic_gets_its_own_errors(anthropic, upstream, sdk):
-    with pytest.raises(sdk.NotFoundError, match="near: up/large"):
+    with pytest.raises(sdk.NotFoundError, match="similar: up/large"):
         asked(anthropic, model="up/lrge")
     with pytest.raises(sdk.BadRequestError, match="max_tokens") as refused:
         asked(anthropic, max_tokens=0)

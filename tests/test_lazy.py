@@ -97,13 +97,13 @@ def test_an_old_name_of_an_option_on_a_line_warns_and_sets_the_option(magic, lin
 
 def test_an_old_name_of_a_setting_warns_and_is_the_setting(monkeypatch, home):
     write_json(settings.config_file(), {"doctor": False})
-    with pytest.warns(FutureWarning, match="'doctor' is now 'hints'"):
+    with pytest.warns(FutureWarning, match="'doctor' was renamed to 'hints'"):
         assert settings.resolve("hints") == (False, CONFIG_FILE)
     monkeypatch.setenv("LK_DOCTOR", "on")
-    with pytest.warns(FutureWarning, match="'doctor' is now 'hints'"):
+    with pytest.warns(FutureWarning, match="'doctor' was renamed to 'hints'"):
         assert settings.resolve("hints") == (True, "LK_DOCTOR")
     monkeypatch.setenv("LK_HINTS", "off")
     assert settings.resolve("hints") == (False, "LK_HINTS")
-    with pytest.warns(FutureWarning, match="'doctor' is now 'hints'"):
+    with pytest.warns(FutureWarning, match="'doctor' was renamed to 'hints'"):
         settings.save("doctor", "on")
     assert json.loads(settings.config_file().read_text(encoding="utf-8")) == {"hints": True}

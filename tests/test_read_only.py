@@ -151,5 +151,5 @@ def test_the_environment_overrides_what_a_notebook_stores(home, monkeypatch):
     settings.save("read_only", "off")
     assert json.loads(settings.config_file().read_text())["read_only"] is False
     assert settings.setting("read_only") is True
-    with pytest.raises(ReadOnlyMode, match="Switch it off: change LK_READ_ONLY in the environment"):
+    with pytest.raises(ReadOnlyMode, match="Switch it off: change the environment variable LK_READ_ONLY"):
         Storage(lambda: None).put(b"x", "a.txt")

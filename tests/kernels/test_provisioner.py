@@ -118,7 +118,7 @@ def test_a_machine_is_given_back_when_nothing_ran_for_a_while_as_is_the_new_one_
     until(lambda: not going_on())
     assert kernel.manager.is_alive()
     shown = kernel.run("1")
-    assert shown.startswith("The machine was released after 0.05 minutes without work. Restart the kernel")
+    assert shown.startswith("The machine was released after 0.05 minutes without work. To get a new machine, restart")
     assert going_on() == []
     kernel.manager.restart_kernel()
     wait_until_restarted(kernel.client)
@@ -132,7 +132,7 @@ def test_a_machine_that_was_stopped_elsewhere_is_missed_and_its_credits_limit_it
     (run,) = going_on()
     assert journal().get(run.execution_id).request["timeout"] == 112  # what 0.05 credits are good for at 1.59 an hour
     user.client.workloads.abort(run.execution_id)
-    until(lambda: "The machine has ended: aborted. Restart the kernel" in kernel.run("1"))
+    until(lambda: "The machine has ended: aborted. To get a new machine, restart" in kernel.run("1"))
     assert kernel.manager.is_alive()
 
 

@@ -261,7 +261,9 @@ def test_an_interrupt_before_the_log_is_read_shows_how_to_stop_the_run(run_cell,
 
     monkeypatch.setattr(run_magics, "current", interrupt)
     shown = run_cell(line)
-    assert "KeyboardInterrupt: Stopped before the log was read. If the run is active, it keeps running." in shown
+    assert (
+        "KeyboardInterrupt: You interrupted %lk_attach before the log was read. The run may still be active." in shown
+    )
     assert fix in shown
     assert "Traceback" not in shown
 

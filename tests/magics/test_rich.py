@@ -293,7 +293,7 @@ def test_a_colleagues_run_shows_no_html_here_and_sets_nothing_unless_that_is_ask
     assert "image/png" in shown[2]
     assert "onerror" not in str(data)
     assert "<script" not in str(data)
-    assert f"Show it: %lk_attach {theirs.short_id} --rich" in cell.shown[0]
+    assert f"%lk_attach {theirs.short_id} --rich" in cell.shown[0]
     assert any(f"%lk_attach {theirs.short_id} --out best" in text for text in cell.shown)
     assert kernel.value("'best' in dir()") == "False"
     assert "mine" not in [content.get("transient", {}).get("display_id") for _, content in cell.messages]

@@ -80,7 +80,7 @@ class Odd:
 def test_a_run_that_a_server_names_oddly_is_aborted_and_leaves_no_file(server, home, monkeypatch):
     server.handler = odd = Odd("../../evil")
     monkeypatch.setenv("LK_LOG_DIR", str(home / "a" / "logs"))
-    with pytest.raises(InvalidResponse, match=r"named it '\.\./\.\./evil', which isn't an id. The run was aborted"):
+    with pytest.raises(InvalidResponse, match=r"returned '\.\./\.\./evil', which isn't a run id. The run was aborted"):
         connect(server.url, api_key="lk_key").run("print(1)", machine="cpu")
     assert odd.aborted == ["/api/v2/external/workloads/abort/..%2F..%2Fevil"]
     assert not list(home.rglob("*evil*"))

@@ -91,7 +91,7 @@ def test_a_data_frame_looks_like_every_table_and_stays_one():
     assert "lk-picture" not in frame[["n"]]._repr_html_()
     assert pickle.loads(pickle.dumps(frame)).equals(frame)
     long = frame_table(pandas.DataFrame({"n": range(70)}))
-    assert long.note == "… and 10 more: they are in the DataFrame."
+    assert long.note == "… and 10 more: the DataFrame has all rows."
     spare = frame_table(
         pandas.DataFrame({"run": ["a", "b"], "labels": ["", ""], "cost": [None, float("nan")], "n": [[], [1]]})
     )

@@ -253,7 +253,7 @@ def test_a_server_that_asks_for_no_password_gets_none_and_is_not_used(owner, mon
     ignored = ["start-notebook.sh", "--ServerApp.token="]
     monkeypatch.setattr(servers, "_command", lambda hashed: [*ignored, f"--Unknown.password={hashed}"])
     run = start_server(owner, ServerOptions(machine="cpu"))
-    with pytest.raises(InvalidResponse, match=r"needs no password.*Nothing was sent to it"):
+    with pytest.raises(InvalidResponse, match=r"has no password.*Nothing was sent"):
         wait_for_server(run)
 
 
