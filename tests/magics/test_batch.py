@@ -100,7 +100,7 @@ def test_answers_are_joined_by_row_and_priced(ask, shell, upstream):
 
 def test_it_tells_the_price_and_asks_first(ask, upstream, answer):
     shown = ask("%lk_batch df.review -m up/large --dry-run")
-    assert "Each 1,000 tokens of average answer length add 0.0066 credits." in shown
+    assert "For each 1,000 tokens in the average answer, the batch costs 0.0066 credits more." in shown
     asked = answer("n")
     assert "Nothing was sent. To skip the question: --yes" in ask("%lk_batch df.review -m up/large")
     assert asked == ["Start the batch? [y/N] "]

@@ -203,7 +203,7 @@ def test_a_restarted_kernel_keeps_the_machine_and_none_of_its_variables(user, ru
             "--keep 5m --session x",
             "Remove --keep, because --session already keeps its machine (see --idle). Nothing was sent.",
         ),
-        ("--keep 5m --fresh", "--keep and --fresh exclude each other. Nothing was sent."),
+        ("--keep 5m --fresh", "--keep and --fresh can't be used together. Nothing was sent."),
         ("--keep 5m --detach", "--detach doesn't work with --keep. Nothing was sent."),
         ("--keep 5m --gpu A100,H100", "--keep doesn't work with several runs. Nothing was sent."),
         ("--keep 5m --gpu A100 --max-cost 0.000001", "--max-cost under 0.0001 credits is too low for gpu.a100"),
