@@ -185,8 +185,7 @@ class Probe:
                 after, _ = available_credits(self._client)
                 worst = _exact(self._plan.worst)
                 self._report.notes.append(
-                    f"Credits before: {self._balance:f}, after: {after:f}. The check could spend at most {worst} "
-                    "credits."
+                    f"Credits before: {self._balance:f}, after: {after:f}; at most {worst} could be spent."
                 )
 
     def look(self) -> None:
@@ -377,7 +376,7 @@ class Probe:
                 "POST /execution/streaming/start",
                 "import_files are found",
                 "not found",
-                "The files of a run aren't in the expected folder",
+                "The files of a run are in another folder",
                 "Nothing.",
             )
         if stored and isinstance(folders := facts.get("bucket"), list):

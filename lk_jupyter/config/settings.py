@@ -264,7 +264,7 @@ class Setting:
 
 
 def _longest_run_seconds() -> int:
-    """Return 600, or another limit that is known for the server in use."""
+    """Return 600, unless the server in use is known to allow another time."""
     return int(assumptions()["longest_run"])
 
 
@@ -295,7 +295,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "org",
         None,
-        "Short name (slug) of the organization that owns and pays for your runs.",
+        "Organization that owns and pays for your runs: its short name (slug).",
         _require_word,
         also=("LYCEUM_ORG",),
     ),
@@ -324,15 +324,14 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "read_only",
         default=False,
-        help="Read-only mode: on or off. In this mode, all actions that spend, write or delete are refused, but you "
-        "can still stop runs.",
+        help="Refuse all actions that spend, write or delete: on or off. You can still stop runs.",
         parse=_parse_switch,
     ),
     Setting(
         "approved_kernels",
         None,
-        "Kernels that start outside JupyterLab without your confirmation, as machine=maximum credits@maximum "
-        "price per hour. Example: gpu.a100=5@1.59.",
+        "Kernels that start without a question outside JupyterLab: machine, maximum credits, maximum price per hour, "
+        "such as gpu.a100=5@1.59.",
         _check_approvals,
     ),
     Setting(
@@ -344,7 +343,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "storage_price",
         None,
-        "Price that %lk_bucket usage assumes for stored files, in credits per GB and month. The API doesn't "
+        "Price of stored files that %lk_bucket usage shows, in credits per GB and month. The API doesn't "
         "publish this price.",
         parse_credits,
     ),
@@ -359,13 +358,13 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "log_lines",
         200,
-        "Number of lines that the notebook keeps from the start of a log. It keeps the same number from the end.",
+        "Number of log lines that the notebook keeps from the start of a log, and also from its end.",
         _integer_parser(1, 1_000_000),
     ),
     Setting(
         "secret_guard",
         "ask",
-        "What to do if a run seems to contain a secret: ask, refuse, or off. With off, outputs also show secrets.",
+        "What to do if a run seems to contain a secret: ask, refuse, or off. off also shows secrets in outputs.",
         _choice_parser("ask", "refuse", "off"),
     ),
     Setting(
@@ -389,8 +388,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "carry_limit",
         1_000_000_000,
-        "Maximum size in bytes of the variables that --sync sends without your confirmation, and of each "
-        "returned variable.",
+        "Maximum size of the variables that --sync sends without a question, and of each returned variable, in bytes.",
         _integer_parser(1, 1_000_000_000_000),
     ),
     Setting(

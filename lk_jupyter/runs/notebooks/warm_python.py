@@ -400,7 +400,7 @@ class WarmPython:
         try:
             self.run.session.storage.info(saved["object"])
         except NoSuchObject:
-            return f"The earlier variables of session {self.name} are lost: {ended} before they were saved."
+            return f"The earlier variables of session {self.name} are lost: {ended} before it had saved them."
         except LkError as error:
             return self._not_restored(str(error))
         try:
@@ -460,9 +460,7 @@ class WarmPython:
         if message is None:
             return [
                 Notice(
-                    "The notebook didn't receive the variables that the cell changed: "
-                    f"{answer.get('refused', 'no answer')}",
-                    WARNING,
+                    f"The variables that the cell changed didn't arrive: {answer.get('refused', 'no answer')}", WARNING
                 )
             ]
         if not payload.carries:
