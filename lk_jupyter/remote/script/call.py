@@ -286,12 +286,14 @@ def _send_results(answer: bytes) -> str:
     if link and is_large:
         driver.frame("call", {"size": len(content), "sha256": sha256(content).hexdigest()})
         return ""
-    return failure if len(answer) > MOST_INLINE else _send_inline(answer)
-
-
-def _send_inline(answer: bytes) -> str:
-    driver.frame("call", {"data": _encode(answer)})
+    if len(answer) > MOST_INLINE:
+        return failure
+    _send_inline(answer)
     return ""
+
+
+def _send_inline(answer: bytes) -> None:
+    driver.frame("call", {"data": _encode(answer)})
 
 
 def _replace_excess(answer: bytes | dict[str, str], failure: str) -> bytes | dict[str, str]:
