@@ -460,7 +460,7 @@ def test_the_user_of_a_vm_is_lyceum_at_its_host_and_port(address, line):
     "address", ["-oProxyCommand=id", "host\n  ProxyCommand id", "a b", "$(id)", "a;id", "[::1", ":"]
 )
 def test_what_is_no_address_becomes_no_part_of_a_command(address):
-    with pytest.raises(InvalidResponse, match="isn't one"):
+    with pytest.raises(InvalidResponse, match="invalid address of the VM"):
         SshEndpoint.of(address)
 
 

@@ -245,7 +245,7 @@ class StartOptions(FollowOptions, MachineOptions):
         "Show the highest cost and send the run only after your answer, also in Run All. The cell tag lk-ask "
         "has the same effect.",
         needs="cell run",
-        instead="--ask can't limit a session: its machine costs credits before the cell starts.",
+        instead="The machine of a session costs credits before the cell starts, so --ask can't limit them.",
     )
     dry_run: bool = switch(
         "Show the request and its highest possible cost; send nothing.", needs="cell", old_names=["plan"]
@@ -418,7 +418,7 @@ class RunOptions(CodeOptions):
         "Folder of the bucket to copy to the run's disk first, as KEY:FOLDER or KEY:volume/FOLDER; may be repeated.",
         metavar="KEY:FOLDER",
         needs="code run",
-        instead="--stage works only in a separate run: leave out --session and --keep.",
+        instead="Leave out --session and --keep: only a separate run has --stage.",
     )
     session: str | None = option(
         None,

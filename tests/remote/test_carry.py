@@ -305,13 +305,13 @@ def test_memory_that_a_transfer_separates_is_reported_in_one_line(make_values, m
     namespace = make_values()
     names = ", ".join(namespace)
     there = There(namespace)
-    (notice,) = [str(notice) for notice in set_state(there.back(namespace), namespace) if "separated" in str(notice)]
-    assert f"separated: {names}." in notice
+    (notice,) = [str(notice) for notice in set_state(there.back(namespace), namespace) if "share memory" in str(notice)]
+    assert f"no longer share memory: {names}." in notice
     monkeypatch.setattr("lk_jupyter.runs.variables.state._reported", set())
     namespace = {"x": 1}
     there = There(namespace)
     there.names.update(make_values())
-    assert f"separated: {names}." in " ".join(map(str, set_state(there.back(namespace), namespace)))
+    assert f"no longer share memory: {names}." in " ".join(map(str, set_state(there.back(namespace), namespace)))
     frame = pd.DataFrame({"a": [1.0, 2.0]})
     namespace = {"frame": frame, "a": frame["a"], "array": np.arange(3), "copied": frame.to_numpy().copy()}
     assert There(namespace).back(namespace).separated == []

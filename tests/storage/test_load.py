@@ -45,7 +45,7 @@ TABLES = {
 
 
 #: What the help says of the dtypes of a file that has none.
-INFERRED = set(re.search(r"infers\s+dtypes\s+\(([^)]+)\)", lk_load.doc)[1].split(", "))
+INFERRED = set(re.search(r"infers\s+the\s+dtypes\s+\(([^)]+)\)", lk_load.doc)[1].split(", "))
 
 
 @pytest.mark.parametrize("name", ["t.parquet", "t.feather"])
