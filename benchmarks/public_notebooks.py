@@ -38,7 +38,7 @@ LIST = Path(__file__).with_name("public_notebooks.txt")
 LINE = "%%lk_run --gpu A100"
 
 #: Words of the question about variables.
-QUESTION = "Send them and return changes?"
+QUESTION = "Send these variables and return changes?"
 
 #: Way → options of each line; ``{}`` stands for the number of the notebook.
 OPTIONS = {"kept": "--keep 5m", "alternate": "--session s{} --sync"}

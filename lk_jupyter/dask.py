@@ -327,7 +327,8 @@ def prepare_cluster(session: Session, options: dict[str, Any], idle: float) -> B
     gpus = split_count(chosen.gpu or chosen.machine or setting("machine"))[0]
     if gpus > _MOST_GPUS:
         raise UsageError(
-            f"gpu: a cluster runs on one VM, with at most {_MOST_GPUS} GPUs, got {gpus}. Nothing was rented. "
+            f"gpu: a cluster runs on one VM with at most {_MOST_GPUS} GPUs, but {gpus} were requested. Nothing "
+            "was rented. "
             "For more GPUs, start one cluster for each part of the data."
         )
     versions = {name: local_version(name) for name in _SAME if has_package(name)}
@@ -366,8 +367,9 @@ def _refuse_other_versions(lines: str, versions: dict[str, str]) -> None:
             local = versions.get(normalize_name(requirement.name))
             if local and not requirement.specifier.contains(local, prereleases=True):
                 raise UsageError(
-                    f"requirements: '{requirement}' excludes the version of this kernel, {local}. A cluster needs the "
-                    f'same version on both sides. Nothing was rented. Here: %pip install "{requirement}"'
+                    f"requirements: '{requirement}' excludes {local}, the version in this kernel. A cluster needs the "
+                    "same version in the kernel and on the VM. Nothing was rented. Change the "
+                    f'version in this kernel: %pip install "{requirement}"'
                 )
 
 
@@ -376,8 +378,9 @@ def _require_same_versions(remote: dict[str, str]) -> None:
     for name, local in _local_versions().items():
         if remote.get(name) != local:
             raise UsageError(
-                f"The VM has {name} {remote.get(name)}, this kernel has {local}. A cluster needs the same version on "
-                f"both sides. The VM was deleted. Use a kernel with {name} {remote.get(name)}."
+                f"The VM has {name} {remote.get(name)}, but this kernel has {local}. A cluster needs the same "
+                f"version in the kernel and on the VM. The VM was deleted. Use a kernel with {name} "
+                f"{remote.get(name)}."
             )
 
 

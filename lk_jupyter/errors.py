@@ -288,7 +288,7 @@ class OperationNotAvailable(NotFound):
     Fix: ``%lk_check`` shows the operations of this server.
     """
 
-    next_step = "Nothing was done. Compare this server with lk_jupyter: %lk_check"
+    next_step = "Nothing was done. To see which operations this server has: %lk_check"
 
     def __init__(self, operation: str, host: str, status: int = 404, request_id: str | None = None) -> None:
         self.operation = operation

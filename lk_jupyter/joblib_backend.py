@@ -83,11 +83,13 @@ class LkBackend(*_BASES):  # type: ignore[misc]  # joblib has no types
         is_in_pool = multiprocessing.current_process().daemon
         if machines == 1 or is_in_pool:
             cause = (
-                "in a process of multiprocessing"
+                "inside a multiprocessing worker"
                 if is_in_pool
                 else "for one job. To use machines, set n_jobs=2 or more"
             )
-            warnings.warn(f"This process makes the calls: the backend lk starts no machines {cause}.", stacklevel=2)
+            warnings.warn(
+                f"The calls run in this process, because the backend lk starts no machines {cause}.", stacklevel=2
+            )
             raise FallbackToBackend(SequentialBackend(nesting_level=self.nesting_level))
         chosen = {name: options[name] for name in options.keys() & _EXECUTOR_OPTIONS}  # the others are joblib's
         self._executor = _find_executor({**self._options, **chosen}, machines)

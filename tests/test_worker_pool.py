@@ -106,7 +106,7 @@ def sum_nested(number):
 
 
 def sum_nested_with_warning(number):
-    with pytest.warns(UserWarning, match="starts no machines in a process of multiprocessing"):
+    with pytest.warns(UserWarning, match="starts no machines inside a multiprocessing worker"):
         return sum_nested(number)
 
 

@@ -128,7 +128,7 @@ export class BucketDrive implements Contents.IDrive {
   }
 
   restoreCheckpoint(): Promise<void> {
-    return Promise.reject(new Error(trans.__('The bucket keeps no older versions.')));
+    return Promise.reject(new Error(trans.__("The bucket doesn't keep older versions of files.")));
   }
 
   deleteCheckpoint(): Promise<void> {

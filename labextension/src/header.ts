@@ -149,7 +149,12 @@ export function buildHeader(
   if (!ended && !isFresh && (run === null || !saved.id)) {
     const notes = saved.id
       ? [trans.__("The server that you use doesn't have this run. Sign in to the server that started it.")]
-      : [trans.__("The cloud didn't answer the start, so a run may be active. List runs: %1", '%lk_runs')];
+      : [
+          trans.__(
+            "The cloud didn't answer the request that starts the run, so the run may be active. List runs: %1",
+            '%lk_runs'
+          )
+        ];
     return { ...common, ...figures, tone: 'unsure', label: trans.__('Unknown'), bill: NO_BILL, details: [], notes };
   }
   const isWritten = at.isLive && at.now - at.since < PATIENCE; // the kernel reads the cloud too
@@ -241,7 +246,7 @@ function formsNote(run: RunRow | null, log: LogState, attach: string): string {
     return trans.__("The server that you use doesn't have this run. Sign in to the server that started it.");
   }
   if (log === 'without figures') {
-    return trans.__('Newer figures are missing. Show the complete output: %1', attach);
+    return trans.__("Some newer outputs can't be shown on this page. Show the complete output: %1", attach);
   }
   if (log === 'continued') {
     return '';

@@ -60,7 +60,7 @@ function firstCells(): [cell_type: 'code' | 'markdown', source: string][] {
     [
       'markdown',
       trans.__(
-        'Sign in with `%lk_login` and an API key. Without an account, `%lk_login --local` starts a local cloud on this machine: same API, pretend credits, your code runs on the CPU.'
+        'Sign in with `%lk_login` and an API key. Without an account, `%lk_login --local` starts a local cloud on this machine, with the same API and pretend credits. Your code then runs on the CPU.'
       )
     ],
     ['code', '%lk_whoami'],

@@ -115,7 +115,7 @@ function noServer(): Trouble {
 
 function noExtension(): Trouble {
   const words = trans.__(
-    'The Jupyter server has no lk_jupyter extension. Install lk_jupyter where the server runs, then restart it.'
+    'The Jupyter server has no lk_jupyter extension. Install lk_jupyter in the Python environment of the server, then restart the server.'
   );
   return new Trouble('not-allowed', words);
 }
@@ -128,12 +128,12 @@ function noApi({ status, headers }: Response): Trouble {
   const kind = headers.get('content-type')?.split(';')[0];
   const words = kind
     ? trans.__(
-        'The Jupyter server answered HTTP %1 with %2. A proxy or a sign-in page may have answered: reload the page.',
+        'The Jupyter server answered HTTP %1 with the content type %2. A proxy or a sign-in page may have answered, so reload the page.',
         status,
         kind
       )
     : trans.__(
-        'The Jupyter server answered HTTP %1 with no content type. A proxy or a sign-in page may have answered: reload the page.',
+        'The Jupyter server answered HTTP %1 without a content type. A proxy or a sign-in page may have answered, so reload the page.',
         status
       );
   return new Trouble('not-an-api', words);

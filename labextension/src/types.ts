@@ -260,7 +260,7 @@ export interface ChatCompletionRequest {
   stream?: boolean;
   stream_options?: StreamOptions | null;
   top_p?: number | null;
-  /** The answer ends before this text. */
+  /** When the model generates this text, the answer ends before the text. */
   stop?: string | string[] | null;
   seed?: number | null;
   response_format?: Record<string, unknown> | null;
@@ -330,7 +330,7 @@ export interface CreateDeploymentRequest {
   vllm_args?: string | null;
   /** Requests per second to a replica. Above this rate, another replica starts. */
   target_rps?: number | null;
-  /** 95th percentile of the latency, in ms. Above this, another replica starts. */
+  /** 95th percentile of the latency, in ms. Above this latency, another replica starts. */
   target_latency_p95_ms?: number | null;
   /** Seconds without requests before a replica ends. */
   stabilisation_window?: number | null;
@@ -389,7 +389,7 @@ export interface DedicatedChatCompletionRequest {
   stream?: boolean;
   stream_options?: StreamOptions | null;
   top_p?: number | null;
-  /** The answer ends before this text. */
+  /** When the model generates this text, the answer ends before the text. */
   stop?: string | string[] | null;
   seed?: number | null;
   response_format?: Record<string, unknown> | null;
@@ -478,13 +478,13 @@ export interface DockerComposeExecutionRequest {
   docker_username?: string | null;
   /** For a basic login. */
   docker_password?: string | null;
-  /** Seconds the run may take. */
+  /** Maximum duration of the run, in seconds. */
   timeout?: number;
   /** Machine to run on. */
   execution_type?: string;
   /** Display name when run_name is missing. */
   file_name?: string | null;
-  /** HTTPS addresses called when the run ends. */
+  /** HTTPS addresses that the cloud calls when the run ends. */
   user_callback_urls?: string[] | null;
   /** Seconds between the stop signal and the kill. Default: 10. */
   graceful_timeout?: number | null;
@@ -513,13 +513,13 @@ export interface DockerExecutionRequest {
   docker_username?: string | null;
   /** For a basic login. */
   docker_password?: string | null;
-  /** Seconds the run may take. */
+  /** Maximum duration of the run, in seconds. */
   timeout?: number;
   /** Machine to run on. */
   execution_type?: string;
   /** Display name when run_name is missing. */
   file_name?: string | null;
-  /** HTTPS addresses called when the run ends. */
+  /** HTTPS addresses that the cloud calls when the run ends. */
   user_callback_urls?: string[] | null;
   /** Seconds between the stop signal and the kill. Default: 10. */
   graceful_timeout?: number | null;
@@ -541,7 +541,7 @@ export interface DockerExecutionRequest {
   job_type?: string | null;
   /** Mount the account's bucket. */
   enable_s3_mount?: boolean;
-  /** Folder of the bucket in the container. */
+  /** Folder at which the container finds the bucket. */
   s3_mount_path?: string;
 }
 
@@ -739,15 +739,15 @@ export interface GpuSelectionRequest {
   code: string;
   /** 0 for a plain script, 1 for notebook code. */
   nbcode?: number;
-  /** Seconds each try may take. */
+  /** Maximum duration of each try, in seconds. */
   timeout?: number;
-  /** Text of a requirements.txt, installed first. */
+  /** Text of a requirements.txt. Its packages are installed before the code runs. */
   requirements_content?: string | null;
   /** Modules or import statements to run before the code. */
   prior_imports?: string[] | null;
   /** Serialized interpreter state to start from. */
   kernel_state?: string | null;
-  /** JSON object as text, with the text of each file by its relative path. */
+  /** JSON object as text. Each key is the relative path of a file, and each value is the file's text. */
   import_files?: string | null;
   /** Script name. */
   file_name?: string | null;
@@ -795,7 +795,7 @@ export interface InstanceSpecs {
   gpu_count?: 1 | 2 | 4 | 8;
   /** Given in answers. */
   gpu_type?: string | null;
-  /** CPU cores, in older answers. */
+  /** Number of CPU cores. Only older answers contain it. */
   cpu?: number | null;
   /** GB, in older answers. */
   memory?: number | null;
@@ -946,7 +946,7 @@ export interface MachineRow {
   vcpus: string;
   ram_gib: string;
   price_per_hour: string;
-  /** Cost of a run until its time limit. */
+  /** Cost of a run that reaches its time limit. */
   worst: string;
   allowed: string;
   free: string;
@@ -1277,7 +1277,7 @@ export interface RentOffers {
 /** The chosen offer, and the price that its user confirmed. */
 export interface RentRequest {
   offer: string;
-  /** Confirmed price in credits; a higher price starts nothing. */
+  /** Confirmed price in credits; nothing is started at a higher price. */
   per_hour: string;
 }
 
@@ -1405,7 +1405,7 @@ export interface StartQuestion {
   notebook: string;
   price_per_hour: string | null;
   highest_cost: string | null;
-  /** Minutes without work after which the machine is released. */
+  /** Release the machine after this number of minutes without work. */
   idle_minutes: number;
 }
 
@@ -1536,21 +1536,21 @@ export interface StreamingExecutionRequest {
   code: string;
   /** 0 for a plain script, 1 for notebook code. */
   nbcode?: number;
-  /** Seconds the run may take. */
+  /** Maximum duration of the run, in seconds. */
   timeout?: number;
-  /** Text of a requirements.txt, installed first. */
+  /** Text of a requirements.txt. Its packages are installed before the code runs. */
   requirements_content?: string | null;
   /** Modules or import statements to run before the code. */
   prior_imports?: string[] | null;
   /** Serialized interpreter state to start from. */
   kernel_state?: string | null;
-  /** JSON object as text, with the text of each file by its relative path. */
+  /** JSON object as text. Each key is the relative path of a file, and each value is the file's text. */
   import_files?: string | null;
   /** Script name, also the display name when run_name is missing. */
   file_name?: string | null;
   /** Machine to run on. */
   execution_type?: string;
-  /** HTTPS addresses called when the run ends. */
+  /** HTTPS addresses that the cloud calls when the run ends. */
   user_callback_urls?: string[] | null;
   /** Display name, in place of the file name. */
   run_name?: string | null;
@@ -1744,7 +1744,7 @@ export interface VMInstanceVariant {
   price_per_hour?: number | null;
   allowed_gpus_per_instance?: number[] | null;
   available_gpus_per_instance?: number[] | null;
-  /** GPU counts of VMs that can get a new volume. */
+  /** Numbers of GPUs with which a VM can get a new volume. */
   block_storage_gpu_counts?: number[] | null;
 }
 

@@ -86,8 +86,8 @@ def _send(session: Connection, method: str, path: str, body: Any = None) -> Any:
     answer = session.client.probe(method, path, body)
     if answer.is_absent or (answer.status < 400 and answer.json is None):
         raise UsageError(
-            f"{session.base_url} isn't a broker. Nothing was granted. Sign in to a broker. Its operator "
-            "starts it with: python -m lk_jupyter.broker serve"
+            f"{session.base_url} isn't a broker. Nothing was granted. Sign in to a broker. The operator of the "
+            "broker starts it with: python -m lk_jupyter.broker serve"
         )
     if answer.status >= 400:
         raise error_for(answer.status, error_message(answer.content) or "The broker refused")

@@ -62,7 +62,7 @@ def _prompt_key(server: str) -> Credential:
     text = prompt_secret(f"API key for {server} (it is not shown): ")
     if text is None:
         raise NotSignedIn(
-            "This front end can't hide a typed key, so nothing was read. Set LK_API_KEY before you start."
+            "This front end can't hide a typed key, so nothing was read. Set LK_API_KEY before you start the kernel."
         )
     if not text:
         raise UsageError("No key was entered. Nothing was changed.")
@@ -122,7 +122,8 @@ def _check_account(key: Credential) -> None:
         f"You are now signed in as {name}. Before, you were signed in as {until_now}. Keep the new account? [y/N] "
     ):
         raise NotSignedIn(
-            f"The website signed in '{name}', but you are signed in as '{until_now}'. Nothing was changed. To change "
+            f"You signed in as '{name}' on the website, but lk_jupyter is signed in as '{until_now}'. Nothing "
+            "was changed. To change "
             "the account: %lk_logout, then %lk_login --browser"
         )
 

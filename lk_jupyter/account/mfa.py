@@ -19,8 +19,8 @@ def enrollment_secret(enrollment: MfaEnrollment, account: str) -> OneTimeSecret:
     return OneTimeSecret(
         f"Second factor of {account}",
         [("Seed", enrollment.secret), *_number_codes(enrollment.backup_codes)],
-        "Scan the QR code with your authenticator app, or type the seed into the app. Store the backup codes in your "
-        "password manager: each signs you in once. Then turn on MFA: %lk_mfa verify",
+        "Scan the QR code with your authenticator app, or type the seed into the app. Store the backup codes in "
+        "your password manager. You can sign in once with each code. Then turn on MFA: %lk_mfa verify",
         qr_code if qr_code.startswith("data:image/") else image,
         drawing,
     )
@@ -28,7 +28,10 @@ def enrollment_secret(enrollment: MfaEnrollment, account: str) -> OneTimeSecret:
 
 def backup_codes_secret(codes: MfaBackupCodes) -> OneTimeSecret:
     """Return new backup codes."""
-    advice = "Store the new codes in your password manager: each signs you in once. The old codes no longer work."
+    advice = (
+        "Store the new codes in your password manager. You can sign in once with each code. The old codes no longer "
+        "work."
+    )
     return OneTimeSecret("New backup codes", _number_codes(codes.backup_codes), advice)
 
 

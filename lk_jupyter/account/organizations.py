@@ -58,7 +58,9 @@ def find_incoming_invite(client: Client, which: str | None) -> MyInvite:
     matches = [each for each in waiting if which is None or which == each.org_slug or each.id.startswith(which)]
     several = ", ".join(each.org_slug for each in matches)
     if len(matches) > 1:
-        raise UsageError(f"You have several invitations: {several}. Name one: %lk_org accept {matches[0].org_slug}")
+        raise UsageError(
+            f"You have several invitations: {several}. Accept one of them: %lk_org accept {matches[0].org_slug}"
+        )
     return _require_first(
         matches, f"You have no invitation{f' to {which}' if which else ''}. Invitations: %lk_org invites"
     )

@@ -173,7 +173,7 @@ def __getattr__(name: str) -> Callable[..., Spending]:
 def read_spending(session: Connection, days: int = DAYS) -> Spending:
     """Return what the organization has spent in the last days, today included. Raises UsageError for other days."""
     if not isinstance(days, int) or not 1 <= days <= _LONGEST_DAYS:
-        raise UsageError(f"Spending is available for 1 to {_LONGEST_DAYS} days, got {days!r}.")
+        raise UsageError(f"Spending can be read for 1 to {_LONGEST_DAYS} days, but you requested {days!r}.")
     today = datetime.now(timezone.utc).astimezone().date()
     first = today - timedelta(days=days - 1)
     recent = takewhile(lambda charge: charge.day >= first, read_charges(session))

@@ -236,7 +236,7 @@ class Endpoint:
             return body.model_copy(update={"stream": True})
         if getattr(body, "stream", None):
             raise UsageError(
-                f"{self.title} returns a complete answer. Omit the argument stream, or call the operation that streams."
+                f"{self.title} can't stream its answer. Omit the argument stream, or call the operation that streams."
             )
         return body
 

@@ -43,7 +43,10 @@ _CHECK = "Check your network and LK_BASE_URL."
 _REASONS: tuple[tuple[type[Exception], str], ...] = (
     (
         ssl.SSLCertVerificationError,
-        "the server's certificate isn't trusted ({}). If your organization has its own authority, set SSL_CERT_FILE.",
+        (
+            "the server's certificate isn't trusted ({}). If your organization uses a private certificate "
+            "authority, set SSL_CERT_FILE."
+        ),
     ),
     (ssl.SSLEOFError, "the connection broke. Try again."),
     (ssl.SSLError, "the server doesn't use TLS. Check whether LK_BASE_URL should start with http://."),
@@ -62,7 +65,7 @@ _REASONS: tuple[tuple[type[Exception], str], ...] = (
 
 def check_advice(endpoint: Endpoint) -> str:
     command = next(command for start, command in _LOOKS if endpoint.path.startswith(start))
-    return f"The server may have processed {endpoint}. Check before you send the request again ({command})."
+    return f"The server may have processed {endpoint}. Before you send the request again, check its outcome: {command}"
 
 
 def too_large(endpoint: Endpoint, host: str, excess: str) -> LkError:

@@ -96,7 +96,7 @@ def _check_source(source: Any) -> Path | bytes | BinaryIO:
             return source  # type: ignore[no-any-return]
     except (AttributeError, OSError):
         pass
-    raise UsageError("Upload takes a path, bytes, or an open binary file that can seek.")
+    raise UsageError("An upload needs a path, bytes, or an open binary file that supports seek.")
 
 
 def _name(source: Path | bytes | BinaryIO) -> str:

@@ -341,7 +341,7 @@ class Http:
             what = explain(error)
         else:
             if odd:
-                self._say_once(f"{host} answered {endpoint} with a partly unreadable list: {odd}.")
+                self._say_once(f"{host} answered {endpoint} with a list, and a part of the list can't be read: {odd}.")
             return parsed
         changes = endpoint.method != "GET"
         contents = (None,) if endpoint.takes_any_answer else empty(endpoint.answer_type) if changes else ()
@@ -407,7 +407,7 @@ class Http:
     def _unreadable(self, endpoint: Endpoint, answer: httpx.Response, host: str) -> OutcomeUnknown:
         words = f": {self.clean(error_message(answer.content))!r}" if answer.content else ""
         return OutcomeUnknown(
-            f"{host} accepted {endpoint} (HTTP {answer.status_code}) in a form that can't be read{words}.\n"
+            f"{host} accepted {endpoint} (HTTP {answer.status_code}), but its answer can't be read{words}.\n"
             f"{check_advice(endpoint)}"
         )
 
@@ -420,7 +420,7 @@ class Http:
             return self._unreadable(endpoint, answer, host)
         accepted = OutcomeUnknown(
             f"{host} accepted {endpoint} under the id '{self.clean(str(name))}' (HTTP {answer.status_code}), but sent "
-            f"no answer.\nIt may be billed: check before you send it again (%lk_billing)."
+            f"no answer.\nThe request may be billed. Check your bills before you send it again: %lk_billing"
         )
         accepted.is_accepted = True
         return accepted

@@ -125,7 +125,7 @@ class Auth(Group):
 
     @POST("/auth/refresh", effect="reads", auth=False, timeout=15, magic="%lk_login")
     def refresh(self, request: RefreshRequest) -> RefreshResponse:
-        """Exchange a refresh token for a new pair; for JWT sessions only, never for ``lk_`` keys."""
+        """Exchange a refresh token for a new pair of tokens. Only JWT sessions need this; ``lk_`` keys don't."""
         ...
 
     @GET("/auth/api-keys/", magic="%lk_keys list")

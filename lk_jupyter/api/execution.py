@@ -42,13 +42,21 @@ class _Script(Model):
     code: str = Field(description="Python source.")
     nbcode: int = Field(0, description="0 for a plain script, 1 for notebook code.")
     timeout: int = Field(
-        DEFAULT_TIMEOUT, ge=1, le=MAX_TIMEOUT, description="Seconds the run may take.", json_schema_extra={"unit": "s"}
+        DEFAULT_TIMEOUT,
+        ge=1,
+        le=MAX_TIMEOUT,
+        description="Maximum duration of the run, in seconds.",
+        json_schema_extra={"unit": "s"},
     )
-    requirements_content: str | None = Field(None, description="Text of a requirements.txt, installed first.")
+    requirements_content: str | None = Field(
+        None, description="Text of a requirements.txt. Its packages are installed before the code runs."
+    )
     prior_imports: list[str] | None = Field(None, description="Modules or import statements to run before the code.")
     kernel_state: str | None = Field(None, description="Serialized interpreter state to start from.")
     import_files: str | None = Field(
-        None, repr=False, description="JSON object as text, with the text of each file by its relative path."
+        None,
+        repr=False,
+        description="JSON object as text. Each key is the relative path of a file, and each value is the file's text.",
     )
     file_name: str | None = Field(None, description="Script name, also the display name when run_name is missing.")
 
@@ -57,7 +65,9 @@ class StreamingExecutionRequest(_Script):
     """A Python run to start."""
 
     execution_type: str = Field("cpu", pattern=r"^[a-zA-Z0-9_.]+$", description="Machine to run on.")
-    user_callback_urls: list[str] | None = Field(None, description="HTTPS addresses called when the run ends.")
+    user_callback_urls: list[str] | None = Field(
+        None, description="HTTPS addresses that the cloud calls when the run ends."
+    )
     run_name: str | None = Field(None, description="Display name, in place of the file name.")
     labels: list[str] | None = Field(None, description="Tags of your choice, to find the run later.")
     metadata: dict[str, str] | None = Field(None, description="Key-value pairs of your choice.")
@@ -76,11 +86,17 @@ class _Container(Model):
     docker_username: str | None = Field(None, description="For a basic login.")
     docker_password: str | None = Field(None, repr=False, description="For a basic login.")
     timeout: int = Field(
-        DEFAULT_TIMEOUT, ge=1, le=MAX_TIMEOUT, description="Seconds the run may take.", json_schema_extra={"unit": "s"}
+        DEFAULT_TIMEOUT,
+        ge=1,
+        le=MAX_TIMEOUT,
+        description="Maximum duration of the run, in seconds.",
+        json_schema_extra={"unit": "s"},
     )
     execution_type: str = Field("cpu", pattern=r"^[a-zA-Z0-9_.]+$", description="Machine to run on.")
     file_name: str | None = Field(None, description="Display name when run_name is missing.")
-    user_callback_urls: list[str] | None = Field(None, description="HTTPS addresses called when the run ends.")
+    user_callback_urls: list[str] | None = Field(
+        None, description="HTTPS addresses that the cloud calls when the run ends."
+    )
     graceful_timeout: int | None = Field(
         None, ge=1, le=300, description="Seconds between the stop signal and the kill. Default: 10."
     )
@@ -102,7 +118,7 @@ class DockerExecutionRequest(_Container):
     docker_run_user: str | None = Field(None, description="User in the container: a name, uid, or uid:gid.")
     job_type: str | None = Field(None, description="customer_image, or customer_notebook for a Jupyter server.")
     enable_s3_mount: bool = Field(default=True, description="Mount the account's bucket.")
-    s3_mount_path: str = Field("/mnt/s3", description="Folder of the bucket in the container.")
+    s3_mount_path: str = Field("/mnt/s3", description="Folder at which the container finds the bucket.")
 
 
 class DockerComposeExecutionRequest(_Container):
@@ -119,7 +135,11 @@ class GpuSelectionRequest(_Script):
     """A script to try on each GPU profile of the account."""
 
     timeout: int = Field(
-        DEFAULT_TIMEOUT, ge=1, le=MAX_TIMEOUT, description="Seconds each try may take.", json_schema_extra={"unit": "s"}
+        DEFAULT_TIMEOUT,
+        ge=1,
+        le=MAX_TIMEOUT,
+        description="Maximum duration of each try, in seconds.",
+        json_schema_extra={"unit": "s"},
     )
     file_name: str | None = Field(None, description="Script name.")
 
@@ -452,7 +472,7 @@ class Execution(Group):
         "/execution/streaming/abort/{execution_id}",
         effect="stops",
         repeatable=True,
-        no_magic="No magic calls it: `%lk_abort` calls the newer form of this operation.",
+        no_magic="No magic calls this operation, because `%lk_abort` calls its newer form.",
     )
     def abort_streaming(self, execution_id: str) -> AbortResponse | None:
         """Abort a Python run; an older form of ``workloads.abort``."""
@@ -462,10 +482,10 @@ class Execution(Group):
         "/execution/streaming/complete/{execution_id}",
         effect="stops",
         repeatable=True,
-        no_magic="No magic calls it: runs no longer need this older operation.",
+        no_magic="No magic calls this older operation, because runs no longer need it.",
     )
     def complete_streaming(self, execution_id: str) -> AbortResponse | None:
-        """Mark a run complete from the client side; an older call."""
+        """Mark a run as completed by the client. This is an older operation."""
         ...
 
     @POST("/execution/image/start", effect="spends", magic="%%lk_docker, %lk_notebook start")
@@ -477,7 +497,7 @@ class Execution(Group):
         "/execution/image/abort/{execution_id}",
         effect="stops",
         repeatable=True,
-        no_magic="No magic calls it: `%lk_abort` calls the newer form of this operation.",
+        no_magic="No magic calls this operation, because `%lk_abort` calls its newer form.",
     )
     def abort_image(self, execution_id: str) -> AbortResponse | None:
         """Abort a container run; an older form of ``workloads.abort``."""
@@ -495,7 +515,7 @@ class Execution(Group):
 
     @GET("/execution/gpu_selection/{execution_id}/status", magic="%%lk_select")
     def gpu_selection_status(self, execution_id: str) -> GpuSelectionStatus:
-        """Read the phase and the findings of a selection so far."""
+        """Read the phase of a GPU selection, and its results so far."""
         ...
 
     @GET("/execution/{execution_id}", magic="%%lk_run, %lk_sessions list, %lk_status")
@@ -517,7 +537,7 @@ class Execution(Group):
     def metrics(
         self, execution_id: str, start: str | None = None, end: str | None = None, step: str = "15s"
     ) -> ExecutionMetrics:
-        """Read the GPU and host series of one run.
+        """Read the GPU and host metrics of one run over time.
 
         ``start`` and ``end`` are ISO 8601 times and default to the entire run; ``step`` is a
         Prometheus duration such as ``5s`` or ``1m``.

@@ -75,7 +75,7 @@ class Files(Group):
 
     @GET("/files/{file_id}", magic="%lk_files show, %lk_files get")
     def get(self, file_id: str) -> BatchFile:
-        """Read the facts on a file."""
+        """Read the metadata of a file."""
         ...
 
     @DELETE("/files/{file_id}", magic="%lk_files delete, %lk_batch")

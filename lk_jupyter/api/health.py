@@ -22,12 +22,20 @@ class Health(Group):
         '...'
     """
 
-    @GET("/health/ping", auth=False, no_magic="No magic calls it: every magic reports a server that doesn't answer.")
+    @GET(
+        "/health/ping",
+        auth=False,
+        no_magic="No magic calls this operation, because every magic reports when the server doesn't answer.",
+    )
     def ping(self) -> Message | None:
         """Check that the server answers."""
         ...
 
-    @GET("/health/version", auth=False, no_magic="No magic calls it: the version doesn't depend on your account.")
+    @GET(
+        "/health/version",
+        auth=False,
+        no_magic="No magic calls this operation, because the version doesn't depend on your account.",
+    )
     def version(self) -> ServerVersion | None:
         """Read the version of the server."""
         ...

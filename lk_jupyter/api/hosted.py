@@ -100,8 +100,9 @@ class HostedServer:
         response = self._request("GET", "api/kernels")
         if response.is_success and _parse_id_list(response) is not None:
             raise InvalidResponse(
-                f"The Jupyter server at {self.url} has no password: its image ignores the option. Nothing was "
-                "sent to it. Use another image: --image quay.io/jupyter/base-notebook:latest"
+                f"The Jupyter server at {self.url} has no password, because its image ignores the password "
+                "option. Nothing was sent to the server. Use another image: --image "
+                "quay.io/jupyter/base-notebook:latest"
             )
         return response.status_code in {401, 403}
 
@@ -134,7 +135,9 @@ class HostedServer:
         return any(entry["id"] == kernel for entry in self.kernels())
 
     def _kernel_error(self, request: str) -> InvalidResponse:
-        return InvalidResponse(f"The Jupyter server at {self.url} answered {request} without a kernel.")
+        return InvalidResponse(
+            f"The Jupyter server at {self.url} answered {request}, but the answer contains no kernel."
+        )
 
     def kernels(self) -> list[dict[str, Any]]:
         """Return the kernels, each with ``id``, ``execution_state`` and ``last_activity``.

@@ -46,7 +46,7 @@ class CreateDeploymentRequest(Model):
         None, description="Requests per second to a replica. Above this rate, another replica starts."
     )
     target_latency_p95_ms: float | None = Field(
-        None, description="95th percentile of the latency, in ms. Above this, another replica starts."
+        None, description="95th percentile of the latency, in ms. Above this latency, another replica starts."
     )
     stabilisation_window: int | None = Field(None, description="Seconds without requests before a replica ends.")
     hf_token: str | None = Field(None, repr=False, description="Hugging Face token for gated models.")
@@ -187,7 +187,7 @@ class Inference(Group):
 
     @POST("/inference/create", effect="spends", magic="%lk_deploy")
     def create(self, request: CreateDeploymentRequest) -> DeploymentState:
-        """Request replicas for a model; read the deployment until a replica is healthy.
+        """Request replicas for a model. To wait for a healthy replica, read the deployment repeatedly.
 
         Billed by the second for each replica. Raises PaymentRequired without credits, Forbidden without access
         to the GPU.
@@ -196,12 +196,12 @@ class Inference(Group):
 
     @GET("/inference/get", timeout=15, magic="%%lk_chat, %lk_deploy, %lk_deployments")
     def get(self, deployment_id: str, include_terminated: bool = False) -> DeploymentDetail:  # noqa: FBT001, FBT002
-        """Read a deployment with all replicas; stopped deployments only on request."""
+        """Read a deployment with all replicas. Stopped deployments are included only on request."""
         ...
 
     @GET("/inference/list", timeout=15, magic="%%lk_chat, %lk_deployments")
     def list(self, include_terminated: bool = False) -> DeploymentList:  # noqa: FBT001, FBT002
-        """List the deployments; stopped deployments only on request."""
+        """List the deployments. Stopped deployments are included only on request."""
         ...
 
     @DELETE("/inference/stop", magic="%lk_undeploy")
@@ -221,8 +221,8 @@ class Inference(Group):
 
     @GET(
         "/inference/streaming/stream/{inference_id}",
-        no_magic="No magic calls it: the API has no operation that starts such a stream.",
+        no_magic="No magic calls this operation, because no operation of the API starts such a stream.",
     )
     def follow(self, inference_id: str) -> Iterator[InferenceEvent]:
-        """Follow an asynchronous request: queued immediately, then finished or failed."""
+        """Follow an asynchronous request. Its first state is queued, and its last state is finished or failed."""
         ...

@@ -131,7 +131,8 @@ class Iris(Group):
         effect="spends",
         server=IRIS,
         timeout=_PATIENCE,
-        no_magic="No magic calls it: `%%lk_chat` streams the answer. In Python: `lk_jupyter.openai(deployment=…)`",
+        no_magic="No magic calls this operation, because `%%lk_chat` streams the answer. In Python: "
+        "`lk_jupyter.openai(deployment=…)`",
     )
     def chat_completions(
         self,
@@ -155,16 +156,16 @@ class Iris(Group):
         timeout_s: TimeoutSeconds = 60,
         x_async: Later = None,
     ) -> Iterator[ChatCompletionChunk]:
-        """Answer a conversation piece by piece; not combined with ``x_async``."""
+        """Answer a conversation piece by piece. A streamed answer can't be asynchronous (``x_async``)."""
         ...
 
     @GET(
         "/openai/v1/chat/completions/{request_id}",
         server=IRIS,
-        no_magic="No magic calls it: `%%lk_chat` waits for the answer.",
+        no_magic="No magic calls this operation, because `%%lk_chat` waits for the answer.",
     )
     def chat_result(self, request_id: str) -> AsyncInferenceResult:
-        """Read the answer to an asynchronous request. NotFound: unknown, or too long ago."""
+        """Read the answer to an asynchronous request. Raises NotFound if the request is unknown or too old."""
         ...
 
     @GET("/openai/v1/models", server=IRIS, magic="%lk_models")

@@ -78,12 +78,12 @@ class Logs(Group):
         limit: Annotated[int, Field(ge=1, le=10000)] = 1000,
         hours: Annotated[int, Field(ge=1, le=168)] = 24,
     ) -> LogEntries:
-        """Read the stored lines of a run, at most ``limit``, not older than ``hours``."""
+        """Read stored lines of a run: at most ``limit`` lines from the last ``hours`` hours."""
         ...
 
     @GET("/logs/user", magic="%lk_logs")
     def user(
         self, limit: Annotated[int, Field(ge=1, le=5000)] = 100, hours: Annotated[int, Field(ge=1, le=24)] = 1
     ) -> LogEntries:
-        """Read the stored lines of all the caller's runs, mixed."""
+        """Read the stored lines of all runs of the caller in one list."""
         ...

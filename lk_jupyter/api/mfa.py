@@ -103,7 +103,7 @@ class Mfa(Group):
 
     @POST("/mfa/verify", effect="reads", magic="%lk_login, %lk_mfa verify")
     def verify(self, request: MfaLoginCode) -> MfaResult:
-        """Verify a code while signing in. The session keeps the access token that it uses."""
+        """Verify a code while signing in. The access token of the session stays the same."""
         ...
 
     @POST("/mfa/disable", effect="writes", magic="%lk_mfa disable")

@@ -270,7 +270,7 @@ class Orgs(Group):
 
     @PATCH("/orgs/{slug}", effect="writes", magic="%lk_org rename, %lk_org billing")
     def update(self, slug: str, request: OrgUpdate) -> Org:
-        """Change name, slug or billing data; use the slug of the answer afterwards.
+        """Change name, slug or billing data. The answer contains the slug to use from then on.
 
         Raises Conflict for a taken slug.
         """
@@ -278,7 +278,7 @@ class Orgs(Group):
 
     @DELETE("/orgs/{slug}", status=204, magic="%lk_org delete")
     def delete(self, slug: str) -> None:
-        """Delete an organization permanently, with everything in it; for owners."""
+        """Delete an organization permanently, with everything in it. Only owners may do this."""
         ...
 
     @GET("/orgs/{slug}/members", magic="%lk_org members")
@@ -296,12 +296,12 @@ class Orgs(Group):
 
     @PATCH("/orgs/{slug}/members/{user_id}", effect="writes", magic="%lk_org role")
     def set_role(self, slug: str, user_id: str, request: OrgMemberRoleUpdate) -> OrgMember:
-        """Give a member another role; for owners."""
+        """Give a member another role. Only owners may do this."""
         ...
 
     @DELETE("/orgs/{slug}/members/{user_id}", status=204, magic="%lk_org remove, %lk_org leave")
     def remove_member(self, slug: str, user_id: str) -> None:
-        """Remove a member, or leave; the last owner stays."""
+        """Remove a member, or leave the organization. The last owner can't be removed."""
         ...
 
     @GET("/orgs/{slug}/balance", magic="%lk_balance, %lk_org show")
@@ -317,7 +317,7 @@ class Orgs(Group):
         kind: Literal["credit", "debit"] | None = None,
         source: str | None = None,
     ) -> OrgTransactionList:
-        """List the ledger of an organization, newest first. An example of ``source`` is ``executions``."""
+        """List the ledger of an organization, newest first. ``source`` selects entries, for example ``executions``."""
         ...
 
     @GET("/orgs/{slug}/transactions/aggregate", magic="%lk_org spending")

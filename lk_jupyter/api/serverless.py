@@ -79,7 +79,9 @@ class ChatCompletionParameters(Model):
     stream: bool = False
     stream_options: StreamOptions | None = None
     top_p: float | None = None
-    stop: str | list[str] | None = Field(None, description="The answer ends before this text.")
+    stop: str | list[str] | None = Field(
+        None, description="When the model generates this text, the answer ends before the text."
+    )
     seed: int | None = None
     response_format: dict[str, Any] | None = None
     tools: list[dict[str, Any]] | None = None
@@ -272,7 +274,8 @@ class Serverless(Group):
     @POST(
         "/serverless/chat/completions",
         effect="spends",
-        no_magic="No magic calls it: `%%lk_chat` streams the answer. In Python: `lk_jupyter.openai()`",
+        no_magic="No magic calls this operation, because `%%lk_chat` streams the answer. In Python: "
+        "`lk_jupyter.openai()`",
     )
     def chat_completions(self, request: ChatCompletionRequest) -> ChatCompletion:
         """Answer a conversation. NotFound: no such model. PaymentRequired: no credits remain."""

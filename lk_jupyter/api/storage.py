@@ -102,12 +102,12 @@ class StorageGroup(Group):
 
     @GET("/storage/list-files", magic="%lk_bucket list")
     def list_files(self, prefix: str = "", max_files: int = 1000) -> Page[FileInfo]:
-        """List the objects whose key starts with ``prefix``, at most ``max_files``; folders are no objects."""
+        """List at most ``max_files`` objects whose key starts with ``prefix``. Folders aren't listed."""
         ...
 
     @POST("/storage/upload", effect="writes", magic="%lk_bucket put")
     def upload(self, body: UploadFileBody, key: str | None = None) -> UploadResponse:
-        """Store a file under ``key``, or under its own name; an older object is replaced.
+        """Store a file under ``key`` or, without ``key``, under its file name. An existing object is replaced.
 
         Raises BadRequest for an invalid key, or if the bucket is full.
         """
@@ -130,7 +130,7 @@ class StorageGroup(Group):
 
     @DELETE("/storage/delete-folder/{folder_prefix:path}", magic="%lk_bucket delete")
     def delete_folder(self, folder_prefix: str) -> Message | None:
-        """Delete all objects under a prefix; without a final slash, siblings with the same start are deleted too.
+        """Delete all objects under a prefix. Without a final slash, the prefix ``data`` also deletes ``data2``.
 
         Raises NotFound without such objects.
         """

@@ -86,9 +86,12 @@ class User(Group):
         """Return the organization of the credentials."""
         ...
 
-    @DELETE("/user/delete", no_magic="No magic calls it: Run All could delete your account permanently.")
+    @DELETE(
+        "/user/delete",
+        no_magic="No magic calls this operation, because Run All could then delete your account permanently.",
+    )
     def delete(self) -> Message | None:
-        """Delete the caller's account permanently, with everything that no other user shares.
+        """Delete the caller's account permanently, with all data that isn't shared with other users.
 
         Raises Forbidden for the only owner of an organization with other members.
         """
@@ -96,7 +99,7 @@ class User(Group):
 
     @GET("/user/quotas", magic="%lk_machines")
     def quotas(self) -> UserQuotas:
-        """Read the launch permission of each hardware profile."""
+        """Read for each hardware profile whether the caller may launch it."""
         ...
 
     @GET("/user/quotas/available-hardware", magic="%lk_machines")

@@ -43,7 +43,7 @@ class InstanceSpecs(Model):
 
     gpu_count: Annotated[GpuCount, unless_null(1)] = 1
     gpu_type: str | None = Field(None, description="Given in answers.")
-    cpu: int | None = Field(None, description="CPU cores, in older answers.")
+    cpu: int | None = Field(None, description="Number of CPU cores. Only older answers contain it.")
     memory: int | None = Field(None, description="GB, in older answers.")
     disk: int | None = Field(None, description="GB, in older answers.")
 
@@ -193,7 +193,9 @@ class VMInstanceVariant(Model):
     price_per_hour: Cost | None = None
     allowed_gpus_per_instance: list[int] | None = None
     available_gpus_per_instance: list[int] | None = None
-    block_storage_gpu_counts: list[int] | None = Field(None, description="GPU counts of VMs that can get a new volume.")
+    block_storage_gpu_counts: list[int] | None = Field(
+        None, description="Numbers of GPUs with which a VM can get a new volume."
+    )
 
 
 class VMAvailability(Model):
@@ -262,7 +264,7 @@ class Vms(Group):
         include_failed: bool = True,  # noqa: FBT001, FBT002
         include_terminated: bool = True,  # noqa: FBT001, FBT002
     ) -> VMList:
-        """List machines, including ended machines; active machines count as provisioning."""
+        """List machines, including ended machines. The status of an active machine is provisioning here."""
         ...
 
     @GET("/vms/availability", magic="%lk_vm offers, %lk_vm create")

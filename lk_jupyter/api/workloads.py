@@ -41,12 +41,12 @@ class Workloads(Group):
 
     @POST("/workloads/abort/{execution_id}", effect="stops", repeatable=True, magic="%lk_abort")
     def abort(self, execution_id: str) -> AbortResponse | None:
-        """Kill a run of any kind; the run ends some time after the answer, whose form isn't documented."""
+        """Kill a run of any kind. The run ends some time after the answer. The answer's form isn't documented."""
         ...
 
     @POST(
         "/workloads/stop/{execution_id}", effect="stops", repeatable=True, magic="%lk_notebook stop, %lk_sessions stop"
     )
     def stop(self, execution_id: str) -> AbortResponse | None:
-        """End a run gracefully; for notebook servers. 404 means that the run has ended already."""
+        """End a run gracefully; used for notebook servers. 404 means that the run has ended already."""
         ...

@@ -43,7 +43,8 @@ def _serve(parsed: argparse.Namespace) -> int:
 
     if parsed.host not in _LOOPBACK and not (parsed.certificate and parsed.private_key):
         raise UsageError(
-            f"Keys sent to {parsed.host} need TLS. Nothing was started. Add --certificate and --private-key."
+            f"A broker that listens on {parsed.host} must receive keys over TLS. Nothing was started. Add "
+            "--certificate and --private-key."
         )
     key = _read_key(parsed.key_file)
     budgets, service, hub_url = None, None, os.environ.get("JUPYTERHUB_API_URL", "")
@@ -51,7 +52,7 @@ def _serve(parsed: argparse.Namespace) -> int:
         from lk_jupyter.broker.hub import HubBudgets, HubService  # noqa: PLC0415 (the other commands need no hub)
 
         if not hub_url:
-            raise UsageError("--hub-budgets needs a service of JupyterHub: JUPYTERHUB_API_URL isn't set.")
+            raise UsageError("--hub-budgets works only in a service of JupyterHub, but JUPYTERHUB_API_URL isn't set.")
         budgets, service = HubBudgets.read(parsed.hub_budgets), HubService.read(os.environ)
     options = ListenOptions(
         parsed.port, parsed.margin, parsed.host, parsed.certificate, parsed.private_key, hub_url, budgets, service,
@@ -159,7 +160,12 @@ def _parser() -> argparse.ArgumentParser:
     grant.set_defaults(run=_grant)
     grant.add_argument("--credits", required=True, help="Maximum credits of all runs of the key together.")
     grant.add_argument("--minutes", help="Maximum minutes of all runs of the key together.")
-    grant.add_argument("--machines", type=_words, metavar="A,B", help="Machine types and models, such as gpu.a100,cpu.")
+    grant.add_argument(
+        "--machines",
+        type=_words,
+        metavar="A,B",
+        help="Machine types and models that the key may use, such as gpu.a100,cpu.",
+    )
     grant.add_argument("--parallel", type=int, help="Maximum active runs at a time.")
     grant.add_argument("--ends-in", dest="ends_in", type=float, metavar="SECONDS", help="Seconds until it ends.")
     grant.add_argument("--period", choices=PERIODS, help="Reset the used credits and minutes each week or month.")

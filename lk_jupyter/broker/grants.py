@@ -15,11 +15,11 @@ BILLION = 10**9
 #: Scope → what it allows. A key without a scope can only read its own runs.
 SCOPES = {
     "runs": "start and abort runs",
-    "lease": "issue keys that spend from this key, and revoke them",
+    "lease": "issue keys that spend the credits of this key, and revoke these keys",
     "models": "call models, which are billed per token",
     "vms": "rent VMs, which the broker deletes at the end of their lease",
     "files": "read and write files in a bucket folder that no other key can access",
-    "bucket": "read and write the organization's bucket, by storage credentials and in containers",
+    "bucket": "read and write files in the organization's bucket, with storage credentials and in containers",
     "secrets": "start runs that can read the organization's stored secrets",
 }
 
@@ -76,11 +76,11 @@ class GrantLimits:
         """
         if not isinstance(fields, dict) or fields.keys() - GRANT_FIELDS:
             raise RefusedCall(
-                422, f"Send a JSON object with fields of this list: {', '.join(GRANT_FIELDS)}. Nothing was granted."
+                422, f"Send a JSON object that has only these fields: {', '.join(GRANT_FIELDS)}. Nothing was granted."
             )
         amount = _read_number(fields, "credits")
         if amount is None:
-            raise RefusedCall(422, "A grant needs 'credits'. Nothing was granted.")
+            raise RefusedCall(422, "A grant needs the field 'credits'. Nothing was granted.")
         minutes, parallel = _read_number(fields, "minutes"), _read_number(fields, "parallel")
         ends_in = _read_number(fields, "ends_in")
         machines = _read_words(fields, "machines")

@@ -38,7 +38,7 @@ _BILL_SECONDS = 60.0
 #: Seconds for which a refused start keeps the broker looking at the active runs, seconds for which it is compared with
 #: them whenever they are read, and the alarm if the cloud started its run.
 _REFUSED_SECONDS, _COMPARED_SECONDS = 120.0, 86_400.0
-_REVIVED = "The cloud refused a start, but started the run anyway."
+_REVIVED = "The cloud refused to start a run, but started the run anyway."
 
 #: Seconds between two searches for lost starts: of a start in the last minute, and of older ones.
 _SEARCH_SECONDS, _OLD_SEARCH_SECONDS = 1.0, 30.0
@@ -207,7 +207,10 @@ class Keeper:
             elif is_complete and shows_marks and self._is_long_lost(row):
                 self._ledger.release(row.mark)
             elif row.state == RESERVED:
-                self._ledger.doubt(row.mark, "The answer to the start was lost. The reserved credits count as spent.")
+                self._ledger.doubt(
+                    row.mark,
+                    "The answer to the request that starts the run was lost. The reserved credits count as spent.",
+                )
         is_recent = any(time.time() - row.created_at < _RELEASE_SECONDS + 10 for row in rows)
         self._search_at = time.monotonic() + (_SEARCH_SECONDS if is_recent else _OLD_SEARCH_SECONDS)
 

@@ -318,7 +318,8 @@ class GrantLedger:
         if limits.ends_at is not None and now + timeout > limits.ends_at:
             seconds = int(limits.ends_at - now)
             raise RefusedCall(
-                422, f"timeout must be at most {seconds} s, because this key expires then. Nothing was started."
+                422,
+                f"timeout must be at most {seconds} s, because this key expires after that time. Nothing was started.",
             )
         if limits.machines is not None and machine not in limits.machines:
             raise RefusedCall(403, f"This key doesn't allow {machine}. It allows: {', '.join(limits.machines)}.")

@@ -30,7 +30,7 @@ DEFAULT_TOKENS, _MAX_TOKENS = 4096, 65_536
 #: Tokens that the template of a model may add to a conversation. A token of the prompt has at least one byte.
 _TEMPLATE_TOKENS = 1024
 
-_UNCOUNTED = "The cloud didn't report the number of tokens, so the reserved amount is the cost."
+_UNCOUNTED = "The cloud didn't report the number of tokens, so the reserved amount counts as the cost."
 
 
 @dataclass(frozen=True)

@@ -201,7 +201,7 @@ def _month_part(month: Month, uses: Sequence[GrantUse]) -> str:
     facts = [_count(total.runs, "run"), _credits_text(total.credits)]
     facts[1:1] = [_count(total.model_calls, "model call")] if total.model_calls else []
     facts[1:1] = [_count(total.vms, "VM")] if total.vms else []
-    facts += [f"{_credits_text(total.reserved)} of these are reserved for active runs"] if total.reserved else []
+    facts += [f"{_credits_text(total.reserved)} of this sum are reserved for active runs"] if total.reserved else []
     facts += [f"{size_label(total.uploaded_bytes)} uploaded"] if total.uploaded_bytes else []
     return (
         f'<section aria-labelledby="month"><h2 id="month">{start:%B %Y}</h2><p>{" · ".join(facts)}</p>'

@@ -47,7 +47,7 @@ _MISSING_READS = 20
 _MARK = re.compile(r" ?lk-broker-([0-9a-f]{32})$")
 
 #: Alarm for a VM of a refused rental.
-_REVIVED = "The cloud refused a rental, but rented the VM anyway."
+_REVIVED = "The cloud refused to rent a VM, but rented the VM anyway."
 
 _log = logging.getLogger("lk_jupyter.broker")
 
@@ -94,7 +94,9 @@ class Rentals:
         if is_vm_id(vm_id) and self._ledger.activate(mark, str(vm_id), None):
             ends_at = datetime.fromtimestamp(int(requested_at) + lease, timezone.utc).isoformat()
             return Answer(answer.status, {**_without_mark(answer.fields or {}), "lease_ends_at": ends_at})
-        self._ledger.doubt(mark, f"The cloud answered the rental with HTTP {answer.status} and no usable id.")
+        self._ledger.doubt(
+            mark, f"The cloud answered the request for a VM with HTTP {answer.status}, but without a usable id."
+        )
         raise RefusedCall(
             502, "The cloud answered in an unknown form. The VM may be active. List VMs before you rent another."
         )
@@ -234,8 +236,8 @@ def read_rental(body: Any, grant: Grant, now: float) -> tuple[dict[str, Any], st
         raise RefusedCall(422, "Send a JSON object. Nothing was rented.")
     if any(body.get(name) for name in _VOLUME_FIELDS):
         raise RefusedCall(
-            403, "A volume costs credits until someone deletes it. Nothing was rented. Omit the volume, or request one "
-            "of the operator.",
+            403, "A volume costs credits until someone deletes it. Nothing was rented. Omit the volume, or request a "
+                "volume from the operator.",
         )  # fmt: skip
     fields = {name: body[name] for name in _FIELDS if body.get(name) is not None}
     kind = fields.setdefault("instance_type", "on-demand")
@@ -251,7 +253,8 @@ def read_rental(body: Any, grant: Grant, now: float) -> tuple[dict[str, Any], st
     lease = min(DEFAULT_LEASE, rest) if lease is None else lease
     if isinstance(lease, bool) or not isinstance(lease, int) or not _SHORTEST_LEASE <= lease <= MAX_TIMEOUT:
         raise RefusedCall(
-            422, f"timeout, the lease of the VM, must be whole seconds from {_SHORTEST_LEASE} to {MAX_TIMEOUT}. "
+            422, f"timeout is the lease of the VM in seconds. It must be an integer from {_SHORTEST_LEASE} to "
+                f"{MAX_TIMEOUT}. "
             "Nothing was rented.",
         )  # fmt: skip
     return fields, f"{kind}.{profile}.{count}x", lease

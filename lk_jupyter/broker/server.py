@@ -123,4 +123,4 @@ def _listen(options: ListenOptions) -> socket.socket:
     try:
         return listen(options.host, options.port)
     except OSError as error:
-        raise UsageError(f"Port {options.port} can't be used: {error.strerror}. --port 0 finds a free one.") from None
+        raise UsageError(f"Port {options.port} can't be used: {error.strerror}. --port 0 finds a free port.") from None

@@ -62,7 +62,7 @@ def verify(request: SignedRequest, find_secret: Callable[[str], str | None], now
     """
     claim = _read_claim(request)
     if claim.life is None and abs(now - claim.moment) > _SKEW:
-        raise BadSignature("The clock of the request is wrong.")
+        raise BadSignature("The time in the request differs too much from the time of the broker.")
     if claim.life is not None and not claim.moment - _SKEW <= now <= claim.moment + min(claim.life, _LONGEST_LIFE):
         raise BadSignature("The address has expired.")
     unsigned = {name for name in request.headers if name.startswith("x-amz-")} - set(claim.signed_names)

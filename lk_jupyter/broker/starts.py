@@ -76,16 +76,20 @@ class Starter:
         if answer.status == _UNAUTHORIZED:
             self._ledger.release(mark)
             raise RefusedCall(
-                502, "The cloud refused the broker's key. Nothing was started. Report it to the operator."
+                502, "The cloud refused the broker's key. Nothing was started. Report this problem to the operator."
             )
         fields = answer.fields or {}
         execution_id, address = read_id(fields), fields.get("streaming_url")
         stream = address if isinstance(address, str) else None
         if is_run_id(execution_id) and self._ledger.activate(mark, str(execution_id), stream):
             return answer
-        self._ledger.doubt(mark, f"The cloud answered the start with HTTP {answer.status} and no usable id.")
+        self._ledger.doubt(
+            mark,
+            f"The cloud answered the request that starts the run with HTTP {answer.status}, but without a usable id.",
+        )
         raise RefusedCall(
-            502, "The cloud answered in an unknown form. The run may be active. List runs before you send it again."
+            502,
+            "The cloud answered in an unknown form. The run may be active. List runs before you start the run again.",
         )
 
     async def _read_price(self, machine: str) -> int:

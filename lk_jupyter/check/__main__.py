@@ -64,10 +64,11 @@ def _parser() -> argparse.ArgumentParser:
         "difference, 2 the server could not be checked, 130 interrupted.",
     )
     add = parser.add_argument
-    add("--base-url", metavar="URL", help="server to check; default: the one in use")
+    add("--base-url", metavar="URL", help="server to check; default: the server in use")
     add("--public", action="store_true", help="send only requests that need no key")
     add("--probe-starts", action="store_true",
-        help="send starts without a required field; a run that starts anyway is aborted and billed")  # fmt: skip
+        help="send requests that lack a required field to start runs; a run that starts anyway is aborted "
+            "and billed")  # fmt: skip
     add("--spend", action="store_true", help="start two short runs, and request 8 tokens from a model")
     add("--max-credits", type=_credits, default=MOST_CREDITS, metavar="CREDITS",
         help=f"credits that --spend may cost at most; default: {MOST_CREDITS}")  # fmt: skip

@@ -113,7 +113,7 @@ class EndedRun:
             "the active run",
             "no such run",
             meaning,
-            "If the answer to a start is lost, its run can't be found.",
+            "If the answer to the request that starts a run is lost, the run can't be found.",
         )
 
     def _compare_metrics(self, record: ExecutionRecord) -> None:
@@ -152,7 +152,7 @@ class EndedRun:
             if reported is None or by_record is None:
                 continue
             if not _is_near(reported, by_record) and not (code is not None and _is_near(reported, code)):
-                words = f"{reported:g}; the record states {by_record:.1f} seconds"
+                words = f"{reported:g}, but the record states {by_record:.1f} seconds"
                 self.report.add_difference(
                     TIMING, f"'{name}' in seconds", words, "Timing and record differ", "Uses the record."
                 )
@@ -201,7 +201,11 @@ class _BillWatch:
         if record.billed is None or self._in_record is None:
             words = f"no bill within {BILL_PATIENCE:.0f} seconds"
             report.add_difference(
-                RECORD, "a bill", words, "The cost of a run appears later", "Estimates the cost from the price."
+                RECORD,
+                "a bill",
+                words,
+                "The cost of a run appears later than expected",
+                "Estimates the cost from the price.",
             )
             return
         form, fits = bill_form(record, self._run.price)
@@ -225,7 +229,7 @@ class _BillWatch:
                 BALANCE, "the bill of the run", words, "The balance falls later", "Shows the balance."
             )
         elif abs(self._spent - billed) > _step(billed):
-            words = f"{self._spent:f} credits less, for a bill of {billed:f}"
+            words = f"the balance fell by {self._spent:f} credits, but the bill is {billed:f}"
             report.add_difference(BALANCE, "the bill of the run", words, "Bill and balance differ", "Shows both.")
         else:
             words = f"{self._in_balance:.1f} seconds after the end"

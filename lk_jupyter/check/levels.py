@@ -72,11 +72,14 @@ class Check:
         watch(f"Reading the public information of {self.report.client.base_url} …")
         description = published.look(self.report)
         if session:
-            watch("Reading with your key; nothing is started or changed …")
+            watch("Reading data with your key; nothing is started or changed …")
             probe_starts = self._wish.probe_starts or self._wish.spend
             reading.look(session, self.report, description, probe_starts=probe_starts)
         if session and spends:
-            watch(f"Spending at most {spends.worst:.4f} credits: 2 runs on {spends.machine.hardware_profile}, a chat …")
+            watch(
+                f"Spending at most {spends.worst:.4f} credits for 2 runs on {spends.machine.hardware_profile} and "
+                "for a chat …"
+            )
             spending.look(session, self.report, spends)
         if session and limit:
             if self._wish.confirm(limit.question):

@@ -83,7 +83,9 @@ def look(connection: Connection, report: Report, description: Description | None
     else:
         absent += _probe_incomplete(report, description, _INCOMPLETE | (_INCOMPLETE_STARTS if probe_starts else {}))
     if not probe_starts:
-        report.notes.append("Starts of runs weren't tested. Test them too: %lk_check --probe-starts")
+        report.notes.append(
+            "Requests that start runs weren't tested. Test these requests too: %lk_check --probe-starts"
+        )
     grouped = {str(endpoint) for endpoint in ENDPOINTS if in_group(endpoint)}
     named = report.values.get("absent_operations", "")
     if description is None or not named:
@@ -178,7 +180,7 @@ def read_answer(report: Report, endpoint: Endpoint, raw: RawAnswer) -> Any:
             operation,
             "the documented form",
             odd,
-            "The answer has another form",
+            "The answer differs from its documented form",
             "Reads only rows in the documented form.",
         )
     elif _is_empty(answer):

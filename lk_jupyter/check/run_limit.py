@@ -92,8 +92,8 @@ class _LimitProbe(Probe):
         if longest and longest < self._seconds:
             self._set_limit(longest)
             self._note(
-                f"The cloud refused a time limit of {limit_label(self._seconds)}. It allows {limit_label(longest)}. "
-                "To run code for longer, rent a VM: --on vm"
+                f"The cloud refused a time limit of {limit_label(self._seconds)}. It allows at most "
+                f"{limit_label(longest)}. To run code for longer, rent a VM: --on vm"
             )
         else:
             super()._add_refusal(answer)

@@ -185,7 +185,8 @@ class Probe:
                 after, _ = available_credits(self._client)
                 worst = _exact(self._plan.worst)
                 self._report.notes.append(
-                    f"Credits before: {self._balance:f}, after: {after:f}; at most {worst} could be spent."
+                    f"Credits before: {self._balance:f}, after: {after:f}. The check could spend at most {worst} "
+                    "credits."
                 )
 
     def look(self) -> None:
@@ -376,7 +377,7 @@ class Probe:
                 "POST /execution/streaming/start",
                 "import_files are found",
                 "not found",
-                "The files of a run are in another folder",
+                "The files of a run aren't in the expected folder",
                 "Nothing.",
             )
         if stored and isinstance(folders := facts.get("bucket"), list):

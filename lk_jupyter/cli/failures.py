@@ -54,7 +54,7 @@ def describe_timeout(command: Command, output: CommandOutput) -> int:
     if output.run:
         return output.report_active(output.run)
     if command.effect == "starts":
-        problem = "No answer to the start yet. A run may be active. Check: lk runs"
+        problem = "The cloud hasn't answered the request that starts the run yet. The run may be active. Check: lk runs"
         return output.fail(OutcomeUnknown(problem), UNKNOWN)
     if command.effect == "transfers":
         return output.fail(StorageError("The transfer isn't complete. Repeat the command to continue."), ACTIVE)

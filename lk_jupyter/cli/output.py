@@ -12,14 +12,14 @@ from lk_jupyter.text.secrets import redact, redact_values
 
 #: Exit code → meaning. The help and the reference list this table.
 EXIT_CODES = {
-    0: "Done. For run and wait: the run completed.",
+    0: "Done. After lk run or lk wait, this code means that the run completed.",
     1: "The run failed, or was aborted.",
     2: "An argument is wrong, or a limit was exceeded. Nothing was sent.",
     3: "The run or the transfer is still active. Call lk wait, or repeat the transfer.",
     4: "Not signed in, or the key isn't valid.",
     5: "The server refused the request.",
     6: "The server can't be reached, or gave no usable answer.",
-    7: "The outcome is unknown: a run may be active. Check: lk runs.",
+    7: "The outcome is unknown, and a run may be active. To check, use lk runs.",
     130: "Interrupted.",
 }
 DONE, FAILED, USAGE, ACTIVE, SIGNED_OUT, REFUSED, UNREACHABLE, UNKNOWN, INTERRUPTED = EXIT_CODES

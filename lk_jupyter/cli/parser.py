@@ -122,11 +122,11 @@ COMMANDS = {
     for command in (
         Command("plan", "commands:CodeCommandOptions", "runs:plan", "Show machine, time limit and highest cost. "
             "Nothing is sent.", f"{_TRAIN} --json", takes_run=True),
-        Command("run", "commands:RunCommandOptions", "runs:run", "Start a run and print its log, at most 40 seconds. "
+        Command("run", "commands:RunCommandOptions", "runs:run", "Start a run and print its log for up to 40 seconds. "
             "The run stays active afterwards.", f"{_TRAIN} --json", takes_run=True, effect="starts"),
         Command("start", "commands:StartCommandOptions", "runs:start", "Start a run and print its id.",
             f"{_TRAIN} --key train-1 --json", takes_run=True, effect="starts"),
-        Command("wait", "commands:WaitCommandOptions", "runs:wait", "Wait for the end of a run, at most 40 seconds.",
+        Command("wait", "commands:WaitCommandOptions", "runs:wait", "Wait at most 40 seconds for the end of a run.",
             "ID --seconds 40 --json"),
         Command("logs", "commands:LogsCommandOptions", "runs:logs", "Print the log of a run.",
             "ID --since 120 --json"),
@@ -173,6 +173,6 @@ def overview() -> str:
             "exit codes:",
             *codes,
             "",
-            "Options of a command: lk run --help",
+            "Show the options of a command, for example of run: lk run --help",
         ]
     )

@@ -73,7 +73,7 @@ async def lk_start(  # noqa: PLR0913, PLR0917 (the parameters of a tool)
 
 
 async def lk_wait(run: str, seconds: int = 40) -> dict[str, Any]:
-    """Wait for the end of a run, at most 40 seconds. Exit code 3: the run is still active, so call this again."""
+    """Wait at most 40 seconds for the end of a run. Exit code 3: the run is still active, so call this again."""
     return await _call("wait", run, f"--seconds={seconds}", run=run)
 
 

@@ -85,7 +85,7 @@ def check_magics(tree: ast.Module, first_line: int, *, has_ipython: bool) -> Non
         where = f"line {line + first_line - 1}: {sign}{name}"
         if name.startswith("lk_"):
             raise UsageError(
-                f"{where} works only in the notebook, not in a run. Nothing was sent. Put it in a separate cell."
+                f"{where} works only in the notebook, not in a run. Nothing was sent. Put the magic in a separate cell."
             )
         if name.startswith("%"):
             raise UsageError(f"{where} must be the first line of the cell, right below %%lk_run. Nothing was sent.")
@@ -94,11 +94,15 @@ def check_magics(tree: ast.Module, first_line: int, *, has_ipython: bool) -> Non
                 f"{where} works only in the notebook's kernel. Nothing was sent. Use it in a cell without %%lk_run."
             )
         if name in _HELP and not has_ipython:
-            raise UsageError(f"{where.partition(':')[0]}: a run shows no help. Nothing was sent. Use a separate cell.")
+            raise UsageError(
+                f"{where.partition(':')[0]}: a run can't show help. Nothing was sent. Use a separate cell without "
+                "%%lk_run."
+            )
         if name not in _supported(sign) and not has_ipython:
             raise UsageError(
-                f"{where} doesn't work in a run. Nothing was sent. These magics do: "
-                f"{', '.join(sorted(_supported(sign)))}. Write plain Python, or install IPython's magics with -r "
+                f"{where} doesn't work in a run. Nothing was sent. These magics work in a run: "
+                f"{', '.join(sorted(_supported(sign)))}. "
+                "Write plain Python, or install IPython's magics with -r "
                 "ipython."
             )
 

@@ -163,5 +163,5 @@ def refuse_similar(package: str) -> None:
     if similar:
         raise UsageError(
             f"-r: '{package}' isn't a widely used package, and its name is similar to '{similar}'. Nothing was sent. "
-            f"Use -r {similar}, or add the version that you checked: -r {package}==VERSION"
+            f"Use -r {similar}. If the name is correct, add the version: -r {package}==VERSION"
         )

@@ -130,7 +130,7 @@ def _export_uv_lock(path: Path) -> str:
     for line in lines:
         if _LOCAL_LINE.match(line):
             fix = "Publish the package, or send its modules with --files."
-            raise _problem(path, f"'{line[:60]}' is a folder of this machine", fix)
+            raise _problem(path, f"'{line[:60]}' is a folder on this machine, not a published package", fix)
     return "\n".join([*lines, ""])
 
 
@@ -181,7 +181,7 @@ def _pylock_lines(path: Path, package: Package) -> Iterator[str]:
 def _check_files(path: Path, package: Package) -> None:
     """Refuse a package that a machine of the cloud can't install with a hash. Raises UsageError."""
     if not (package.wheels or package.sdist) or package.version is None:
-        problem = f"'{package.name}' has no version on an index, so it can't be installed with a hash"
+        problem = f"'{package.name}' has no version on a package index, so it can't be installed with a hash"
         raise _problem(path, problem, f"Lock a published version of '{package.name}'.")
     names = [_file_name(wheel) for wheel in package.wheels or ()]
     if package.sdist is None and not any(map(_has_run_platform, names)):

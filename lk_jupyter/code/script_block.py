@@ -95,7 +95,9 @@ def read_block(
     blocks = [(start, end) for kind, start, end in _find_blocks(lines, first_line, place) if kind == _SCRIPT]
     if len(blocks) > 1:
         line = blocks[1][0] + first_line
-        raise _problem(place, line, "a second '# /// script' block. A script has one block", "Delete this block.")
+        raise _problem(
+            place, line, "this is a second '# /// script' block, but a script can have only one", "Delete this block."
+        )
     for start, end in blocks:
         content = "\n".join(line[2:] if line.startswith("# ") else line[1:] for line in lines[start + 1 : end])
         return _BlockReader(content, start + first_line, place, notebook).read()
@@ -245,7 +247,7 @@ class _BlockReader:
             raise self._problem(str(text), f"{label} isn't a package", fix) from None
         if "${" in str(text):  # pip would send the value, perhaps a secret of the run, to the address
             fix = "Write the address without variables."
-            raise self._problem(str(text), f"{label} contains a variable of the environment", fix)
+            raise self._problem(str(text), f"{label} contains an environment variable", fix)
         if (requirement.url or "").lower().startswith("file:"):
             fix = "Publish the package, or send its modules with --files."
             raise self._problem(str(text), f"{label} is a file that isn't in the run", fix)
@@ -284,7 +286,7 @@ class _BlockReader:
             sources = source if isinstance(source, list) else [source]
             keys = {key for each in sources if isinstance(each, dict) for key in each}
             if normalize_name(name) in block.packages and keys - _INDEX_KEYS:
-                fix = f"Write the source into dependencies, such as '{normalize_name(name)} @ git+https://…'."
+                fix = f"Add the source to dependencies, for example '{normalize_name(name)} @ git+https://…'."
                 raise self._problem(name, f"a run can't use the source of {name[:80]!r} in [tool.uv.sources]", fix)
 
     def _problem(self, text: str, problem: str, fix: str) -> UsageError:
@@ -314,6 +316,6 @@ def format_block(requirements: Iterable[str], unknown: Iterable[str], tables: st
     python = ".".join(map(str, sys.version_info[:2]))
     lines = [f'requires-python = ">={python}"', "dependencies = ["]
     lines += [f'    "{requirement}",' for requirement in requirements]
-    lines += [f"    # import {name}: no package of this kernel provides it" for name in unknown]
+    lines += [f"    # import {name}: no package in this kernel provides this module" for name in unknown]
     text = "\n".join([*lines, "]", *(["", *tables.rstrip().split("\n")] if tables else [])])
     return "\n".join([BLOCK_START, *(f"# {line}".rstrip() for line in text.split("\n")), _CLOSING, ""])

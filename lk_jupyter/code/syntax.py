@@ -21,13 +21,16 @@ _SHELL_OR_MAGIC = re.compile(r"^\s*(?P<line>[!%]{1,2}\s*(?P<command>.+))$")
 #: Replacements of IPython lines: the first row whose pattern matches.
 _IN_PLACE = (
     (r"[!%]\s*(?:python -m )?(?:pip|uv pip|conda|mamba) install (?:-\S+ )*(?P<what>.+)", "%%lk_run -r {what}"),
-    (r"%(?:time|timeit)\b.*", "time.perf_counter() around it, or the timeit module"),
+    (r"%(?:time|timeit)\b.*", "time.perf_counter() before and after the code, or the timeit module"),
     (r"%matplotlib\b.*", 'plt.savefig("figure.png")'),
     (r"%cd\s+(?P<what>.+)", 'os.chdir("{what}")'),
     (r"%(?:env|set_env)\b.*", "os.environ"),
-    (r"%(?:load_ext|reload_ext|autoreload)\b.*", "nothing: delete it, or run it in a cell of this kernel"),
+    (
+        r"%(?:load_ext|reload_ext|autoreload)\b.*",
+        "no replacement: delete the line, or run it in a cell without %%lk_run",
+    ),
     (r"!\s*(?P<what>.+)", 'subprocess.run("{what}", shell=True, check=True)'),
-    (r"%.*", "plain Python, or run it in a cell of this kernel"),
+    (r"%.*", "plain Python, or run the line in a cell without %%lk_run"),
 )
 
 _Read = TypeVar("_Read")

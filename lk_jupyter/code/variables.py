@@ -57,7 +57,10 @@ def named(option: str, texts: Iterable[str]) -> list[str]:
     names = [unicodedata.normalize("NFKC", part.strip()) for text in texts for part in text.split(",")]
     for name in filter(None, names):
         if not name.isidentifier() or keyword.iskeyword(name):
-            raise UsageError(f"--{option} takes variable names, such as df,model, got '{name}'. Nothing was sent.")
+            raise UsageError(
+                f"--{option} takes variable names, for example df,model. '{name}' isn't a variable name. Nothing was "
+                "sent."
+            )
     return list(dict.fromkeys(filter(None, names)))
 
 

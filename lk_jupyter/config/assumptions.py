@@ -119,7 +119,7 @@ ASSUMPTIONS: tuple[Assumption, ...] = (
         ("/job/work", "/lyceum/storage"),
         "inferred",
         ("POST /execution/streaming/start",),
-        "Folder of the bucket in a Python run",
+        "Folder where a Python run finds the bucket's files",
         "In a run, paths of bucket files start with this folder.",
         _check_folder,
     ),
@@ -129,7 +129,7 @@ ASSUMPTIONS: tuple[Assumption, ...] = (
         ("/lyceum/storage",),
         "documented",
         ("POST /execution/image/start", "POST /execution/compose/start"),
-        "Folder of the bucket in a container, unless the request sets another folder",
+        "Folder where a container finds the bucket's files, if the request sets no other folder",
         "In a container, paths of bucket files start with this folder.",
         _check_folder,
     ),
@@ -139,8 +139,8 @@ ASSUMPTIONS: tuple[Assumption, ...] = (
         ("gpu_type",),
         "documented",
         ("POST /inference/create",),
-        "Field of the request that sets the GPU of a deployment",
-        "Requests for deployments send the GPU in this field.",
+        "Request field with the GPU of a deployment",
+        "lk_jupyter sends the GPU of a deployment in this field.",
     ),
     Assumption(
         "chat_prefix",
@@ -159,7 +159,7 @@ ASSUMPTIONS: tuple[Assumption, ...] = (
         "documented",
         ("POST /serverless/chat/completions", "POST /serverless/route"),
         "API path of chats in which the server chooses the model (lyceum/router, simple, complex, reasoning)",
-        "These chats are sent to this path. With the value route, POST /serverless/route chooses the model first.",
+        "These chats are sent to this path. If the value is route, POST /serverless/route first chooses the model.",
         _check_prefix,
     ),
     Assumption(
@@ -198,7 +198,7 @@ ASSUMPTIONS: tuple[Assumption, ...] = (
         ("finalized=completed",),
         "documented",
         ("GET /execution/streaming/{execution_id}/status", "GET /execution/{execution_id}"),
-        "Names of final run states that differ from the API description, each with the described name",
+        "Final run states whose names differ from the API description, each with the name in the description",
         "lk_jupyter treats a run in one of these states as ended.",
         _parse_list(_WORD, "states with their meaning, such as finalized=completed,halted=failed"),
     ),
@@ -218,7 +218,7 @@ ASSUMPTIONS: tuple[Assumption, ...] = (
         "inferred",
         _STREAM,
         "Whether logs keep control characters, which rich outputs need",
-        "lk_jupyter recognizes rich outputs without control characters.",
+        "lk_jupyter recognizes rich outputs even if the logs have no control characters.",
     ),
     Assumption(
         "newlines",
@@ -254,7 +254,7 @@ ASSUMPTIONS: tuple[Assumption, ...] = (
         ("none",),
         "observed",
         _STREAM,
-        "Whether a log stream that is opened late repeats the earlier output",
+        "Whether a log stream that is opened late also contains the earlier output",
         "lk_jupyter reads missed output from the run's record or the stored log.",
     ),
     Assumption(
@@ -292,7 +292,7 @@ ASSUMPTIONS: tuple[Assumption, ...] = (
         "inferred",
         ("GET /workloads/list", "GET /execution/{execution_id}", "GET /billing/history"),
         "Whether lists and records of runs contain the metadata of each run",
-        "If the answer to a start is lost, lk_jupyter finds the run by its file name.",
+        "If the response to the request that starts a run is lost, lk_jupyter finds the run by its file name.",
     ),
     Assumption(
         "working_folder",
@@ -310,7 +310,7 @@ ASSUMPTIONS: tuple[Assumption, ...] = (
         "inferred",
         ("POST /execution/streaming/start",),
         "Whether the server keeps the variables of a run for the next run (kernel_state)",
-        "No effect: sessions and --sync keep the variables without this.",
+        "No effect: sessions and --sync keep the variables without this feature of the server.",
     ),
     Assumption(
         "start_answer",
@@ -318,8 +318,8 @@ ASSUMPTIONS: tuple[Assumption, ...] = (
         ("none",),
         "documented",
         (*_STARTS, "POST /vms/create", "POST /inference/create", "POST /batches"),
-        "Whether the answer to a start contains an id",
-        "lk_jupyter looks up the ids of started runs, VMs and deployments in the lists.",
+        "Whether the response to a request that starts something contains an id",
+        "lk_jupyter finds the ids of started runs, VMs and deployments in the server's lists.",
     ),
     Assumption(
         "abort_answer",
@@ -327,7 +327,7 @@ ASSUMPTIONS: tuple[Assumption, ...] = (
         ("empty",),
         "inferred",
         ("POST /workloads/abort/{execution_id}", "POST /workloads/stop/{execution_id}"),
-        "Answer of the server to the abort of a run",
+        "Response of the server to a request that aborts a run",
         "No effect: lk_jupyter accepts any successful answer.",
     ),
     Assumption(
@@ -370,7 +370,7 @@ class Assumed(NamedTuple):
 DEFAULT = "default"
 
 #: Source of a value → words for the source.
-_BY = {"check": "found by %lk_check on {}", "use": "a request on {} showed this", "you": "set by you"}
+_BY = {"check": "found by %lk_check on {}", "use": "found by a request on {}", "you": "set by you"}
 
 
 class Assumptions:

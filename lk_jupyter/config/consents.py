@@ -82,7 +82,9 @@ def withdraw(place: Place) -> None:
     try:
         write_json(consents_file(), dict(answers))
     except OSError as error:
-        raise UsageError(f"Can't write '{consents_file()}' ({error.strerror}). The answer is still stored.") from None
+        raise UsageError(
+            f"Can't write '{consents_file()}' ({error.strerror}). The stored answer wasn't deleted."
+        ) from None
 
 
 def keep_duration(place: Place) -> int:

@@ -62,7 +62,7 @@ def check_key(text: str, source: str) -> str:
     if not KEY_SHAPE.fullmatch(text):
         raise UsageError(
             f"The key from {source} isn't an API key. Nothing was sent. An API key looks like lk_…, without "
-            "spaces, quotes or line breaks. A session token also works: three parts separated by dots."
+            "spaces, quotes or line breaks. A session token, which has three parts separated by dots, also works."
         )
     return text
 

@@ -264,7 +264,7 @@ class Setting:
 
 
 def _longest_run_seconds() -> int:
-    """Return 600, unless the server in use is known to allow another time."""
+    """Return 600, or another limit that is known for the server in use."""
     return int(assumptions()["longest_run"])
 
 
@@ -295,7 +295,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "org",
         None,
-        "Organization that owns and pays for your runs: its short name (slug).",
+        "Short name (slug) of the organization that owns and pays for your runs.",
         _require_word,
         also=("LYCEUM_ORG",),
     ),
@@ -324,14 +324,15 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "read_only",
         default=False,
-        help="Refuse all actions that spend, write or delete: on or off. You can still stop runs.",
+        help="Read-only mode: on or off. In this mode, all actions that spend, write or delete are refused, but you "
+        "can still stop runs.",
         parse=_parse_switch,
     ),
     Setting(
         "approved_kernels",
         None,
-        "Kernels that start without a question outside JupyterLab: machine, maximum credits, maximum price per hour, "
-        "such as gpu.a100=5@1.59.",
+        "Kernels that start outside JupyterLab without your confirmation, as machine=maximum credits@maximum "
+        "price per hour. Example: gpu.a100=5@1.59.",
         _check_approvals,
     ),
     Setting(
@@ -343,7 +344,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "storage_price",
         None,
-        "Price of stored files that %lk_bucket usage shows, in credits per GB and month. The API doesn't "
+        "Price that %lk_bucket usage assumes for stored files, in credits per GB and month. The API doesn't "
         "publish this price.",
         parse_credits,
     ),
@@ -358,13 +359,13 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "log_lines",
         200,
-        "Number of log lines that the notebook keeps from the start of a log, and also from its end.",
+        "Number of lines that the notebook keeps from the start of a log. It keeps the same number from the end.",
         _integer_parser(1, 1_000_000),
     ),
     Setting(
         "secret_guard",
         "ask",
-        "What to do if a run seems to contain a secret: ask, refuse, or off. off also shows secrets in outputs.",
+        "What to do if a run seems to contain a secret: ask, refuse, or off. With off, outputs also show secrets.",
         _choice_parser("ask", "refuse", "off"),
     ),
     Setting(
@@ -388,7 +389,8 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "carry_limit",
         1_000_000_000,
-        "Maximum size of the variables that --sync sends without a question, and of each returned variable, in bytes.",
+        "Maximum size in bytes of the variables that --sync sends without your confirmation, and of each "
+        "returned variable.",
         _integer_parser(1, 1_000_000_000_000),
     ),
     Setting(

@@ -106,7 +106,7 @@ class BudgetUsage:
     def reserved(self) -> str:
         """The credits that active things may still use, in words; empty for none."""
         kinds = " and ".join(f"active {_PLURALS.get(kind, kind)}" for kind in dict.fromkeys([RUN, *self.kinds]))
-        return f", {credits_label(self.open)} may be used by {kinds}" if self.open else ""
+        return f", {credits_label(self.open)} may still be used by {kinds}" if self.open else ""
 
 
 @dataclass(frozen=True)
@@ -141,7 +141,7 @@ def refuse_over_budget(
     for budget, limit in active_budgets():
         if request.amount is None:
             raise UsageError(
-                f"{budget.name} can't be enforced: {request.unpriced} Nothing was sent. Without the budget: "
+                f"{budget.name} can't be enforced: {request.unpriced} Nothing was sent. To remove the budget: "
                 f"%lk_config {budget.setting} --unset"
             )
         if _fits_limit(read_usage(connection, budget, request), request.amount, limit):
@@ -262,7 +262,7 @@ def list_exceeded_budgets(connection: Spender) -> list[str]:
             verbs = {VM: "%lk_vm delete NAME", DEPLOYMENT: "%lk_undeploy ID"}
             ends = " or ".join(dict.fromkeys(verbs[charge.kind] for charge in active if charge.kind in verbs))
             words.append(
-                f"{budget.name} of {limit:f} credits is exceeded: {credits_label(use.spent)} {budget.spent}"
+                f"{budget.name} of {limit:f} credits is exceeded: {credits_label(use.spent)} were {budget.spent}"
                 f"{use.detail}. Still active: {names}. End it: {ends}"
             )
     return words

@@ -37,7 +37,7 @@ ARGUMENT = "argument"
 LOCAL_CLOUD = "local cloud"
 CATALOGUE_SECONDS = 60.0
 OFFER = (
-    "%lk_login --local starts the free local cloud on this machine, %lk_login stores a key "
+    "%lk_login --local starts the free local cloud on this machine; %lk_login stores a key "
     '(in Python: lk_jupyter.connect("local"), lk_jupyter.login(), or the variable LK_API_KEY).'
 )
 

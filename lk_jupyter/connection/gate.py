@@ -202,7 +202,9 @@ class SpendingGate:
         if deployment:
             expense = self._price_wake_up(deployment)
         elif path.rstrip("/").endswith("/batches"):
-            expense = Expense(BATCH, "of another client", unpriced="a batch of this client has no known cost.")
+            expense = Expense(
+                BATCH, "of another client", unpriced="the cost of a batch that another program sends isn't known."
+            )
         else:
             expense = self._price_request(read())
         if expense:

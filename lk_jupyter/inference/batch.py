@@ -59,8 +59,8 @@ LETTERS = 4
 TOKEN = "lk_jupyter"  # noqa: S105 (no secret)
 
 _UNCLEAR = (
-    "The batch may exist and be billed, but the server lists none with this file. The request was not sent "
-    "again.\nCheck: lk_jupyter.connect().client.batches.list(). If it is missing: %lk_batch … --again"
+    "The server lists no batch with this file, but the batch may exist and be billed. The request was not sent "
+    "again.\nCheck: lk_jupyter.connect().client.batches.list(). If the batch is missing there: %lk_batch … --again"
 )
 
 #: In the place of a status: the answer of a chat was lost, and may be billed.

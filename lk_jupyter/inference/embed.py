@@ -66,7 +66,9 @@ class Vectors:
         except ValueError:
             raise InvalidResponse(f"{self.offer.id} returned a vector that can't be read. It may be billed.") from None
         if any(each.index not in {None, place} for place, (_, each) in enumerate(ordered)):
-            raise InvalidResponse(f"{self.offer.id} returned vectors of other texts. They may be billed.")
+            raise InvalidResponse(
+                f"{self.offer.id} returned vectors for texts that weren't sent. These vectors may be billed."
+            )
         if len(rows) != count or len({len(row) for row in [*self.rows[:1], *rows]}) > 1:
             raise InvalidResponse(
                 f"{self.offer.id} returned {len(rows)} vectors for {count} texts, or vectors of different lengths."

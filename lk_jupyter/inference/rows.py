@@ -105,5 +105,7 @@ def _check_texts(result: Column, expression: str) -> Column:
         if not isinstance(text, str) or not text.strip():
             what = "is empty" if isinstance(text, str) else f"is {text!r}, not a text"
             place = row if result.index is None else result.index[row]
-            raise UsageError(f"Row {place} of '{expression}' {what}. Nothing was sent. Fill or drop such rows first.")
+            raise UsageError(
+                f"Row {place} of '{expression}' {what}. Nothing was sent. First give such rows a text, or remove them."
+            )
     return result

@@ -126,7 +126,7 @@ class ChargeBook:
             return self._database.execute(statement, values, durable=durable)
         except (sqlite3.Error, OSError, UnicodeError) as error:
             if not self.trouble:
-                self.trouble = f"The record of charges {self.path} can't be used ({error})."
+                self.trouble = f"The file {self.path}, which records charges, can't be used ({error})."
                 _log.warning(self.trouble)
         return []
 

@@ -64,7 +64,7 @@ def send_once(event: str, title: str, text: str) -> str:
     numbers = [str(number) for number, url in addresses if not _send(apprise, url, title, text)]
     if not numbers:
         return ""
-    return f"The message to address {', '.join(numbers)} of the setting notify wasn't sent. Check: LK_NOTIFY"
+    return f"The message to address number {', '.join(numbers)} in the setting notify wasn't sent. Check LK_NOTIFY."
 
 
 def _send(apprise: object, url: str, title: str, text: str) -> bool:

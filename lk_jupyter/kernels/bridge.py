@@ -379,7 +379,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--run", required=True, help="id of the run with the Jupyter server")
     parser.add_argument("--kernel", required=True, help="id of the kernel on the Jupyter server")
     parser.add_argument(
-        "--idle", type=float, required=True, help="minutes without work after which the machine is released"
+        "--idle", type=float, required=True, help="release the machine after this number of minutes without work"
     )
     parser.add_argument("--limit", required=True, help="reason to show if the machine reaches its time limit")
     return parser.parse_args()

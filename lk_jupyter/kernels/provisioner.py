@@ -36,7 +36,7 @@ class CloudProvisioner(LocalProvisioner):
     max_cost = Unicode(help="Stop the machine when it has cost this many credits; empty for the default.").tag(
         config=True
     )
-    idle = Float(IDLE_MINUTES, help="Minutes without work after which the machine is released.").tag(config=True)
+    idle = Float(IDLE_MINUTES, help="Release the machine after this number of minutes without work.").tag(config=True)
 
     _kernel: HostedKernel | None = None
     _max_cost: Decimal | None = None
@@ -54,7 +54,7 @@ class CloudProvisioner(LocalProvisioner):
         except LkError as error:
             raise HTTPError(503, str(error)) from None  # Lab shows the words of such
         limit = "its time limit was reached"
-        limit += f", which keeps it below --max-cost {self._max_cost}" if self._max_cost else ""
+        limit += f", which keeps the cost below --max-cost {self._max_cost}" if self._max_cost else ""
         ids = ["--run", self._kernel.run.execution_id, "--kernel", self._kernel.kernel_id]
         launch["env"] = module_environment(launch["env"])
         launch["cmd"] = [*bridge_command(launch["cmd"]), *ids, "--idle", str(self.idle), "--limit", limit]

@@ -66,15 +66,19 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m lk_jupyter.localcloud",
         description="A local cloud with the API of the real cloud. When it is ready, it prints one JSON line\n"
-        "with base_url, api_key and data. It listens on the loopback interface only; a signal ends it.",
+        "with base_url, api_key and data. It listens only on the loopback interface. To stop it, send it a signal.",
         formatter_class=_Formatter,
         epilog="names of --strange:\n" + "\n".join(f"  {name:22}{does}" for name, does in SWITCHES.items()),
     )
     add = parser.add_argument
     add("--port", type=int, default=0, help="port to listen on; 0 finds a free one")
     add("--data", type=Path, required=True, help="folder for all data; created if missing")
-    add("--add-user", metavar="EMAIL", help="add a user with a personal organization and --credits, or set a user's "
-        "password, then end. Works while the cloud runs. Prompts for the password, or reads it from stdin")  # fmt: skip
+    add(
+        "--add-user",
+        metavar="EMAIL",
+        help="add a user with a personal organization and --credits, or set the password of an existing user. "
+        "Then exit. The cloud may be running. The password is typed at a prompt, or read from stdin",
+    )
     add("--credits", type=_credits, default=CloudOptions.credits, help="credits that a new data folder starts with")
     add("--voucher", dest="vouchers", action="append", type=_voucher, default=[], metavar="CODE=CREDITS",
         help="a voucher that can be redeemed once; may be repeated")  # fmt: skip
@@ -86,11 +90,16 @@ def _parser() -> argparse.ArgumentParser:
         help="factor that speeds up deployments, VMs and batches, such as 10")  # fmt: skip
     add("--longest-run", type=int, default=CloudOptions.longest_run, metavar="SECONDS",
         help="maximum time limit of a run; default: the documented maximum")  # fmt: skip
-    add("--shorten-runs", action="store_true", help="shorten a time limit above --longest-run, without an error")
+    add(
+        "--shorten-runs",
+        action="store_true",
+        help="if a time limit is above --longest-run, shorten it and return no error",
+    )
     add("--vm-address-seconds", type=float, default=CloudOptions.vm_address_seconds, metavar="SECONDS",
-        help="delay before a running VM has an address, divided by --clock-speed")  # fmt: skip
+        help="seconds until a running VM has an address; --clock-speed divides this time")  # fmt: skip
     add("--vm-reclaim-seconds", type=float, default=CloudOptions.vm_reclaim_seconds, metavar="SECONDS",
-        help="time after which a running spot VM is reclaimed, divided by --clock-speed; default: never")  # fmt: skip
+        help="seconds until a running spot VM is reclaimed; --clock-speed divides this time; default: "
+            "never")  # fmt: skip
     add(
         "--vm-ssh-blocked",
         action="store_true",
@@ -102,7 +111,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--s3-credential-seconds", type=int, default=CloudOptions.s3_credential_seconds,
         help="lifetime of temporary credentials for storage")  # fmt: skip
     add("--storage-bytes", type=int, default=CloudOptions.storage_bytes, metavar="BYTES",
-        help="maximum size of an organization's files that are uploaded by REST")  # fmt: skip
+        help="maximum size of the files that an organization uploads through the REST API")  # fmt: skip
     add(
         "--simulate-gpu",
         action="store_true",
@@ -110,7 +119,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("--engine", choices=("auto", *PROGRAMS, "none"), default=CloudOptions.engine, help="what runs container images")
     add("--strange", action="append", type=_switches, default=[], metavar="NAME,…",
-        help="imitate a possible difference of the real cloud: a name below, or all; may be repeated")  # fmt: skip
+        help="imitate a possible difference between the real cloud and the local cloud: a name below, or all; may be "
+            "repeated")  # fmt: skip
     add("--faults", action="store_true", help="let tests inject faults at /_faults")
     return parser
 

@@ -24,8 +24,8 @@ WORDS = {"completed": "finalized", "failed": "broken_off"}
 
 #: Switch of --strange → effect. Each switch has the name of the broken assumption.
 SWITCHES = {
-    "bucket_folder_python": f"show the bucket to Python runs at {PYTHON_FOLDER}, but don't set LK_STORAGE",
-    "bucket_folder_image": f"show the bucket to containers at {IMAGE_FOLDER} if a request names no folder",
+    "bucket_folder_python": f"mount the bucket at {PYTHON_FOLDER} in Python runs, but don't set LK_STORAGE",
+    "bucket_folder_image": f"mount the bucket at {IMAGE_FOLDER} in a container if a request names no folder",
     "deployment_gpu_field": "read the GPU of a deployment from gpu_type, and refuse hardware_profile",
     "chat_prefix": "serve models, chat and embeddings only below /openai/v1",
     "router_prefix": "accept lyceum/router and similar models only at POST /serverless/route",
@@ -45,8 +45,8 @@ SWITCHES = {
     "metadata_echo": "return no metadata of runs and batches",
     "working_folder": "let all Python runs of an organization work in one folder",
     "kernel_state": "put the state of the interpreter into the record of each run",
-    "start_answer": "answer the start of a run with HTTP 202 and no id",
-    "abort_answer": "answer an abort or a stop with HTTP 204 and no body",
+    "start_answer": "answer a request that starts a run with HTTP 202 and no id",
+    "abort_answer": "answer a request that aborts or stops something with HTTP 204 and no body",
     "signin_lookup": "have no GET /machine-types",
 }
 

@@ -106,4 +106,4 @@ def _listen(port: int) -> socket.socket:
     try:
         return listen("127.0.0.1", port)
     except OSError as error:
-        raise LocalCloudError(f"Port {port} cannot be used: {error.strerror}. --port 0 finds a free one.") from None
+        raise LocalCloudError(f"Port {port} cannot be used: {error.strerror}. --port 0 finds a free port.") from None

@@ -205,7 +205,7 @@ def parse_seconds(text: str | float, longest: int | None = None) -> int:
     if seconds < 1:
         raise UsageError("The time limit must be 1 second or more.")
     if longest is not None and seconds > longest:
-        raise UsageError(f"The time limit must be {duration_label(longest)} or less (setting max_timeout).")
+        raise UsageError(f"The time limit must be {duration_label(longest)} or less, as set in max_timeout.")
     return seconds
 
 

@@ -125,8 +125,12 @@ class ReturnedVariables:
     def __str__(self) -> str:
         listed = [name for name, value in self.shared.items() if not is_imported(value)]
         lines = [
-            f"Each of {', '.join(self.by_run)} is a dict: number of the run → value of the run." if self.by_run else "",
-            f"{', '.join(self.unchanged)}: unchanged here, because the runs differ." if self.unchanged else "",
+            f"Each of {', '.join(self.by_run)} is a dict that maps the number of each run to the value in this run."
+            if self.by_run
+            else "",
+            f"{', '.join(self.unchanged)}: unchanged in this notebook, because the runs returned different values."
+            if self.unchanged
+            else "",
             f"Set here: {', '.join(listed)}" if listed else "",
         ]
         return "".join(f"{line}\n" for line in lines if line)
@@ -284,7 +288,7 @@ class FanOutView:
             fan.done.wait(_TICK)
         self._announce()
         if waiting := sum(not (member.run or member.ended) for member in fan.members):
-            write_text(f"{runs(waiting)} will start when these finish. List: %lk_runs\n")
+            write_text(f"{runs(waiting)} will start when the active runs finish. List: %lk_runs\n")
 
     def runs(self) -> list[Run]:
         """Return the started runs."""

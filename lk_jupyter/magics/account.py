@@ -29,8 +29,8 @@ from lk_jupyter.text.units import duration_label
 def lk_login(options: LoginOptions, _shell: InteractiveShell) -> None:
     """Sign in on this machine and stay signed in.
 
-    Prompts for your API key without showing the key, checks the key, and stores it in the keyring. Without a keyring, a
-    file that only you can read stores the key. Don't type a key after %lk_login: the notebook would store it.
+    Prompts for your API key without showing the key, checks the key, and stores it in the keyring. Without a keyring,
+    stores the key in a file that only you can read. Don't type a key after %lk_login: the notebook would store it.
 
     Examples::
 
@@ -66,7 +66,7 @@ def lk_balance(_: NoOptions, _shell: InteractiveShell) -> None:
 
 @magic(ConfigOptions)
 def lk_config(options: ConfigOptions, _shell: InteractiveShell) -> None:
-    """Show the settings, or change a setting for you on this machine.
+    """Show the settings, or change your value of a setting on this machine.
 
     An environment variable, such as LK_MACHINE, overrides the stored value. Settings named guess.NAME are assumptions
     about the server. %lk_check finds their values, or you set them yourself.
@@ -103,7 +103,10 @@ def _set_for_notebook(options: ConfigOptions) -> None:
     from lk_jupyter.magics._engine.sync_question import current_place  # noqa: PLC0415 (imports what runs need)
 
     if settings.is_fixed(str(options.name)):
-        raise UsageError(f"The administrator of this machine fixes '{options.name}'. Nothing was changed.")
+        raise UsageError(
+            f"You can't change '{options.name}', because the administrator of this machine has set it. Nothing was "
+            "changed."
+        )
     place = current_place(session.current())
     if options.name == "keep":
         seconds = 0 if options.value is None else settings.parse_setting("keep", options.value)

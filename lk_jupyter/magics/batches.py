@@ -105,7 +105,10 @@ def _unbounded(job: Job, estimate: Estimate) -> str:
     if estimate.answers is not None or job.offer.prices.completion is None:
         return ""
     thousand = 1000 * len(job.prompts) * job.offer.prices.completion
-    return f"Each 1,000 tokens of average answer length add {credits_label(thousand)}. Set a limit: --max-tokens"
+    return (
+        f"For each 1,000 tokens in the average answer, the batch costs {credits_label(thousand)} more. Set a limit: "
+        "--max-tokens"
+    )
 
 
 def _followed(work: Work, job: Job, shell: InteractiveShell) -> BatchResult:
@@ -123,7 +126,8 @@ def _followed(work: Work, job: Job, shell: InteractiveShell) -> BatchResult:
             ) from None
         output.settle(StatusLine("left", [job.offer.id, "the batch is still active"]))
         raise interrupt(
-            "stopped waiting; the batch is still active. Run the line again to follow it, or with --cancel to stop it."
+            "stopped waiting; the batch is still active. To follow the batch, run the line again. To stop the "
+            "batch, add --cancel."
         ) from None
     except LkError:
         output.settle(StatusLine("failed", [job.offer.id]))

@@ -28,12 +28,12 @@ from lk_jupyter.text.units import credits_label, moment_label
 from lk_jupyter.views.table import Drawing
 
 _SAFE = frozenset({"https", "http"})
-_LATER = "The balance rises some time after you paid: %lk_balance"
+_LATER = "After you pay, the balance rises with some delay. Check: %lk_balance"
 
 lk_billing = Subcommands(
     "lk_billing",
-    "Show what runs cost and what was paid, check a voucher, buy credits.\n\n%lk_balance shows remaining "
-    "credits, %lk_org transactions the ledger of an organization.",
+    "Show the cost of runs and your payments, check a voucher, or buy credits.\n\n%lk_balance shows the "
+    "remaining credits. %lk_org transactions shows the ledger of an organization.",
 )
 
 
@@ -90,11 +90,13 @@ def _voucher(_: NoOptions, _shell: InteractiveShell) -> None:
             "Vouchers are for personal accounts, and this key belongs to an organization. "
             "Sign in with a personal key: %lk_login"
         )
-    code = ask_hidden("Code of the voucher (it is not shown): ", "run %lk_billing voucher where you can type")
+    code = ask_hidden(
+        "Code of the voucher (it is not shown): ", "run %lk_billing voucher in an open notebook or in a terminal"
+    )
     validation = client.voucher.validate(VoucherValidateRequest(email=email, code=code))
     if not validation.valid:
         reason = (validation.error or "The voucher isn't valid").rstrip(".")
-        raise UsageError(f"{reason}. Ask the issuer for another one, or buy credits: %lk_billing checkout 50")
+        raise UsageError(f"{reason}. Request another one from the issuer, or buy credits: %lk_billing checkout 50")
     worth = credits_label(validation.voucher_amount) if validation.voucher_amount is not None else "credits"
     show_text(f"Worth {worth}. Redeem it in the dashboard (Billing); this check didn't use it.")
 

@@ -45,7 +45,7 @@ lk_bucket = Subcommands(
 class ListBucketOptions(Options):
     """Options of ``%lk_bucket list``."""
 
-    prefix: str = word("First characters of the keys.", "")
+    prefix: str = word("List only keys that start with these characters.", "")
     limit: int = limit(100)
 
 
@@ -75,7 +75,7 @@ class UsageOptions(Options):
 
     folder: str = word("Folder whose subfolders are listed. Default: the entire bucket.", "", completer="keys")
     prune: int | None = option(
-        None, "Delete checkpoints of runs that are older than this number of days.", metavar="DAYS", ge=1, le=3650
+        None, "Delete run checkpoints that are older than this number of days.", metavar="DAYS", ge=1, le=3650
     )
     yes: bool = yes()
 
@@ -136,13 +136,15 @@ def _usage_notes(session: Session, usages: list[FolderUsage], price: Decimal | N
     if not usages:
         yield "No files. Upload one: %lk_put FILE data/"
     if not price:
-        yield "The API publishes no price of storage. If you know the price: %lk_config storage_price CREDITS"
+        yield "The API publishes no price for stored files. If you know the price: %lk_config storage_price CREDITS"
     if any(usage.folder == CHECKPOINTS for usage in usages):
         yield "Delete checkpoints that are older than 7 days: %lk_bucket usage --prune 7"
     with suppress(LkError):
         if volumes := list(session.client.block.list()):
             size = sum(each.size_gb or 0 for each in volumes)
-            yield f"{len(volumes)} volumes with {size:,} GB cost credits too, also without a VM: %lk_volumes"
+            yield (
+                f"{len(volumes)} volumes with {size:,} GB also cost credits, even if no VM uses them. List: %lk_volumes"
+            )
 
 
 def _prune_checkpoints(session: Session, options: UsageOptions) -> None:
@@ -180,7 +182,7 @@ def _list(options: ListBucketOptions, _shell: InteractiveShell) -> None:
     ]
     full = len(rows) == options.limit
     note = (
-        f"There may be more than {options.limit}: use --limit."
+        f"There may be more than {options.limit} files. To list more, use --limit."
         if full
         else ""
         if rows

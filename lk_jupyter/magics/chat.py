@@ -76,8 +76,8 @@ def _ids(client: Client, options: ModelsOptions) -> Table:
 def lk_chat(options: ChatOptions, shell: InteractiveShell, cell: str) -> None:
     """Chat with a model; the answer streams below the cell, with its speed and cost.
 
-    In the cell, the value of a variable replaces {name}. The next cell continues the conversation; --new starts a new
-    conversation. An interrupt stops the answer and keeps the text so far.
+    In the cell, {name} is replaced with the value of this variable. The next cell continues the conversation; --new
+    starts a new conversation. An interrupt stops the answer and keeps the text so far.
 
     Examples::
 

@@ -22,22 +22,24 @@ class CheckOptions(Options):
 
     public: bool = switch("Send only requests that need no key.")
     probe_starts: bool = switch(
-        "Send starts that lack a field. If the server accepts a start, it is aborted and billed."
+        "Send start requests that lack a field. If the server accepts such a request, what it starts is aborted "
+        "and billed."
     )
     spend: bool = switch("Start two short runs, and request 8 tokens from a model.")
     max_credits: Decimal = option(
-        MOST_CREDITS, "Credits that --spend may cost at most.", metavar="CREDITS", gt=0, allow_inf_nan=False
+        MOST_CREDITS, "Maximum cost of --spend, in credits.", metavar="CREDITS", gt=0, allow_inf_nan=False
     )
     run_limit: int | None = option(
         None,
-        "After a question, start a run with this time limit and abort it, to find the limit of your account.",
+        "To find the limit of your account, start a run with this time limit and abort the run. It needs your "
+        "consent first.",
         metavar="DURATION",
         ge=1,
     )
     yes: bool = switch("Start the run of --run-limit without a question.", "-y")
     record: Path | None = option(
         None,
-        "Write the answers of the server, without keys, addresses, names and ids.",
+        "Write the server's responses to this file, without keys, addresses, names and ids.",
         metavar="FILE",
         completer="files",
     )
@@ -48,7 +50,7 @@ def lk_check(options: CheckOptions, _shell: InteractiveShell) -> None:
     """Find how the server differs from what lk_jupyter assumes, and store the differences for this server.
 
     The check is free and only reads, unless you add --spend, --probe-starts or --run-limit. All magics then use the
-    stored differences. List them: %lk_config. Change one: ``%lk_config guess.NAME VALUE``.
+    stored differences. %lk_config lists them, and ``%lk_config guess.NAME VALUE`` changes a value.
 
     Examples::
 

@@ -57,9 +57,9 @@ def lk_compose(options: ComposeOptions, shell: InteractiveShell, cell: str) -> N
 def lk_open(options: OpenOptions, shell: InteractiveShell) -> None:  # noqa: ARG001 (every magic takes both)
     """Open a port of a run or VM in a browser, and show its address.
 
-    A port of a VM is forwarded over SSH until this kernel ends. In Jupyter, your Jupyter server forwards the page, to
-    signed-in users only. The page must then use relative addresses, as TensorBoard does. Outside of Jupyter, the
-    address is a port of this machine. Other users of this machine can open it too.
+    A port of a VM is forwarded over SSH until this kernel ends. In Jupyter, your Jupyter server forwards the page only
+    to signed-in users. The page must then use relative addresses, as TensorBoard does. Outside of Jupyter, the address
+    is a port of this machine. Other users of this machine can open it too.
 
     Examples::
 

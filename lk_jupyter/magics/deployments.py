@@ -60,7 +60,7 @@ def lk_deploy(options: DeployOptions, shell: InteractiveShell) -> None:
     most = None if deployment_plan.per_hour is None else deployment_plan.per_hour * deployment_plan.request.max_replicas
     warnings = map(str, low_hour_notices(session, most))
     scarce = (
-        "This GPU isn't free now. The deployment waits for a GPU, which may take long."
+        "This GPU isn't free now. The deployment waits until a GPU is free, which may take a long time."
         if deployment_plan.gpu_is_free is False
         else ""
     )
@@ -207,7 +207,9 @@ def _watch_start(
 
 def _ready(detail: DeploymentDetail, deployment_plan: DeploymentPlan) -> StatusLine:
     price = (
-        [] if deployment_plan.per_hour is None else [f"{credits_label(deployment_plan.per_hour)} per hour and replica"]
+        []
+        if deployment_plan.per_hour is None
+        else [f"{credits_label(deployment_plan.per_hour)} per hour for each replica"]
     )
     line = StatusLine(
         "running" if has_serving_replica(detail) else "still starting",
@@ -221,7 +223,7 @@ def _ready(detail: DeploymentDetail, deployment_plan: DeploymentPlan) -> StatusL
 
 def _next(deployment_id: str) -> str:
     short = deployment_id[:SHORT_ID]
-    return f"Chat with it: %%lk_chat {short}\nStop it and its bill: %lk_undeploy {short}"
+    return f"Chat with it: %%lk_chat {short}\nStop the deployment and its bill: %lk_undeploy {short}"
 
 
 class ReplicaLog:

@@ -59,7 +59,7 @@ def _list(options: ListFilesOptions, _shell: InteractiveShell) -> None:
     """
     page = current().client.files.list(options.purpose, limit=min(options.limit, 100))
     rows = [_file_row(each) for each in islice(page.all(), options.limit)]
-    note = "" if rows else "No files. Batches create some: %lk_batch"
+    note = "" if rows else "No files. A batch creates files: %lk_batch"
     display(Table(("File", "Name", "Purpose", "Size", "Made"), rows, note=note, right=frozenset({"Size"})))
 
 
@@ -82,7 +82,9 @@ def _get(options: GetFileOptions, _shell: InteractiveShell) -> None:
     files = current().client.files
     path = Path(options.target).expanduser() if options.target else Path(file_name(files.get(options.file).filename))
     if path.exists():
-        raise UsageError(f"'{path}' already exists. Nothing was downloaded. Give another name, or delete it first.")
+        raise UsageError(
+            f"'{path}' already exists. Nothing was downloaded. Give another name, or delete the file first."
+        )
     with files.content(options.file) as download:
         path.write_bytes(download.read())
     display(Note(f"Downloaded {path}, {size_label(path.stat().st_size)}."))

@@ -58,15 +58,15 @@ def lk_help(options: HelpOptions, shell: InteractiveShell) -> None:  # noqa: ARG
     if not entries:
         close = index.similar_words(options.words)
         hint = f"Did you mean {' or '.join(close)}? " if close else ""
-        raise UsageError(f"Nothing contains '{' and '.join(options.words)}'. {hint}Everything: %lk_help")
+        raise UsageError(f"No help entry contains '{' and '.join(options.words)}'. {hint}Overview: %lk_help")
     _show(entries, most=MOST)
 
 
 def _search_note() -> str:
     options, operations = sum(1 for _ in index.options()), sum(1 for _ in index.operations())
     return (
-        f"%lk_help WORD also searches {options} options and {operations} operations; --all lists them. A "
-        "question mark shows the options of a magic: %%lk_run?"
+        f"%lk_help WORD also searches {options} options and {operations} operations; --all lists them. To see "
+        "the options of a magic, add a question mark: %%lk_run?"
     )
 
 
@@ -89,5 +89,9 @@ def _show(entries: Iterable[IndexEntry], *, most: int | None, note: str = "") ->
 
 def _table(kind: str, entries: list[IndexEntry], most: int | None) -> Table:
     visible = entries if most is None else entries[:most]
-    rest = "" if len(visible) == len(entries) else f"… and {len(entries) - len(visible)} more: add a word."
+    rest = (
+        ""
+        if len(visible) == len(entries)
+        else f"… and {len(entries) - len(visible)} more: add a word to narrow the search."
+    )
     return Table(("Name", "What it does"), [(entry.name, entry.text) for entry in visible], rest, caption=kind)

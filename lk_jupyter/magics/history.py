@@ -65,15 +65,17 @@ def lk_history(options: HistoryMagicOptions, shell: InteractiveShell) -> Any:  #
     if options.text[:1] == [_PRUNE]:
         return show_text(_prune(options))
     if options.older is not None:
-        raise UsageError("--older needs prune. Nothing was deleted. Delete old runs: %lk_history prune --older 90")
+        raise UsageError(
+            "--older works only with prune. Nothing was deleted. Delete old runs: %lk_history prune --older 90"
+        )
     if options.audit:
         calls = audit_table(options)
         if not len(calls):
-            display(Note("No matching call. The audit log starts with the next change."))
+            display(Note("No matching call. The next change is recorded in the audit log."))
         return _plain_table(calls) if isinstance(calls, list) else show_as_grid(calls)
     result = history(current(), options)
     note = result.note or (
-        "" if result.runs else "No matching run. Search with fewer words, or start one with %%lk_run."
+        "" if result.runs else "No matching run. Search with fewer words, or start a run with %%lk_run."
     )
     if note:
         display(Note(note))
@@ -87,7 +89,7 @@ def _prune(options: HistoryMagicOptions) -> str:
         raise UsageError("prune takes only --older DAYS. Nothing was deleted. Delete old runs: %lk_history prune")
     days = options.older or setting("journal_days")
     if not days:
-        raise UsageError("journal_days is 0, which keeps all runs. Nothing was deleted. Add --older DAYS.")
+        raise UsageError("The setting journal_days is 0, so all runs are kept. Nothing was deleted. Add --older DAYS.")
     records = journal()
     before = _size_of(records.path)
     count = prune(records, charge_book(), time.time() - days * DAY)
@@ -154,7 +156,7 @@ def lk_diff(options: DiffOptions, shell: InteractiveShell) -> None:  # noqa: ARG
 
 @magic(RerunOptions)
 def lk_rerun(options: RerunOptions, shell: InteractiveShell) -> None:
-    """Submit the identical request of a run again, and follow the new run.
+    """Start a run again with the identical request, and follow the new run.
 
     The request repeats code, files, packages and options of the original run.
 
@@ -212,7 +214,7 @@ def _export_page(session: Session, options: ExportOptions) -> None:
 
 def _write_file(path: Path, content: str, mode: int) -> Path:
     if path.exists():
-        raise UsageError(f"'{path}' already exists. Nothing was written. Give another name, or delete it first.")
+        raise UsageError(f"'{path}' already exists. Nothing was written. Give another name, or delete the file first.")
     try:
         path.write_text(content, encoding="utf-8")
         path.chmod(mode)

@@ -24,9 +24,10 @@ from lk_jupyter.session import current
 
 lk_kernel = Subcommands(
     "lk_kernel",
-    "Kernels on cloud machines, in the launcher and the kernel picker.\n\nA machine starts and stops with its "
-    "kernel: shut down the kernel, and its bill ends. A restart keeps the machine. It is released "
-    f"automatically after idle time or at its maximum cost, {MAX_COST} credits by default. JupyterLab shows price and "
+    "Use cloud machines as kernels, from the launcher and the kernel picker.\n\nA machine starts and stops with its "
+    "kernel: when you shut down the kernel, the machine's bill ends. If you only restart the kernel, the "
+    f"machine stays. The machine is released automatically after idle time or at its maximum cost, {MAX_COST} "
+    "credits by default. JupyterLab shows price and "
     "maximum cost before each start, and starts the machine when you click Start.",
 )
 
@@ -91,7 +92,7 @@ def _add(options: AddOptions, _shell: InteractiveShell) -> None:
     package = prepare_server(session, ServerOptions(machine=machine.hardware_profile, **server))
     spec = specs.add(machine, _config(options), options.title)
     release = release_label(options.idle, package.timeout)
-    notice = f"Choose it in the launcher or the kernel picker. It is released {release}."
+    notice = f"Choose the kernel in the launcher or the kernel picker. Its machine is released {release}."
     short = map(str, low_balance_notices(session, package.worst_case, "this kernel"))
     display(StatusLine("added", [spec.title, package.at_most], "\n".join([notice, *short])))
 

@@ -28,7 +28,8 @@ from lk_jupyter.text.units import moment_label
 lk_keys = Subcommands(
     "lk_keys",
     "Create, list, revoke and delete API keys: your own and your organization's.\n\nThe secret of a new key is "
-    "shown once, behind a button: only the browser gets it, and the notebook saves nothing. With --to-env or "
+    "shown once, behind a button. Only the browser receives the secret; the notebook doesn't save it. With "
+    "--to-env or "
     "--login it isn't shown at all.",
 )
 
@@ -76,7 +77,7 @@ def _toggle(options: ToggleOptions, _shell: InteractiveShell) -> None:
 
 @lk_keys.verb("revoke", KeyOptions)
 def _revoke(options: KeyOptions, _shell: InteractiveShell) -> None:
-    """Revoke an API key. Only an organization's key can be regenerated and then works again.
+    """Revoke an API key. Only an organization's key works again, after you regenerate the key.
 
     Example: ``%lk_keys revoke laptop``
     """
@@ -133,7 +134,7 @@ def _delete(options: KeyOptions, _shell: InteractiveShell) -> None:
 @lk_keys.verb("check", NoOptions)
 def _check(_: NoOptions, _shell: InteractiveShell) -> None:
     """Show whether an API key is valid and who owns it. Prompts for the key and hides what you type."""
-    secret = ask_hidden("Key to check (it is not shown): ", "run %lk_keys check where you can type")
+    secret = ask_hidden("Key to check (it is not shown): ", "run %lk_keys check in a front end with hidden prompts")
     validation = current().client.auth.validate_api_key(ApiKeyValidateRequest(api_key=secret))
     if not validation.valid:
         show_text("The key isn't valid: unknown, switched off or expired. Your keys: %lk_keys list")

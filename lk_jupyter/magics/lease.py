@@ -21,7 +21,7 @@ from lk_jupyter.text.units import credits_label, moment_label
 
 @magic(LeaseOptions)
 def lk_lease(options: LeaseOptions, shell: InteractiveShell) -> None:
-    """Issue a temporary API key with a credit limit, at a broker. Without CREDITS, lists the issued keys.
+    """Request a temporary API key with a credit limit from a broker. Without CREDITS, lists the issued keys.
 
     A program that uses this key can't spend more than the limit. --revoke disables the key and aborts its runs.
 
@@ -64,7 +64,7 @@ def _issue(session: Session, options: LeaseOptions, shell: InteractiveShell) -> 
         display(Note(f"The key is stored only in the variable {options.to_env} of this kernel."))
         return
     rows = [("LK_BASE_URL", session.base_url), ("LK_API_KEY", key)]
-    show_once(shell, OneTimeSecret(f"Key of the lease {lease.id}", rows, "It is never shown again."))
+    show_once(shell, OneTimeSecret(f"Key of the lease {lease.id}", rows, "The key is never shown again."))
 
 
 def _revoke(session: Session, options: LeaseOptions) -> None:

@@ -23,9 +23,9 @@ from lk_jupyter.text.units import size_label
 def lk_load(options: LoadOptions, shell: InteractiveShell) -> Any:
     """Load a file of the bucket as a DataFrame, an array, an image or a text.
 
-    The suffix of the file decides: csv, tsv, json, jsonl, parquet, feather, xlsx, npy, npz, png, jpg, txt and more. The
-    file can be compressed (gz, bz2, xz, zst, zip). From a parquet file, --columns downloads only the columns that you
-    list.
+    The suffix of the file decides the format: csv, tsv, json, jsonl, parquet, feather, xlsx, npy, npz, png, jpg, txt
+    and more. The file can be compressed (gz, bz2, xz, zst, zip). From a parquet file, --columns downloads only the
+    columns that you list.
 
     A DataFrame has the columns of the file. parquet and feather files keep their dtypes. For other files, pandas infers
     the dtypes (int64, float64, bool, datetime64, str). An npy file gives an array with the shape and dtype of the file.

@@ -23,8 +23,8 @@ _BACKUP = re.compile(r"[0-9A-Za-z]{8}")
 lk_mfa = Subcommands(
     "lk_mfa",
     "Protect your account with a second factor: codes of an authenticator app, and backup codes.\n\nQR code, "
-    "seed and backup codes are shown once, behind a button. Only the page gets them: no output and no saved "
-    "notebook contains them. Codes are typed without being shown.",
+    "seed and backup codes are shown once, behind a button. Only the page in the browser receives them; outputs "
+    "and saved notebooks don't contain them. The codes that you type are hidden.",
 )
 
 
@@ -44,7 +44,7 @@ def _status(_: NoOptions, _shell: InteractiveShell) -> None:
 
 @lk_mfa.verb("enrol", NoOptions)
 def _enrol(_: NoOptions, shell: InteractiveShell) -> None:
-    """Show a QR code for your authenticator app, and your backup codes, once. Then run %lk_mfa verify."""
+    """Show once a QR code for your authenticator app, and your backup codes. Then run %lk_mfa verify."""
     client = current().client
     me = client.user.status()
     show_once(shell, enrollment_secret(client.mfa.enroll(), me.email or me.user_id or "your account"))
@@ -52,7 +52,7 @@ def _enrol(_: NoOptions, shell: InteractiveShell) -> None:
 
 @lk_mfa.verb("verify", NoOptions)
 def _verify(_: NoOptions, _shell: InteractiveShell) -> None:
-    """Turn on the second factor with a code of your authenticator app. If it's on, verify the current sign-in."""
+    """Turn on the second factor with a code of your authenticator app. If MFA is on, verify the current sign-in."""
     mfa = current().client.mfa
     if not mfa.status().enabled:
         mfa.verify_enrollment(MfaCode(code=_prompt_code()))
@@ -81,7 +81,9 @@ def _codes(_: NoOptions, shell: InteractiveShell) -> None:
 
 def _prompt_code(*, or_backup: bool = False) -> str:
     what = "Code of your authenticator app, or a backup code" if or_backup else "Code of your authenticator app"
-    code = ask_hidden(f"{what}: ", "run this where you can type").replace(" ", "")
+    code = ask_hidden(f"{what}: ", "this needs your input, so run it in an open notebook or in a terminal").replace(
+        " ", ""
+    )
     if not _CODE.fullmatch(code) and not (or_backup and _BACKUP.fullmatch(code)):
-        raise UsageError("A code of the app has six digits, a backup code eight characters. Nothing was sent.")
+        raise UsageError("A code of the app has six digits, and a backup code has eight characters. Nothing was sent.")
     return code

@@ -50,8 +50,8 @@ from lk_jupyter.views.run import facts_so_far
 
 lk_notebook = Subcommands(
     "lk_notebook",
-    "Jupyter servers on cloud machines, each protected by a random password.\n\nTo use a cloud machine as a kernel "
-    "of a notebook here, see %lk_kernel.",
+    "Start, open and stop Jupyter servers on cloud machines. A random password protects each server.\n\nTo use "
+    "a cloud machine as the kernel of a local notebook, see %lk_kernel.",
 )
 
 
@@ -105,7 +105,7 @@ def _start(options: StartServerOptions, shell: InteractiveShell) -> None:
 
 @lk_notebook.verb("open", OpenServerOptions)
 def _open_server(options: OpenServerOptions, shell: InteractiveShell) -> None:
-    """Open a hosted Jupyter server in a browser. A local page copies the password; paste it to sign in.
+    """Open a hosted Jupyter server in a browser. A local page copies the password, which you paste to sign in.
 
     Examples::
 

@@ -28,10 +28,11 @@ _RUN_LINE = re.compile(r"\s*%%lk_run\b.*")
 
 @magic(NoOptions)
 def lk_pin(options: NoOptions, shell: InteractiveShell) -> None:  # noqa: ARG001
-    """Replace this cell with a list of the packages that the notebook imports, in this kernel's versions.
+    """Replace this cell with a list of the packages that the notebook imports, with the versions that this kernel uses.
 
     The list is a script block (PEP 723). Move the cell to the top of the notebook: each run then installs these
-    packages. Other tables of an earlier block, such as [tool.lk], are kept. Saved cells and executed cells are read.
+    packages. Other tables of an earlier script block, such as [tool.lk], are kept. The list contains the imports of
+    saved cells and of executed cells.
 
     Example: ``%lk_pin``
     """
@@ -44,7 +45,9 @@ def lk_pin(options: NoOptions, shell: InteractiveShell) -> None:  # noqa: ARG001
     unknown = sorted(foreign - providers().keys() - frequent_packages().keys())
     pins = installed_requirements(foreign, unknown)
     if not pins and not unknown:
-        raise UsageError("The notebook imports no packages. Nothing was changed. Save it, or run its cells, first.")
+        raise UsageError(
+            "The notebook imports no packages. Nothing was changed. First save the notebook, or run its cells."
+        )
     block = format_block(pins, unknown, next(_tables(cells), ""))
     is_alone = cell.strip() == "%lk_pin"
     shell.set_next_input(block, replace=is_alone)

@@ -78,8 +78,9 @@ class PlannedCell:
 def lk_plan(options: PlanOptions, shell: InteractiveShell) -> None:
     """Show the highest cost of each cloud cell of a notebook, and approve all cells with one answer.
 
-    Cells with --ask then start without a question, also in papermill and nbconvert. An approval is valid for the exact
-    text of a cell, up to the shown cost. It is stored on this machine, not in the notebook.
+    Approved cells with --ask then start without a question, also in papermill and nbconvert. An approval is valid while
+    the cell's text is unchanged and its cost is at most the shown cost. It is stored on this machine, not in the
+    notebook.
 
     Examples::
 
@@ -91,7 +92,8 @@ def lk_plan(options: PlanOptions, shell: InteractiveShell) -> None:
     texts = list(_code_cells(path))
     if options.withdraw:
         show_text(
-            f"Deleted approvals: {withdraw(set(map(cell_digest, texts)))}. Cells with --ask need an answer again."
+            f"Deleted approvals: {withdraw(set(map(cell_digest, texts)))}. Each cell with --ask needs your "
+            "approval again."
         )
         return
     session = current()
@@ -144,7 +146,7 @@ def _plan_cell(session: Session, number: int, text: str) -> PlannedCell | None:
     """Return the plan of a cell; None for a cell that costs nothing."""
     match = _PRICED_LINE.fullmatch(text)
     if match is None or (match[1] == "lk_run_notebook" and match[3].strip()):
-        return PlannedCell(number, text, problem="no limit on the line") if _UNPRICED.search(text) else None
+        return PlannedCell(number, text, problem="the line contains no limit") if _UNPRICED.search(text) else None
     if _VARIABLE.search(match[2]):
         return PlannedCell(number, text, problem="the line contains a variable")
     try:

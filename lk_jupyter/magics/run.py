@@ -105,8 +105,8 @@ FIRST_LINE = 2
 def lk_run(options: RunOptions, shell: InteractiveShell, cell: str) -> None:
     """Run the cell on the cloud and stream its log below the cell.
 
-    Interrupt once to stop the run and its billing. Interrupt twice to stop waiting. --on-interrupt detach keeps the run
-    active.
+    Interrupt once to stop the run and its billing. Interrupt twice to stop waiting. With --on-interrupt detach, the run
+    stays active after an interrupt.
 
     Examples::
 
@@ -182,12 +182,14 @@ def lk_attach(options: AttachOptions, shell: InteractiveShell) -> None:
 def _discard(entry: JournalEntry | None, name: str | None) -> None:
     if entry is None:
         raise UsageError(
-            f"--discard is only for starts without an answer, but the cloud answered the start of {name!r}. "
+            "--discard is only for a start request that the cloud never answered. The cloud answered the "
+            f"request that started {name!r}. "
             "Nothing was changed."
         )
     discard_start(entry)
     show_text(
-        f"Removed the start {entry.token[:SHORT_ID]} from the list. If the cloud started a run anyway, %lk_runs "
+        f"Removed the start request {entry.token[:SHORT_ID]} from the list. If the cloud started a run anyway, "
+        "%lk_runs "
         "lists this run."
     )
 

@@ -18,7 +18,7 @@ from lk_jupyter.session import current
 def lk_run_notebook(options: NotebookRunOptions, shell: InteractiveShell) -> None:
     """Run an entire notebook on the cloud, with parameters. The executed copy is written next to the notebook.
 
-    After a restart of this kernel, follow the run with %lk_attach, or with the same line and --attach auto.
+    After a restart of this kernel, follow the run with %lk_attach, or run the same line with --attach auto.
 
     Examples::
 
@@ -28,7 +28,7 @@ def lk_run_notebook(options: NotebookRunOptions, shell: InteractiveShell) -> Non
     session = current()
     package = prepare_notebook(session, options)
     if options.attach == "auto" and not options.dry_run and (run := find_previous_run(session, package)):
-        run.note = "Attached to the run of this notebook that was already started."
+        run.note = "Attached to the run that was already started for this notebook."
         observers = default_observers(session, options, attached=run, namespace=shell.user_ns)
         show(run, RunDisplay(shell, run.machine, quiet=options.quiet, observers=observers), shell, options)
         return

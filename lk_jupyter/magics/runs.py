@@ -161,12 +161,15 @@ def lk_logs(options: LogsOptions, shell: InteractiveShell) -> None:  # noqa: ARG
     if not entries and (record_entries := _record_entries(run.record)):
         _print_entries(record_entries, nonce)
         display(
-            Note(f"No log lines stored in the last {options.hours} hours. These lines are from the record of the run.")
+            Note(
+                f"No log lines were stored in the last {options.hours} hours. These lines are from the record of the "
+                "run."
+            )
         )
     elif not entries:
-        display(Note(f"No log lines stored in the last {options.hours} hours. If the run just ended, try again."))
+        display(Note(f"No log lines were stored in the last {options.hours} hours. If the run just ended, try again."))
     elif len(entries) == options.limit:
-        display(Note(f"{options.limit} lines shown; there may be more. Use --limit, at most 10000."))
+        display(Note(f"{options.limit} lines are shown; there may be more. To see more, set --limit, at most 10000."))
 
 
 def _record_entries(record: ExecutionRecord) -> list[LogEntry]:
@@ -182,7 +185,7 @@ def _print_all_logs(options: LogsOptions) -> None:
     entries = current().client.logs.user(min(options.limit, 5000), min(options.hours, 24)).items
     _print_entries(by_time(entries), NO_NONCE, names_runs=True)
     if not entries:
-        display(Note(f"No stored lines in the last {min(options.hours, 24)} hours."))
+        display(Note(f"No log lines were stored in the last {min(options.hours, 24)} hours."))
 
 
 def _print_entries(entries: Sequence[LogEntry], nonce: str, *, names_runs: bool = False) -> None:
@@ -232,7 +235,8 @@ def lk_abort(options: RunIdOptions, shell: InteractiveShell) -> None:  # noqa: A
     Example: ``%lk_abort 3f0c``
     """
     with advise_on_interrupt(
-        f"The interrupt came before the abort was sent. The run may still be active. Abort it: %lk_abort {options.run}"
+        "You interrupted %lk_abort before the abort was sent. The run may still be active. Abort it: %lk_abort "
+        f"{options.run}"
     ):
         run = Run.attach(current(), options.run)
     abort = run.abort_soon()

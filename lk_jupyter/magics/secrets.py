@@ -25,8 +25,9 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 lk_secrets = Subcommands(
     "lk_secrets",
-    "Store secrets that every run finds in its environment, such as HF_TOKEN.\n\nA value is typed without being "
-    "shown, or read from this kernel's environment. It never appears in a cell and is never shown again.",
+    "Store secrets, such as HF_TOKEN, that every run finds in its environment.\n\nA hidden prompt asks for the "
+    "value, or this kernel's environment supplies it. The value never appears in a cell and is never shown "
+    "again.",
 )
 
 
@@ -99,8 +100,9 @@ def _require_no_value(options: SetOptions) -> str:
     name, has_value, _ = options.name.partition("=")
     if has_value or options.value:
         raise UsageError(
-            f"%lk_secrets set {name}: a value must not be on the line, because notebook and history keep it. "
-            "Run it with the name alone. If the value was real, replace it at its source."
+            f"%lk_secrets set {name}: the value must not be on the line, because the notebook and the history "
+            "keep the line. Run the line with only the name. If the value was a real secret, replace the secret "
+            "where it was issued."
         )
     if not _NAME.fullmatch(name):
         raise UsageError(f"'{name}' isn't a variable name. Use letters, digits and underscores, with no digit first.")
@@ -112,8 +114,8 @@ def _from_environment(variable: str) -> str:
     register_secrets(value)
     if not value:
         raise UsageError(
-            f"'{variable}' isn't set in this kernel's environment. Nothing was sent. Without "
-            "--from-env, the value is asked for."
+            f"'{variable}' isn't set in this kernel's environment. Nothing was sent. Without --from-env, a "
+            "prompt asks for the value."
         )
     return value
 

@@ -88,7 +88,9 @@ def lk_select(options: SelectOptions, shell: InteractiveShell, cell: str) -> Non
 
 def _one_for_each(session: Session, options: SelectOptions, shell: InteractiveShell, cell: str) -> None:
     """Start a run for each GPU, for a server without GPU selection."""
-    show_text("This server can't compare GPUs. One run is started for each GPU instead, for at most the same price.")
+    show_text(
+        "This server can't compare GPUs. Instead, one run is started for each GPU. The maximum price stays the same."
+    )
     names = ",".join(each.hardware_profile for each in _machines(session))
     needs = [options.requirements] if options.requirements else []
     wish = RunOptions(
@@ -171,7 +173,7 @@ def _await_stop(client: Client, execution_id: str, line: LiveOutput) -> str:
 
 
 def _show_result(status: GpuSelectionStatus, execution_id: str) -> None:
-    """Show the tries and the winners. Raises RunFailed if the cell completed on no machine."""
+    """Show the tries and the winners. Raises RunFailed if the cell didn't complete on any machine."""
     rows = [_profile_row(each) for each in _tries(status)]
     results = status.metadata.selection_results if status.metadata else None
     verdict = {name: getattr(results, name, None) for name in ("best", "fastest", "cheapest")}
@@ -180,7 +182,7 @@ def _show_result(status: GpuSelectionStatus, execution_id: str) -> None:
     if status.status == "aborted":
         raise RunAborted(f"The selection {execution_id} was aborted.", execution_id=execution_id)
     if not any(canonical(each.status or "") in SUCCEEDED_STATES for each in _tries(status)):
-        reason = "; ".join(status.system_errors or ()) or "the cell completed on no machine"
+        reason = "; ".join(status.system_errors or ()) or "the cell didn't complete on any machine"
         raise RunFailed(f"The selection {execution_id} found nothing: {reason}.", execution_id=execution_id)
 
 

@@ -67,9 +67,9 @@ from lk_jupyter.views.run import facts_so_far
 
 lk_sessions = Subcommands(
     "lk_sessions",
-    "Sessions: a Python process on one machine that keeps variables between cells.\n\nA cell runs in a session with "
-    "%%lk_run --session NAME, which starts it if necessary. A session is billed until it is stopped, was idle for "
-    "too long, or reaches its limit.",
+    "List and stop sessions. A session is a Python process on one machine that keeps variables between "
+    "cells.\n\n%%lk_run --session NAME runs a cell in a session, and starts the session if necessary. A "
+    "session is billed until you stop it, it is idle for too long, or it reaches its limit.",
 )
 
 
@@ -99,7 +99,7 @@ def _list(_: NoOptions, _shell: InteractiveShell) -> None:
 def _stop(options: StopSessionOptions, _shell: InteractiveShell) -> None:
     """Stop a session. Billing ends, and variables that exist only in the session are lost.
 
-    Without a name, the machine that --keep keeps for this notebook is stopped.
+    Without a name, this command stops the machine that --keep left active for this notebook.
 
     Example: ``%lk_sessions stop train``
     """

@@ -75,7 +75,7 @@ class TransferView:
 
 @magic(LsOptions)
 def lk_ls(options: LsOptions, shell: InteractiveShell) -> None:  # noqa: ARG001 (every magic takes both)
-    """List a folder of the bucket: sizes, times, and the path of each file in a run.
+    """List a folder of the bucket: sizes, times, and the path under which a run finds each file.
 
     Examples::
 
@@ -90,7 +90,11 @@ def lk_ls(options: LsOptions, shell: InteractiveShell) -> None:  # noqa: ARG001 
         return
     objects = list(islice(_list_objects(storage, folder, recursive=options.recursive), options.limit + 1))
     rows = [_object_row(info) for info in objects[: options.limit]]
-    note = f"{options.limit} shown; there are more. --limit takes up to 100000." if len(objects) > options.limit else ""
+    note = (
+        f"{options.limit} entries are shown; there are more. To see more, set --limit, at most 100000."
+        if len(objects) > options.limit
+        else ""
+    )
     if not rows:
         note = f"No files in {folder or 'the bucket'}. Upload one: %lk_put FILE {folder or 'data/'}"
     display(Table(("Name", "Size", "Written", "In a run"), rows, note=note, right=frozenset({"Size"})))
@@ -214,7 +218,7 @@ def _check_replaces_none(storage: Storage, keys: list[tuple[Path, str]], options
     more = f" So do {len(existing) - 1:,} others." if len(existing) > 1 else ""
     raise ObjectExists(
         f"{SCHEME + existing[0]!r} already exists with other content.{more} Nothing was sent. "
-        f"Replace: {line} Keep both: give another key."
+        f"To replace files: {line} To keep both files, give another key."
     )
 
 

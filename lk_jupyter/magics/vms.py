@@ -66,13 +66,13 @@ SHORT = 8
 
 lk_vm = Subcommands(
     "lk_vm",
-    "Rent a VM with GPUs and log in over SSH.\n\nA VM costs credits until %lk_vm delete. Nothing else ends it, "
-    "not even closing the notebook.",
+    "Rent a VM with GPUs and log in over SSH.\n\nA VM costs credits until you delete it with %lk_vm delete. The "
+    "VM stays active even if you close the notebook.",
 )
 lk_volumes = Subcommands(
     "lk_volumes",
-    "Disks that outlive their VM. Create one with %lk_vm create --new-volume; --volume attaches it. It costs "
-    "credits until deleted.",
+    "List and delete volumes, which are disks that outlive their VM. To create a volume, use %lk_vm create "
+    "--new-volume. --volume attaches a volume. A volume costs credits until it is deleted.",
 )
 
 
@@ -166,8 +166,8 @@ def _status(options: VmOptions, _shell: InteractiveShell) -> None:
 def _ssh(options: VmOptions, _shell: InteractiveShell) -> None:
     """Show how to log in to a VM: the ssh command, a block for ~/.ssh/config, and whether the VM answers.
 
-    The VM's host key is stored at the first use. A different host key is refused later. The ssh command and the block
-    use the stored host key.
+    The VM's host key is stored at the first use. Later connections to a different host key are refused. The ssh command
+    and the block use the stored host key.
 
     Example: ``%lk_vm ssh train``
     """
@@ -181,7 +181,7 @@ def _code(options: VmOptions, _shell: InteractiveShell) -> None:
     """Open VS Code on a VM over SSH.
 
     Adds the VM to a file that ~/.ssh/config includes. %lk_vm delete removes the VM from the file. The VM's host key is
-    stored at the first connection. A different host key is refused later.
+    stored at the first connection. Later connections to a different host key are refused.
 
     Example: ``%lk_vm code train``
     """
@@ -196,8 +196,8 @@ def _code(options: VmOptions, _shell: InteractiveShell) -> None:
     program = shutil.which("code")
     is_open = program is not None and subprocess.run([program, *command[1:]], check=False).returncode == 0
     rows = [
-        ("VS Code", "opened" if is_open else f"not started from here. Run: {shlex.join(command)}"),
-        ("Kernel", "in a notebook on the VM: Select Kernel, Python Environments, python3"),
+        ("VS Code", "opened" if is_open else f"couldn't be started automatically. Run: {shlex.join(command)}"),
+        ("Kernel", "in a notebook on the VM, choose Select Kernel, then Python Environments, then python3"),
         ("Log in", f"ssh {host}"),
         ("Hosts", home_relative(path)),
     ]
@@ -339,14 +339,21 @@ def _check(options: CreateVmOptions) -> None:
 
 def _plan(offer: VmOffer, key: PublicKey, options: CreateVmOptions, volumes: list[str]) -> Table:
     disk = (
-        f"{options.new_volume} GB, new; costs credits until %lk_volumes delete"
+        f"{options.new_volume} GB, new; costs credits until you delete it with %lk_volumes delete"
         if options.new_volume
         else ", ".join(volumes)
     )
     rows = [
         ("Machine", str(offer)),
         ("Free now", {True: "yes", False: "no", None: "unknown"}[offer.free]),
-        ("Cost", f"{offer.per_hour:.2f} credits per hour, {offer.per_hour * 24:.2f} per day, until %lk_vm delete"),
+        (
+            "Cost",
+            (
+                f"{offer.per_hour:.2f} credits per hour, {offer.per_hour * 24:.2f} per day, until you "
+                "delete the VM with "
+                "%lk_vm delete"
+            ),
+        ),
         ("Reclaimed", "at any time, without warning" if offer.instance_type == "spot" else ""),
         ("Name", options.name or ""),
         ("Your key", f"{key.path} ({key.line.split(' ')[0]})"),
@@ -379,7 +386,7 @@ def _waited_for(client: Client, created: VM, offer: VmOffer, shell: InteractiveS
     raise LkError(f"VM {name!r} is {status.status} and has no address after {minutes}. {_unattended_note(created)}")
 
 
-_STAYS = "interrupt: the VM stays active"
+_STAYS = "if you interrupt, the VM stays active"
 
 
 def _initial_status(created: VM) -> VMStatus:
@@ -400,12 +407,15 @@ def _show_login(status: VMStatus, key: PublicKey | None, facts: VmFacts | None =
     simulated = getattr(status, "polling_message", None)
     jump = setting("ssh_jump")
     answers = is_pinned or (not jump and endpoint.answers())
-    advice = "Check the jump with the line above." if jump else ADVICE
+    advice = "Check the jump host with the login command above." if jump else ADVICE
     ready = "yes" if answers else f"not yet: sshd may need another minute. Run %lk_vm ssh again. {advice}"
     rows = [
         ("Log in", ssh_config.ssh_command(endpoint, status.vm_id, key)),
         ("Port answers", simulated or ready),
-        ("Host key", "stored; a VM with another key is refused" if is_pinned else "will be stored at the first login"),
+        (
+            "Host key",
+            "stored; ssh refuses a VM with another host key" if is_pinned else "will be stored at the first login",
+        ),
         ("Jump", jump or ""),
         ("Delete", f"%lk_vm delete {name}"),
     ]

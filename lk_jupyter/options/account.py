@@ -12,7 +12,7 @@ class LoginOptions(Options):
     local: bool = switch("Use the local cloud on this machine; it is started if necessary.")
     browser: bool = switch("Sign in on the website, in a browser on this machine.")
     email: str | None = option(
-        None, "E-mail address of an account; asks for its password instead of a key.", metavar="ADDRESS"
+        None, "E-mail address of an account, to sign in with its password instead of a key.", metavar="ADDRESS"
     )
     base_url: str | None = option(None, "Server to sign in to. Default: setting base_url.", metavar="URL")
 
@@ -20,8 +20,10 @@ class LoginOptions(Options):
 class ConfigOptions(Options):
     """Options of ``%lk_config``."""
 
-    notebook: bool = switch("Set the setting carry or keep for this notebook only, on this machine.")
+    notebook: bool = switch(
+        "Change the setting only for this notebook, on this machine. Works for the settings carry and keep."
+    )
 
     name: str | None = word("Setting to show or change.", None, completer="settings")
-    value: str | None = word("Value to store for you on this machine.", None)
+    value: str | None = word("Value of the setting, stored for your user account on this machine.", None)
     unset: bool = switch("Delete the stored value.")

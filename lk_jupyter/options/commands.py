@@ -30,7 +30,8 @@ class StartCommandOptions(CodeCommandOptions):
 
     key: str | None = option(
         None,
-        "Key that you choose for this start. A repeated start with the same key and code returns the same run.",
+        "Key that you choose for this start request. If you repeat the request with the same key and code, you "
+        "get the same run.",
         metavar="KEY",
         min_length=1,
     )
@@ -39,13 +40,13 @@ class StartCommandOptions(CodeCommandOptions):
 class RunCommandOptions(StartCommandOptions):
     """Options of ``lk run``."""
 
-    seconds: int = _seconds(WAIT_SECONDS, "Maximum seconds to wait for the end.")
+    seconds: int = _seconds(WAIT_SECONDS, "Maximum seconds to wait until the run ends.")
 
 
 class WaitCommandOptions(RunIdOptions):
     """Options of ``lk wait``."""
 
-    seconds: int = _seconds(WAIT_SECONDS, "Maximum seconds to wait for the end.")
+    seconds: int = _seconds(WAIT_SECONDS, "Maximum seconds to wait until the run ends.")
 
 
 class LogsCommandOptions(RunIdOptions):

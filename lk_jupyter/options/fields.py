@@ -53,7 +53,7 @@ def yes() -> Any:
 
 def org() -> Any:
     """Declare the organization."""
-    return option(None, "Organization, by its slug. Default: the one in use.", metavar="SLUG", completer="orgs")
+    return option(None, "Slug of the organization. Default: the organization in use.", metavar="SLUG", completer="orgs")
 
 
 def limit(default: int) -> Any:

@@ -51,7 +51,7 @@ GROUPS = (
     OptionGroup(
         "Output",
         ("save", "quiet", "rich", "time", "no_hints", "name", "label", "metadata"),
-        Example("%%lk_run --quiet --save run", "show only the receipt, keep the Run in a variable"),
+        Example("%%lk_run --quiet --save run", "show only the receipt, and store the Run object in a variable"),
     ),
     OptionGroup(
         "Long work",

@@ -17,7 +17,7 @@ class HistoryOptions(Options):
         None, "Only runs that started since a date, or within a duration such as 7d, 12h or 30m.", metavar="WHEN"
     )
     notebook: str | None = option(None, "Only runs of this notebook.", metavar="NAME")
-    audit: bool = switch("List changes and deletions instead of runs: of keys, members, VMs, deployments and secrets.")
+    audit: bool = switch("Instead of runs, list changes and deletions of keys, members, VMs, deployments and secrets.")
     limit: int = option(50, "Maximum number of runs.", "-n", metavar="N", ge=1, le=100_000)
 
 

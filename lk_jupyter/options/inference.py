@@ -11,7 +11,8 @@ from lk_jupyter.options.runs import Options
 
 def _model() -> Any:
     return word(
-        "Id of a model, or id (or its first characters) of your deployment. Default: the last model used in "
+        "Id of a model or of your deployment. For a deployment, the first characters are enough. Default: the "
+        "last model used in "
         "this notebook.",
         None,
         completer="models",
@@ -23,7 +24,7 @@ def _save(what: str) -> Any:
 
 
 def _max_tokens(what: str) -> Any:
-    return option(None, f"Maximum number of tokens of {what}, including reasoning.", metavar="N", ge=1, le=MAX_TOKENS)
+    return option(None, f"Maximum number of tokens, including reasoning, of {what}.", metavar="N", ge=1, le=MAX_TOKENS)
 
 
 def _temperature() -> Any:
@@ -41,8 +42,8 @@ class ModelsOptions(Options):
     save: str | None = _save("the list as a DataFrame")
     at: Literal["openai", "iris", "anthropic"] | None = option(
         None,
-        "List the model ids for other clients. openai and anthropic: shared models for these clients. iris: "
-        "your deployments.",
+        "List the model ids for another client. openai or anthropic lists shared models for this client; iris "
+        "lists your deployments.",
         metavar="CLIENT",
     )
 
@@ -115,11 +116,11 @@ class DeployOptions(Options):
     """Options of ``%lk_deploy``."""
 
     model: str = word("Model id.", completer="deployable")
-    gpu: str | None = option(None, "GPU of each replica. Default: the GPU that the model suggests.", completer="gpus")
+    gpu: str | None = option(None, "GPU of each replica. Default: the GPU suggested for the model.", completer="gpus")
     count: int | None = option(
-        None, "Number of GPUs of each replica. Default: the number that the model suggests.", metavar="N", ge=1
+        None, "Number of GPUs of each replica. Default: the number suggested for the model.", metavar="N", ge=1
     )
-    replicas: str = option("1", "Number of replicas, or minimum and maximum: 1-3.")
+    replicas: str = option("1", "Number of replicas, or a range from minimum to maximum, such as 1-3.")
     dry_run: bool = switch("Show the cost; start nothing.")
     yes: bool = switch("Start without asking.", "-y")
     no_wait: bool = switch("Return immediately; don't wait until a replica is running.")

@@ -21,7 +21,11 @@ class AddOptions(Options):
 
     machine: str = _machine("gpus")
     idle: float = option(
-        20, "Minutes without work after which the machine is released.", metavar="MINUTES", gt=0, allow_inf_nan=False
+        20,
+        "Release the machine after this number of minutes without work.",
+        metavar="MINUTES",
+        gt=0,
+        allow_inf_nan=False,
     )
     max_cost: Decimal | None = option(
         None,

@@ -30,7 +30,7 @@ class CreateKeyOptions(_SecretTarget):
     name: str = word("Name of the key, such as laptop.")
     org: str | None = option(
         None,
-        "Create the key for this organization; it always acts for that organization.",
+        "Create the key for this organization. The key always acts for this organization.",
         metavar="SLUG",
         completer="orgs",
     )

@@ -12,7 +12,7 @@ class LeaseOptions(Options):
     """Options of ``%lk_lease``."""
 
     credits: Decimal | None = word(
-        "Maximum credits that all runs of the key may cost in total. Default: list the issued keys.",
+        "Maximum credits that all runs of the key may cost in total. Without a number, the issued keys are listed.",
         None,
         metavar="CREDITS",
         gt=0,
@@ -33,7 +33,7 @@ class LeaseOptions(Options):
         None, "Time after which the key expires, such as 2h. Default: never.", metavar="DURATION", ge=1
     )
     name: str | None = option(None, "Name in the list.")
-    project: str | None = option(None, "Project under which spending reports list the costs of the key.")
+    project: str | None = option(None, "Name of the project for the costs of the key in spending reports.")
     to_env: str | None = option(
         None, "Store the key in this environment variable of the kernel instead of showing it.", metavar="VARIABLE"
     )

@@ -23,7 +23,7 @@ class OpenServerOptions(Options):
 
     run: str = _run()
     save: str | None = option(
-        None, "Variable that receives the password, a secret. The server isn't opened.", metavar="VAR"
+        None, "Variable that receives the secret password of the server. The server isn't opened.", metavar="VAR"
     )
 
 

@@ -9,6 +9,8 @@ from lk_jupyter.options.runs import Options
 class PlanOptions(Options):
     """Options of ``%lk_plan``."""
 
-    notebook: str | None = word("Path of a notebook. Default: this notebook, as saved.", None, metavar="NOTEBOOK")
-    times: int = option(1, "Executions of each cell that an approval allows.", metavar="N", ge=1, le=10_000)
+    notebook: str | None = word(
+        "Path of a notebook. Default: the saved file of this notebook.", None, metavar="NOTEBOOK"
+    )
+    times: int = option(1, "Number of times that each approved cell may run.", metavar="N", ge=1, le=10_000)
     withdraw: bool = switch("Delete the approvals of the cells of the notebook.")

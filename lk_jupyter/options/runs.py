@@ -135,7 +135,7 @@ NEEDS = {
     "session": "in a cell, such as %%lk_run --session train, and in session.warm_python('train')",
     "kept": "in a cell, such as %%lk_run, in session.warm_python('train'), and in Executor(keep='1m')",
     "image": "in a cell, in session.run(...), session.fan_out(...) and session.warm_python('train')",
-    "waiting": "where the run is waited for: session.run(...) and %%lk_run",
+    "waiting": "where the caller waits for the run: session.run(...) and %%lk_run",
 }
 
 
@@ -147,12 +147,15 @@ def is_several(options: RunOptions) -> bool:
 def honored(options: M, place: str, lacks: Collection[str]) -> M:
     """Return the options if the place supports all of them. Raises UsageError."""
     for name, needs in _unsupported(options, lacks):
-        raise UsageError(f"{place} doesn't support '{name}'. Nothing was sent. It works {NEEDS[needs]}.")
+        raise UsageError(f"{place} doesn't support '{name}'. Nothing was sent. The option works {NEEDS[needs]}.")
     return options
 
 
 #: Need that a cell of a session doesn't meet → the advice to a user of such an option.
-_SESSION_LACKS = {"run": "A cell in a session isn't a run.", "several": "Leave out --session for several runs."}
+_SESSION_LACKS = {
+    "run": "A cell in a session doesn't start a new run.",
+    "several": "Leave out --session for several runs.",
+}
 
 
 def refuse_in_session(options: RunOptions) -> None:
@@ -195,7 +198,8 @@ class MachineOptions(Options):
 
     gpu: str | None = option(
         None,
-        'GPU, such as A100. "A100|H100" is the first GPU that you may use; any is the cheapest available GPU.',
+        'GPU, such as A100. "A100|H100" chooses the first GPU that you may use; any chooses the '
+        "cheapest available GPU.",
         metavar="NAME",
         completer="gpus",
     )
@@ -203,7 +207,10 @@ class MachineOptions(Options):
         None, "Machine type, such as gpu.a100 or cpu, instead of --gpu.", metavar="PROFILE", completer="machines"
     )
     memory: float | None = option(
-        None, "Minimum GPU memory, in GiB. With --gpu any, the cheapest match runs.", metavar="GIB", gt=0
+        None,
+        "Minimum GPU memory, in GiB. With --gpu any, the run uses the cheapest GPU with this memory.",
+        metavar="GIB",
+        gt=0,
     )
     max_price: Decimal | None = option(
         None,
@@ -214,7 +221,7 @@ class MachineOptions(Options):
     )
     timeout: int | None = option(
         None,
-        "Time limit, such as 90s, 10m or 1h30m. Default: setting timeout. At most: setting max_timeout.",
+        "Time limit, such as 90s, 10m or 1h30m. Default: setting timeout. Maximum: setting max_timeout.",
         metavar="DURATION",
         ge=1,
     )
@@ -231,18 +238,20 @@ class StartOptions(FollowOptions, MachineOptions):
     """Options of every run that can be followed."""
 
     name: str | None = option(
-        None, "Display name of the run.", needs="run", instead="Remove --name: --session names the session."
+        None, "Display name of the run.", needs="run", instead="Leave out --name: --session already gives the name."
     )
     label: list[str] = option([], "Label of the run, for searches; may be repeated.", needs="run")
-    metadata: dict[str, str] = option({}, "key=value to store; may be repeated.", metavar="K=V", needs="run")
+    metadata: dict[str, str] = option(
+        {}, "Metadata to store with the run, as key=value; may be repeated.", metavar="K=V", needs="run"
+    )
     no_hints: bool = switch(
-        "Show no hints on failures or slow runs. For all runs: %lk_config hints off.",
+        "Show no hints about failed or slow runs. To turn off the hints for all runs: %lk_config hints off.",
         needs="hints",
         old_names=["no_doctor"],
     )
     allow_secrets: bool = switch("Send the run even if it seems to contain a secret.")
     ask: bool = switch(
-        "Show the highest cost and send the run only after your answer, also in Run All. The cell tag lk-ask "
+        "Show the highest cost and send the run only after your confirmation, also in Run All. The cell tag lk-ask "
         "has the same effect.",
         needs="cell run",
         instead="The machine of a session costs credits before the cell starts, so --ask can't limit them.",
@@ -257,7 +266,8 @@ class CodeOptions(StartOptions):
 
     requirements: list[str] = option(
         [],
-        "Packages: names such as 'torch>=2.4', a requirements file, auto for imports, or project for its lock.",
+        "Packages: names such as 'torch>=2.4', a requirements file, auto (imports of the code) or "
+        "project (its lock file).",
         "-r",
         metavar="WHAT",
     )
@@ -279,20 +289,20 @@ class RunOptions(CodeOptions):
 
     gpu: str | None = option(
         None,
-        'GPU, such as A100 or 4xA100. "A100|H100" is the first that you may use; any is the cheapest available; '
-        "A100,H100 starts one run on each.",
+        'GPU, such as A100 or 4xA100. "A100|H100" uses the first GPU that you may use; any uses the '
+        "cheapest available GPU; A100,H100 starts one run on each.",
         metavar="NAME",
         completer="gpus",
     )
     machine: str | None = option(
         None,
-        "Machine type, such as gpu.a100 or cpu, instead of --gpu. Commas start one run on each.",
+        "Machine type, such as gpu.a100 or cpu, instead of --gpu. Types separated by commas start one run each.",
         metavar="PROFILE",
         completer="machines",
     )
     nproc: int | None = option(
         None,
-        "Processes that run the code, one for each GPU, with the environment of torchrun. Default: 1.",
+        "Number of processes that run the code, one for each GPU, with the environment of torchrun. Default: 1.",
         metavar="N",
         needs="code run",
         ge=1,
@@ -332,7 +342,7 @@ class RunOptions(CodeOptions):
         aliases=["carry"],
     )
     fresh: bool = switch(
-        "Run in a fresh process: send no variables, return none.", needs="code", aliases=["no_carry", "no_sync"]
+        "Run in a fresh process. No variables are sent or returned.", needs="code", aliases=["no_carry", "no_sync"]
     )
     secret: list[str] = option(
         [],
@@ -343,7 +353,8 @@ class RunOptions(CodeOptions):
     )
     sweep: list[str] = option(
         [],
-        "Variable with one run for each value: lr=0.1,0.01. Several sweeps and machines are combined.",
+        "Variable and its values, such as lr=0.1,0.01. Each value gets one run. Several sweeps and "
+        "machines are combined.",
         metavar="NAME=A,B",
         needs="several",
     )
@@ -356,8 +367,8 @@ class RunOptions(CodeOptions):
     )
     metric: list[str] = option(
         [],
-        "Printed number that ranks several runs: its name, such as accuracy, or a pattern with one group. The "
-        "highest number is best, or the lowest loss or error. NAME:min or NAME:max overrides this.",
+        "Name of the printed number that ranks several runs, such as accuracy, or a pattern with one group. The "
+        "highest number is best; for a loss or an error, the lowest. NAME:min or NAME:max overrides this.",
         metavar="NAME",
         needs="several",
         old_names=["score"],
@@ -366,7 +377,7 @@ class RunOptions(CodeOptions):
         "Keep the first run that completes, and abort the others.", needs="several", old_names=["first"]
     )
     require_all: bool = switch(
-        "Raise an error if any of several runs fails, not only if all fail.", needs="several", old_names=["strict"]
+        "Raise an error if any of several runs fails. Default: only if all fail.", needs="several", old_names=["strict"]
     )
     save: str | None = option(
         None,
@@ -377,27 +388,29 @@ class RunOptions(CodeOptions):
     on: Literal["run", "vm"] | None = option(
         None,
         "vm: rent a VM for the cell and delete the VM at the end. Default: run. If --timeout is too long for a "
-        "run, you are asked about a VM.",
+        "run, you are asked whether to rent a VM.",
         metavar="WHERE",
         needs="code run",
     )
     spot: bool = switch("With --on vm: pay less for a VM that the cloud may reclaim at any time.", needs="code run")
     retries: int = option(
         0,
-        "With --on vm: maximum number of VMs that replace a failed or reclaimed VM. Each continues from the "
-        "last checkpoint.",
+        "With --on vm: maximum number of new VMs after a VM fails or is reclaimed. Each new VM "
+        "continues from the last checkpoint.",
         metavar="N",
         needs="code run",
         ge=0,
         le=20,
     )
     relay: bool = switch(
-        "Continue in more runs until --timeout. Each run restores the files of lk_jupyter.checkpoint_folder().",
+        "Continue in another run after each run's time limit, until --timeout. Each run restores the "
+        "files of lk_jupyter.checkpoint_folder().",
         needs="code run",
     )
     volume: str | None = option(
         None,
-        "With --on vm: volume to attach, or new:GB. Its folder is LK_VOLUME in the code; it stays and is billed.",
+        "With --on vm: volume to attach, or new:GB. In the code, LK_VOLUME is its folder. The volume "
+        "stays and is billed.",
         metavar="ID",
         completer="volumes",
         needs="code run",
@@ -415,14 +428,15 @@ class RunOptions(CodeOptions):
     )
     stage: list[str] = option(
         [],
-        "Folder of the bucket to copy to the run's disk first, as KEY:FOLDER or KEY:volume/FOLDER; may be repeated.",
+        "Bucket folder to copy to the run's disk before the code starts, as KEY:FOLDER or "
+        "KEY:volume/FOLDER; may be repeated.",
         metavar="KEY:FOLDER",
         needs="code run",
         instead="Leave out --session and --keep: only a separate run has --stage.",
     )
     session: str | None = option(
         None,
-        "Session to run in: a Python process that keeps variables between cells. Started if necessary.",
+        "Session to run in: a Python process that keeps variables between cells. The session is started if necessary.",
         metavar="NAME",
         needs="session",
     )
@@ -436,7 +450,8 @@ class RunOptions(CodeOptions):
     )
     keep: int | None = option(
         None,
-        "Keep the machine for this time between cells, such as 5m: cells share one Python process. 0: a separate run.",
+        "Keep the machine for this time between cells, such as 5m. Cells share one Python process. "
+        "With 0, each cell is a separate run.",
         metavar="DURATION",
         needs="kept",
         ge=0,
@@ -444,11 +459,11 @@ class RunOptions(CodeOptions):
     )
     image: str | None = option(
         None,
-        "Image for the cell, such as pytorch/pytorch. With --session or --keep, an image with Jupyter.",
+        "Image for the cell, such as pytorch/pytorch. --session and --keep need an image with Jupyter.",
         metavar="IMAGE",
         needs="image",
     )
-    time: bool = switch("Show how long it took to the first line of the cell, by phase.", needs="cell")
+    time: bool = switch("Show how long each phase took before the first line of the cell ran.", needs="cell")
     rich: bool | None = option(
         None,
         "Show figures, tables and display() while the code runs, and accept IPython syntax. Default: on for a "
@@ -463,8 +478,8 @@ class ContainerOptions(StartOptions):
 
     login: str | None = option(
         None,
-        "User of the image's registry. The password is asked for once and kept in the keyring. aws "
-        "uses the AWS_ variables of this kernel, for ECR.",
+        "User of the image's registry. You are asked for the password once, and the keyring stores "
+        "it. For ECR, aws uses the AWS_ variables of this kernel.",
         metavar="USER",
     )
     reset_password: bool = switch(
@@ -480,7 +495,7 @@ class ContainerOptions(StartOptions):
         le=300,
     )
     port: list[Annotated[int, Field(ge=1, le=65535)]] = option(
-        [], "Port that the run listens on, to show its address; may be repeated.", "-p", metavar="PORT"
+        [], "Port that the run listens on; the address of the port is shown. May be repeated.", "-p", metavar="PORT"
     )
 
 
@@ -531,8 +546,8 @@ class NotebookRunOptions(CodeOptions):
     notebook: str = word("Path of the notebook.", metavar="PATH", completer="paths")
     parameter: dict[str, str] = option(
         {},
-        "Variable to set in the notebook, after the cell tagged parameters or else at the top; may "
-        "be repeated. Example: -p lr=0.1",
+        "Variable to set in the notebook: after the cell with the tag parameters, or at the top "
+        "without such a cell; may be repeated. Example: -p lr=0.1",
         "-p",
         metavar="NAME=VALUE",
     )
@@ -577,13 +592,19 @@ class AttachOptions(FollowOptions):
     )
     outputs: list[str] = option(
         [],
-        "Variables to set from a run that wasn't started here, such as model,losses. Never reads pickles.",
+        "Variables to copy into this notebook from a run that was started elsewhere, such as model,losses. "
+        "Never reads pickles.",
         "--out",
         metavar="NAMES",
         old_names=["take"],
     )
-    rich: bool = switch("Show HTML, SVG and Markdown of a run that wasn't started here. They can run scripts here.")
-    discard: bool = switch("Remove a start that the cloud never answered from the list, instead of following its run.")
+    rich: bool = switch(
+        "Show HTML, SVG and Markdown of a run that this kernel didn't start. They can run scripts in this notebook."
+    )
+    discard: bool = switch(
+        "If the cloud never answered the request that starts a run, remove the request from the list. No run is "
+        "followed."
+    )
 
 
 class WaitOptions(Options):
@@ -600,7 +621,7 @@ class WaitOptions(Options):
 class MachinesOptions(Options):
     """Options of ``%lk_machines``."""
 
-    all: bool = switch("List machine types without a published price too.")
+    all: bool = switch("Also list machine types without a published price.")
 
 
 class DeleteRunOptions(Options):
@@ -654,5 +675,7 @@ class ExportOptions(Options):
     """Options of ``%lk_export``."""
 
     run: str = _run_field()
-    file: str | None = word("File to write. Default: show the script; with --html, run-ID.html.", None)
+    file: str | None = word(
+        "File to write. Without a file, the script is shown; with --html, the default is run-ID.html.", None
+    )
     html: bool = switch("Write a page with curves, figures, code and cost.")

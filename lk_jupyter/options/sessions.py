@@ -10,5 +10,5 @@ class StopSessionOptions(Options):
     """Options of ``%lk_sessions stop``."""
 
     name: str | None = word(
-        "Name of the session. Default: the machine that --keep keeps for this notebook.", None, metavar="NAME"
+        "Name of the session. Default: the session that --keep started for this notebook.", None, metavar="NAME"
     )

@@ -39,7 +39,7 @@ class StageOptions(Options):
     source: str = word("Folder or file of the bucket, such as lk://data/imagenet.", completer="keys")
     target: str = word("Folder on this machine.", completer="paths")
     overwrite: bool = switch("Replace files that have different content.")
-    checksum: bool = switch("Compare large files with their checksums in the bucket too.")
+    checksum: bool = switch("Also compare large files with their checksums in the bucket.")
 
 
 class SyncOptions(Options):
@@ -50,7 +50,7 @@ class SyncOptions(Options):
         "Target folder, which is made equal to the source. A folder of the bucket starts with lk://.",
         completer="places",
     )
-    delete: bool = switch("Delete files that only the target has.")
+    delete: bool = switch("Delete files in the target that the source doesn't have.")
     checksum: bool = switch("Compare the content of all files, not only size and time.")
 
 

@@ -15,22 +15,23 @@ class ListVmsOptions(Options):
 class CreateVmOptions(Options):
     """Options of ``%lk_vm create``."""
 
-    gpu: str = option(..., "GPU, such as A100. %lk_vm offers lists them.", metavar="NAME", completer="vm_gpus")
+    gpu: str = option(..., "GPU, such as A100. To list the GPUs: %lk_vm offers", metavar="NAME", completer="vm_gpus")
     count: int = option(1, "Number of GPUs: 1, 2, 4 or 8.", metavar="N", ge=1)
-    spot: bool = switch("Pay less, and let the cloud reclaim the VM at any time.")
+    spot: bool = switch("Pay less for a VM that the cloud may reclaim at any time.")
     name: str | None = option(None, "Name of the VM. Default: chosen automatically.")
     key: str | None = option(
-        None, "Public key file for SSH. Default: yours in ~/.ssh.", metavar="FILE", completer="paths"
+        None, "Public key file for SSH. Default: your key in ~/.ssh.", metavar="FILE", completer="paths"
     )
     new_volume: int | None = option(
         None,
-        "Create a volume of this size in GB and attach it. It outlives the VM and costs credits until deleted.",
+        "Create a volume of this size in GB and attach it. The volume stays after the VM is deleted, and costs "
+        "credits until you delete it.",
         metavar="GB",
         ge=1,
     )
     volume: list[str] = option([], "Volume to attach; may be repeated.", metavar="ID", completer="volumes")
     move: bool = switch(
-        "Allow that volumes are copied to the VM's location. Copying takes hours, and both copies are billed."
+        "Allow the cloud to copy volumes to the VM's location. Copying takes hours, and both copies are billed."
     )
     dry_run: bool = switch("Show availability, price and SSH key; rent nothing.")
     yes: bool = yes()

@@ -65,8 +65,8 @@ def require_small(content: bytes | bytearray | str, weights: Weights = DECODED, 
     memory = text_memory + _weighted_sum(counts, weights)
     if memory > most:
         raise JsonTooLarge(
-            f"{megabytes(len(data))} of JSON with {counts[0]:,} lists and objects and {counts[2]:,} commas, which may "
-            f"take {megabytes(memory)} of memory; the limit is {megabytes(most)}"
+            f"{megabytes(len(data))} of JSON contain {counts[0]:,} lists and objects and {counts[2]:,} commas, "
+            f"and may need {megabytes(memory)} of memory; the limit is {megabytes(most)}"
         )
 
 

@@ -548,7 +548,7 @@ def set_states(states: Mapping[str, str]) -> dict[str, str]:
         try:
             TABLE[name][1](import_module(name), pickles.loads(base64.b64decode(packed)))
         except Exception as error:
-            failed[name] = "{} doesn't have the notebook's state ({}: {})".format(name, type(error).__name__, error)
+            failed[name] = "{} didn't receive the notebook's state ({}: {})".format(name, type(error).__name__, error)
     return failed
 
 

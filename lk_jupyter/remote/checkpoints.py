@@ -52,7 +52,7 @@ def checkpoint_folder() -> Path:
     from pathlib import Path
 
     if "_lk.script.run" in sys.modules and FOLDER not in os.environ:
-        text = "This run isn't on a VM: its checkpoints are lost at its end. Run the code with --on vm."
+        text = "This run isn't on a VM, so its checkpoints are lost when the run ends. Run the code with --on vm."
         warnings.warn(text, stacklevel=2)
     folder = Path(os.environ.get(FOLDER) or "lk_checkpoints").absolute()
     folder.mkdir(parents=True, exist_ok=True)

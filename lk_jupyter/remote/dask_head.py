@@ -102,7 +102,7 @@ class Head:
         closed = asyncio.ensure_future(self._scheduler.finished())
         while not closed.done():
             if not self._connections and time.monotonic() - self._contact > self._linger:
-                return "The client of the cluster ended without closing it."
+                return "The client of the cluster ended without closing the cluster."
             await asyncio.sleep(_LOOK)
         return "The cluster was closed."
 

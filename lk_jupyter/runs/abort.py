@@ -146,9 +146,9 @@ class Abort:
                 return f"The server accepted the abort, but no longer knows the run. It may be billed. {check}"
             return f"The server accepted the abort, but the run is still {self.state or 'active'}. {check}"
         if self._is_grace:
-            state = f"The run returns its variables. It is aborted within {GRACE:.0f} s."
+            state = f"The run is still returning its variables, and is aborted within {GRACE:.0f} s."
         else:
-            state = "The server has not answered the abort yet. The run may still be active."
+            state = "The server hasn't confirmed the abort yet. The run may still be active."
         return f"{state} {fix}"
 
     def work(self) -> None:

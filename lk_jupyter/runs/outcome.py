@@ -37,7 +37,7 @@ _CHAINED = (
 def repaired_label(lines: int, short_id: str) -> str:
     """Return the warning for a run whose log was repaired after the cell had shown the lines."""
     label = "1 line was" if lines == 1 else f"{lines} lines were"
-    problem = f"The connection broke: {label} missing or torn. The end of the output repeats them."
+    problem = f"The connection broke: {label} missing or torn. The complete lines are at the end of the output."
     return f"{problem} Complete log: %lk_attach {short_id}"
 
 

@@ -44,7 +44,7 @@ def open_port(run: Run, port: int | None) -> OpenPort:
     """Return the address of a port of a run that is active. Raises UsageError, and ConnectionFailed for a VM."""
     ports = run.ports
     if port is None and len(ports) != 1:
-        which = f"Its ports: {', '.join(map(str, ports))}." if ports else "It was started without --port."
+        which = f"Its ports: {', '.join(map(str, ports))}." if ports else "The run was started without --port."
         raise UsageError(f"Which port of run {run.short_id}? {which} Name one: %lk_open {run.short_id} PORT")
     if is_final(status := run.status):
         raise UsageError(f"Run {run.short_id} has finished ({status}), and its ports are closed. Active runs: %lk_runs")

@@ -96,7 +96,7 @@ def open_run(session: Connection, entry: JournalEntry) -> Run | None:
         return Run(session, runs.user_run.execution_id)
     if runs.advice:
         raise OutcomeUnknown(
-            f"The answer to an earlier start was lost. Nothing was sent.{runs.advice}\n"
+            f"The response to an earlier request that starts a run was lost. Nothing was sent.{runs.advice}\n"
             "Start another run: add --attach never"
         )
     if entry.state == SUBMITTING and time.time() - entry.created_at > _LONG_LOST:
@@ -119,7 +119,8 @@ def find_start(session: Connection, entry: JournalEntry) -> Run:
     discard = f"Remove it from the list: %lk_attach {short} --discard"
     if not session.speaks_to(entry.base_url):
         raise UsageError(
-            f"The start {short} was sent to {entry.base_url}, and you are signed in to {session.base_url}. {discard}"
+            f"The request {short}, which starts a run, was sent to {entry.base_url}, but you are signed in to "
+            f"{session.base_url}. {discard}"
         )
     try:
         run = open_run(session, entry)
@@ -130,17 +131,21 @@ def find_start(session: Connection, entry: JournalEntry) -> Run:
     if (current_entry := journal().get(entry.token)) and current_entry.going_on:
         minutes = max(1, round((entry.created_at + _LONG_LOST - time.time()) / 60))
         raise UsageError(
-            f"The cloud doesn't list a run for the start {short} yet. Check again: %lk_attach {short}. After "
-            f"{minutes} min the start counts as failed."
+            f"The cloud doesn't list a run for the request {short} yet. Check again: %lk_attach {short}. After "
+            f"{minutes} min, the request counts as failed."
         )
     raise UsageError(
-        f"The cloud doesn't show a run of the start {short}: nothing was started. It isn't listed any more."
+        f"The cloud has no run for the request {short}, so nothing was started. The request isn't listed any more."
     )
 
 
 def discard_start(entry: JournalEntry) -> None:
     """Remove a start without an answer from the lists; budgets count its maximum cost."""
-    journal().update(entry.token, state="failed", reason="Its start had no answer, and was removed from the list.")
+    journal().update(
+        entry.token,
+        state="failed",
+        reason="The request that starts the run had no response, and was removed from the list.",
+    )
 
 
 def refresh(session: Connection, entries: list[JournalEntry]) -> Iterator[JournalEntry]:

@@ -416,7 +416,9 @@ class RelayRun:
         """Return the id of a run whose start another process has sent. Raises OutcomeUnknown if it isn't found."""
         run = find_marked(self._connection.client, leg.token, {}).user_run
         if run is None:
-            raise OutcomeUnknown("A start of the relay had no answer, and its run may be active. Check: %lk_runs")
+            raise OutcomeUnknown(
+                "The relay requested a run but received no response. The run may be active. Check: %lk_runs"
+            )
         return run.execution_id
 
     def _end_leg(self, leg: Leg, record: ExecutionRecord, *, is_aborted: bool) -> None:

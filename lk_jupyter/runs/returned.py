@@ -62,7 +62,9 @@ def read_changes(run: ReturningRun, origin: Origin | None = None) -> ChangedStat
     run.wait()
     metadata = run.request_metadata
     if metadata is None or CARRY_KEY not in metadata:
-        raise UsageError(f"Run {run.short_id} wasn't started from here with --sync, so nothing is read.")
+        raise UsageError(
+            f"Run {run.short_id} wasn't started from this machine with --sync, so its variables can't be read."
+        )
     settings = settings_in(run.import_files) or {}
     frames = run.messages.read(RETURNED)[-1:]
     return changed_state(

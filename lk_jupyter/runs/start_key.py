@@ -78,7 +78,8 @@ def _find_run(session: Connection, bundle: Bundle, key: str) -> Run | None:
     if current_entry is None or current_entry.state == REFUSED:
         return None
     raise OutcomeUnknown(
-        f"The start with the key '{key}' has no answer yet, and may be active. Nothing was sent. Check: %lk_runs"
+        f"The request with the start key '{key}' has no response yet. Its run may be active. Nothing was sent. "
+        "Check: %lk_runs"
     )
 
 
@@ -87,7 +88,8 @@ def _open_cloud_run(session: Connection, run_id: str, bundle: Bundle, key: str) 
     digest = (session.client.execution.get(run_id).metadata or {}).get(SOURCE_KEY)
     if digest is None:
         raise OutcomeUnknown(
-            f"Run {run_id} has the start key '{key}', and the cloud doesn't show whether it has this code. Nothing was "
+            f"Run {run_id} has the start key '{key}', but the cloud doesn't show whether the run has this code. "
+            "Nothing was "
             f"sent. Show its log: %lk_logs {run_id}"
         )
     if digest != _digest_source(bundle):
@@ -123,7 +125,7 @@ def _lock(token: str) -> Iterator[None]:
     path, end = folder / token, time.monotonic() + _PATIENCE
     while (descriptor := open_locked(path, os.O_CREAT)) is None:
         if time.monotonic() > end:
-            raise OutcomeUnknown("Another process starts a run with this key. Nothing was sent. Check: %lk_runs")
+            raise OutcomeUnknown("Another process is starting a run with this key. Nothing was sent. Check: %lk_runs")
         time.sleep(_PAUSE)
     try:
         yield

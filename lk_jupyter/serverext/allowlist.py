@@ -20,8 +20,8 @@ from lk_jupyter.api._endpoint import ENDPOINTS, EXTERNAL, IRIS, OPENAI, PLACEHOL
 #: Server → first parts of its operations behind ``lk/api/``.
 PREFIXES = {EXTERNAL: (), OPENAI: ("openai", "v1"), IRIS: ("iris",)}
 
-_HAS_KEY = "the answer would show a secret key. Create keys in the dashboard"
-_HAS_SEED = "the answer signs in without a password. Set up a second factor in the dashboard"
+_HAS_KEY = "the response would show a secret key. Create keys in the dashboard"
+_HAS_SEED = "the response would let a browser sign in without a password. Set up a second factor in the dashboard"
 
 #: Operation → reason for the refusal to a browser.
 REFUSED = {
@@ -31,12 +31,12 @@ REFUSED = {
     "Auth.validate_api_key": "a browser gets no key. To try a key, sign in with it",
     "Mfa.enroll": _HAS_SEED,
     "Mfa.verify_enrollment": _HAS_SEED,
-    "Mfa.verify": "only the Jupyter server signs in",
+    "Mfa.verify": "the Jupyter server signs in, not the browser",
     "Mfa.disable": _HAS_SEED,
     "Mfa.regenerate_backup_codes": _HAS_SEED,
     "Orgs.create_api_key": _HAS_KEY,
     "Orgs.regenerate_api_key": _HAS_KEY,
-    "Storage.credentials": "the answer is a key for the bucket. Use the routes under lk/storage",
+    "Storage.credentials": "the response would contain a key for the bucket. Use the routes under lk/storage",
     "Stream.output": "the Jupyter server follows runs. Use lk/runs/ID/stream",
 }
 
@@ -81,7 +81,7 @@ class Allowed:
 def match(method: str, raw_path: str) -> Allowed:
     """Return the operation of a path that is still encoded. Raises NotAllowed."""
     if len(raw_path) > _LONGEST:
-        raise NotAllowed(404, "no path of the API is that long")
+        raise NotAllowed(404, "the path is longer than any path of the API")
     try:
         parts = [unquote(part, errors="strict") for part in raw_path.split("/")]
     except UnicodeDecodeError:
@@ -94,7 +94,7 @@ def match(method: str, raw_path: str) -> Allowed:
     for endpoint, values in candidates:
         if endpoint.method == method:
             if reason := REFUSED.get(endpoint.title):
-                raise NotAllowed(404, f"not for a browser: {reason}")
+                raise NotAllowed(404, f"a browser can't use this operation: {reason}")
             return Allowed(endpoint, values)
     raise NotAllowed(
         405, f"the API doesn't accept {method} here, only {', '.join(sorted({e.method for e, _ in candidates}))}"

@@ -80,7 +80,7 @@ class StartQuestion(BaseModel):
     notebook: str = Field(description="Name of the file; empty for a kernel without one.")
     price_per_hour: str | None
     highest_cost: str | None
-    idle_minutes: float = Field(description="Minutes without work after which the machine is released.")
+    idle_minutes: float = Field(description="Release the machine after this number of minutes without work.")
 
 
 class StartQuestionList(BaseModel):
@@ -106,7 +106,7 @@ class MachineRow(BaseModel):
     vcpus: str
     ram_gib: str
     price_per_hour: str
-    worst: str = Field(description="Cost of a run until its time limit.")
+    worst: str = Field(description="Cost of a run that reaches its time limit.")
     allowed: str
     free: str
 
@@ -177,7 +177,7 @@ class RentRequest(BaseModel):
     """The chosen offer, and the price that its user confirmed."""
 
     offer: str = Field(max_length=300)
-    per_hour: Decimal = Field(ge=0, description="Confirmed price in credits; a higher price starts nothing.")
+    per_hour: Decimal = Field(ge=0, description="Confirmed price in credits; nothing is started at a higher price.")
 
 
 class Rented(BaseModel):

@@ -249,7 +249,8 @@ def _reserve_spending(
             return None  # the API reports the error
         raise RequestProblem(
             "refused",
-            "The body doesn't fit, so its cost isn't known and a budget can't be enforced. Nothing was sent.",
+            "The body isn't valid for this operation, so the cost is unknown and a budget can't be enforced. "
+            "Nothing was sent.",
             422,
         ) from None
     return upstream.connection.gate(Call(endpoint, allowed.path, {}, headers, model))

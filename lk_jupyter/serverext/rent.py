@@ -131,7 +131,7 @@ def _list_models(client: Client) -> dict[str, Any]:
         hardware = hardware_label(model.gpu_type)
         count = f"{model.gpu_count} " if model.gpu_count > 1 else ""
         offers.append(_offer(name, f"{name} on {count}{hardware}", price, free=model.is_gpu_available))
-    note = "It costs credits until you stop it, and pauses after an hour without a question."
+    note = "A deployment costs credits until you stop it. It pauses after an hour without a request."
     return {"offers": sorted(offers, key=lambda offer: Decimal(offer["per_hour"])), "note": note}
 
 

@@ -185,7 +185,9 @@ def file_preview(row: dict[str, Any], file: Any) -> dict[str, Any]:
     info = ObjectInfo(item.key, item.size or 0, item.last_modified)
     if info.size > MOST_PREVIEWED:
         most = f"previews go up to {MOST_PREVIEWED // 1_000_000} MB"
-        preview = Preview(info, f"This file is larger: {most}. Preview it in a notebook, which reads only its start.")
+        preview = Preview(
+            info, f"This file is too large: {most}. Preview it in a notebook, where only the start of the file is read."
+        )
     else:
         try:
             preview = preview_object(info, file)
@@ -298,6 +300,8 @@ def _checked_key(key: str) -> str:
 
     if not all(key.split("/")) or leads_elsewhere(key) or not key.isprintable():
         raise RequestProblem(
-            "bad-request", f"'{key[:100]}' isn't a valid name: no empty parts, dots alone or control characters."
+            "bad-request",
+            f"'{key[:100]}' isn't a valid name. A name can't contain empty parts, parts with only dots, or "
+            "control characters.",
         )
     return key

@@ -106,7 +106,8 @@ class Upstream:
             return endpoint.answer_type.validate_python(content)
         except ValueError as error:
             raise RequestProblem(
-                "not-an-api", f"The answer to {endpoint.title} isn't from this API: {explain(cast('Any', error))}."
+                "not-an-api",
+                f"The response to {endpoint.title} doesn't have the format of this API: {explain(cast('Any', error))}.",
             ) from None
 
     async def content(self, endpoint: Endpoint, response: httpx.Response) -> Any:

@@ -171,8 +171,8 @@ def _refuse_replacing(local: Path, names: list[str]) -> None:
     if names:
         more = f", and {len(names) - 1:,} more" if len(names) > 1 else ""
         raise StorageError(
-            f"'{local / names[0]}' already exists with other content{more}. Nothing was downloaded. Replace: "
-            "--overwrite. Keep: choose another folder."
+            f"'{local / names[0]}' already exists with other content{more}. Nothing was downloaded. To replace "
+            "existing files, add --overwrite. To keep them, choose another folder."
         )
 
 

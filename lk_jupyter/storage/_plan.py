@@ -99,7 +99,7 @@ def file_name(key: str, *, windows: bool = os.name == "nt") -> str:
     name = key.rstrip("/").rpartition("/")[2]
     if not is_file_name(name, windows=windows):
         raise StorageError(
-            f"{name!r} can't be the name of a file here. Nothing was downloaded. Name one: %lk_get KEY FILE"
+            f"{name!r} can't be the name of a file here. Nothing was downloaded. Choose a file name: %lk_get KEY FILE"
         )
     return name
 

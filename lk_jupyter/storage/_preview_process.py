@@ -88,7 +88,7 @@ class _Child:
             start, size = struct.unpack("!QI", content)
             total += size
             if size > MOST_RANGE or total > MOST_READ:
-                raise PreviewFailed("it needs more of the file than a preview reads")
+                raise PreviewFailed("it needs a larger part of the file than a preview reads")
             file.seek(start)
             self._send_message(b"b", bytes(file.read(size)))
         if kind != b"v":

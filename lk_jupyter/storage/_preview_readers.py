@@ -201,7 +201,11 @@ def _preview_image(info: ObjectInfo, file: Any) -> Preview:
         return Preview(info, f"Not an image that browsers can show ({size}). Try to open it: %lk_load")
     width, height = _image_size(content)
     if not width * height:
-        return Preview(info, f"The image ({size}) doesn't state its size. Download it: %lk_get {shlex.quote(info.key)}")
+        return Preview(
+            info,
+            f"The image file ({size}) doesn't state the width and height of the image. Download it: %lk_get "
+            f"{shlex.quote(info.key)}",
+        )
     if width * height > PIXELS:
         most = f"previews go up to {PIXELS // 1_000_000} million pixels"
         return Preview(

@@ -73,7 +73,7 @@ persistent = Retrying(
 _WORDS: tuple[tuple[type[Exception], type[StorageError], str], ...] = (
     (FileNotFoundError, NoSuchObject, "No file {key!r} in the bucket."),
     (exceptions.PermissionDeniedError, Denied, "The bucket doesn't let you use {key!r}."),
-    (exceptions.UnauthenticatedError, Denied, "The bucket doesn't accept its own credentials for {key!r}."),
+    (exceptions.UnauthenticatedError, Denied, "The bucket refused the credentials from the cloud for {key!r}."),
     (exceptions.PreconditionError, StorageError, "{key!r} changed while it was read. Try again."),
     (exceptions.InvalidPathError, StorageError, "{key!r} isn't a key. Give a relative path such as data/train.csv."),
     (ValueError, StorageError, "{key!r} isn't a key. Give a relative path such as data/train.csv."),

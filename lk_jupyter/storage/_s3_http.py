@@ -323,8 +323,9 @@ def raise_error_answer(key: str, answer: S3Response) -> NoReturn:
         raise NoSuchObject(f"No file {key!r} in the bucket.")
     if 300 <= answer.status < 400:
         raise StorageError(
-            f"The bucket redirects {what} to another address (HTTP {answer.status}). Nothing was changed: requests are "
-            "only sent to the address of the credentials. Show it: session.client.storage.credentials().endpoint"
+            f"The bucket redirects {what} to another address (HTTP {answer.status}). Nothing was changed, "
+            "because requests are only sent to the address in the credentials. Show this address: "
+            "session.client.storage.credentials().endpoint"
         )
     reason = answer.message.rstrip(".")
     raise StorageError(f"The bucket refused {what}: {reason} ({answer.code}).")

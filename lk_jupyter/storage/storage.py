@@ -233,7 +233,8 @@ class Storage:
         up, down = _is_bucket_key(target), _is_bucket_key(source)
         if up == down:
             raise StorageError(
-                f"Give one folder here and one in the bucket, which starts with {SCHEME}. Nothing was changed."
+                "Give one folder on this machine and one in the bucket. The name of the bucket's folder starts "
+                f"with {SCHEME}. Nothing was changed."
             )
         how = _folders.TransferOptions(progress, delete=delete, checksum=checksum)
         if up:
@@ -456,7 +457,7 @@ class Storage:
         refuse_if_read_only("deletes")
         key = _strip_scheme(key)
         if not key.strip("/"):
-            raise StorageError("Name what to delete. Nothing was deleted.")
+            raise StorageError("Name the file or folder to delete. Nothing was deleted.")
         if key.endswith("/"):
             count = self.remove_all(info.key for info in self.ls(key))
             for marker in list_folder_markers(self._wire, key):

@@ -225,7 +225,7 @@ def clip_line(line: str) -> str:
     """Return a line that a notebook can show."""
     if len(line) <= LINE_LIMIT:
         return line
-    return f"{line[:LINE_LIMIT]}[0m … (long line; the log file has all of it)"
+    return f"{line[:LINE_LIMIT]}[0m … (the line is long; the log file contains the complete line)"
 
 
 def shorten_text(text: str, most: int) -> str:

@@ -113,7 +113,8 @@ def overdue_lines(now: float | None = None) -> list[str]:
 def overdue_line(facts: VmFacts) -> str:
     """Return the line about a VM that should be deleted, with the command that deletes it."""
     return (
-        f"VM {facts.active_id[:8]} should be deleted, and may be billed: about {credits_label(facts.cost)} so far. "
+        f"VM {facts.active_id[:8]} should already be deleted, but may still be billed: about "
+        f"{credits_label(facts.cost)} so far. "
         f"Delete it: %lk_vm delete {facts.active_id[:8]}"
     )
 

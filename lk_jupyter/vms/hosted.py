@@ -471,7 +471,7 @@ class VmRun:
         assert self._offer  # noqa: S101 (checked before)
         volume_ids = [self.facts.volume_id] if self.facts.volume_id else []
         if self.facts.has_volume and not volume_ids:
-            raise UsageError("The VM ended before it showed its new volume. See your volumes: %lk_volumes")
+            raise UsageError("The VM ended before the id of its new volume was known. See your volumes: %lk_volumes")
         end = time.monotonic() + _REPLACE_SECONDS
         while True:
             if self._is_ending:
@@ -500,7 +500,9 @@ class VmRun:
             path = volume.mount_path or ""
             if volume.volume_id and self.facts.volume_id in {None, volume.volume_id} and _PATH.fullmatch(path):
                 return {"volume_id": volume.volume_id, "volume_path": path}
-        raise ConnectionFailed("The VM doesn't show the folder of its volume. See your volumes: %lk_volumes")
+        raise ConnectionFailed(
+            "The cloud doesn't report the folder of the volume on the VM. See your volumes: %lk_volumes"
+        )
 
     def _send_first(self, command: str, data: bytes) -> None:
         """Run the first command on a VM, whose SSH server may start after its address is known."""

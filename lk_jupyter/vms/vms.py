@@ -98,8 +98,8 @@ def _find_requested_vm(client: Client, request: CreateVMRequest, before: set[str
                     return vm
     candidates = f" New since then: {', '.join(vm.vm_id for vm in new)}." if new else ""
     raise OutcomeUnknown(
-        f"{str(lost).partition(chr(10))[0]}\nThe VM {request.display_name!r} may exist and be billed; the server "
-        f"lists no VM of that name and your user yet.{candidates}\n"
+        f"{str(lost).partition(chr(10))[0]}\nThe VM {request.display_name!r} may exist and be billed. The server "
+        f"doesn't list a VM of yours with this name yet.{candidates}\n"
         "The request was not sent again. Check first: %lk_vm list"
     )
 

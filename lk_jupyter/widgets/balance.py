@@ -45,7 +45,7 @@ class Balance(View):
     days = Int(30, help="days of spending").tag(sync=True)
     left = Unicode(help="credits that are left").tag(sync=True)
     running = Unicode(help="what uses credits now").tag(sync=True)
-    per_hour = Unicode(help="credits per hour for all that runs").tag(sync=True)
+    per_hour = Unicode(help="credits per hour for everything that is active").tag(sync=True)
     runs_out = Unicode(help="when the credits end, ISO 8601; empty when nothing runs").tag(sync=True)
     complete = Bool(default_value=True, help="whether all prices are known").tag(sync=True)
     burning: List[Any] = List(help="name, kind, hardware and price of each thing that runs").tag(sync=True)

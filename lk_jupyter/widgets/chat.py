@@ -55,7 +55,7 @@ class Chat(View):
 
     model = Unicode(help="the model or deployment that answers").tag(sync=True)
     models: List[Any] = List(help="the models that can be chosen").tag(sync=True)
-    turns: List[Any] = List(help="who, text, its HTML, reasoning and facts of each turn").tag(sync=True)
+    turns: List[Any] = List(help="author, text, HTML of the text, reasoning and facts of each turn").tag(sync=True)
     answering = Bool(help="whether an answer is being received").tag(sync=True)
     spent = Unicode(help="cost of the conversation so far").tag(sync=True)
 

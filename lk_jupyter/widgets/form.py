@@ -162,7 +162,7 @@ def _split_words(name: str, entry: str) -> list[str]:
     try:
         return shlex.split(entry)
     except ValueError:
-        raise UsageError(f"{name}: a quote isn't closed.") from None
+        raise UsageError(f"{name}: a closing quotation mark is missing.") from None
 
 
 def _split_pairs(name: str, entry: str) -> dict[str, str]:

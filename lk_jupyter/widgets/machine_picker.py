@@ -101,7 +101,7 @@ class MachinePicker(View):
             raise UsageError(f"Unknown machine '{self.value}'. Choose one from the table.")
         os.environ["LK_MACHINE"] = self.value
         self.default = self.value
-        self.say(f"Runs of this notebook without a machine now use {self.value}, until the kernel ends.")
+        self.say(f"Runs of this notebook that don't name a machine use {self.value} until the kernel ends.")
 
     def picture(self) -> StaticView:
         """Show the machines that fitted, and which was chosen."""

@@ -36,11 +36,11 @@ class Once(View):
         """Return the secret to the first browser that requests it."""
         secret, self._secret, self.is_over = self._secret, None, True
         if secret is None:
-            raise UsageError(f"{self.title}: shown once; the kernel no longer has it.")
+            raise UsageError(f"{self.title}: it was already shown once, and the kernel no longer has it.")
         return {"rows": secret.rows, "image": secret.image, "advice": secret.advice}
 
     def picture(self) -> StaticView:
         """Show the title of the secret, never the secret."""
-        state = "was shown once" if self.is_over else "can be shown once, while this kernel lives"
+        state = "was shown once" if self.is_over else "can be shown once, until this kernel ends"
         text = f"{self.title}: {state}; it isn't saved in the notebook."
         return StaticView(text, f"<p>{escape(text)}</p>")

@@ -62,7 +62,7 @@ class RunMetrics(View):
     every = Int(LIVE).tag(sync=True)
     frames: List[dict[str, Any]] = List(help="the metrics of each run, as bytes").tag(sync=True)
     window: List[float] = List(
-        help="first and last second of the plots, since the start; empty for the entire run"
+        help="first and last second of the plots, counted from the start of the run; empty for the entire run"
     ).tag(sync=True)
     empty = Unicode(EMPTY, help="reason why there are no samples; empty with samples").tag(sync=True)
 

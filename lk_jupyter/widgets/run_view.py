@@ -56,7 +56,7 @@ class RunView(RunMetrics):
     ended = Bool(help="whether it has ended").tag(sync=True)
     stopping = Bool(help="whether this kernel is aborting the run").tag(sync=True)
     held = Bool(help="whether a cell of this kernel waits for the run").tag(sync=True)
-    deaf = Bool(help="whether a running cell keeps clicks from the kernel").tag(sync=True)
+    deaf = Bool(help="whether the kernel can't receive clicks, because a cell is running").tag(sync=True)
     total = Int(help="how many lines the log has").tag(sync=True)
     live = Unicode(help="the last line of the log, if it is incomplete").tag(sync=True)
 

@@ -76,7 +76,7 @@ class Runs(View):
 
     every = Int(3_000).tag(sync=True)
     rows: List[dict[str, Any]] = List(help="a row for each run").tag(sync=True)
-    note = Unicode(help="message about runs that are missing; empty if none is").tag(sync=True)
+    note = Unicode(help="message about missing runs; empty if no run is missing").tag(sync=True)
     opened: Dict[str, Any] = Dict(help="id of the selected run; empty without a selection").tag(sync=True)
 
     def __init__(self, *text: str, **options: Unpack[HistoryKeywords]) -> None:

@@ -70,7 +70,9 @@ class StorageBrowser(View):
 
     every = Int(20_000).tag(sync=True)
     root = Unicode(help="the folder at the top, with a slash at its end; empty for the bucket").tag(sync=True)
-    folders = Dict(help="open folder → its loaded items, the token of the next page, the filter").tag(sync=True)
+    folders = Dict(help="for each open folder: its loaded items, the token of the next page, and the filter").tag(
+        sync=True
+    )
     seen = Dict(help="the selected file: its kind and a preview").tag(sync=True)
     loaded = Dict(help="result or error of the last load").tag(sync=True)
     transfer = Unicode(help="progress of the file that the kernel downloads").tag(sync=True)
@@ -218,7 +220,7 @@ class StorageBrowser(View):
         self._list_around(upload.key)
         if self.seen.get("key") == upload.key:
             self.look(upload.key)
-        self.say(f"✓ {upload.key}: {done}. A run opens it as {remote_path(upload.key)}")
+        self.say(f"✓ {upload.key}: {done}. A run opens the file as {remote_path(upload.key)}")
 
     @user_action
     def stop_upload(self, upload_id: str) -> None:
@@ -240,7 +242,7 @@ class StorageBrowser(View):
         """
         name = _require_plain_key(key).rstrip("/").rpartition("/")[2]
         if not is_file_name(name):
-            raise UsageError(f"'{name}' can't be a file name here. Name one: %lk_get KEY FILE")
+            raise UsageError(f"'{name}' can't be a file name here. Choose a file name: %lk_get KEY FILE")
         target = working_folder() / name
         if not replace and target.exists():
             return {"taken": name}
@@ -332,7 +334,7 @@ def _parent_folders(key: str) -> Iterator[str]:
 def _require_plain_key(key: str) -> str:
     """Return a key that can be named here. Raises StorageError for an odd key of another program."""
     if "//" in key or key.startswith("/"):
-        raise StorageError(f"{key!r} contains a folder without a name, which can only be shown.")
+        raise StorageError(f"{key!r} contains a folder without a name, so it can only be shown in the list.")
     return key
 
 

@@ -91,7 +91,7 @@ def test_what_is_no_file_is_refused_before_anything_is_sent(server, things, tmp_
     for source, words in (
         (tmp_path / "none", "No file"),
         (tmp_path, "No file"),
-        (7, "takes a path"),
+        (7, "needs a path"),
         (io.StringIO("x"), "binary"),
     ):
         with pytest.raises(UsageError, match=words):
@@ -101,7 +101,7 @@ def test_what_is_no_file_is_refused_before_anything_is_sent(server, things, tmp_
 
 def test_a_pipe_cannot_be_rewound_and_says_so():
     reading, writing = os.pipe()
-    with os.fdopen(reading, "rb") as pipe, os.fdopen(writing, "wb"), pytest.raises(UsageError, match="that can seek"):
+    with os.fdopen(reading, "rb") as pipe, os.fdopen(writing, "wb"), pytest.raises(UsageError, match="that supports seek"):
         Upload(pipe)
 
 

@@ -75,7 +75,9 @@ def test_the_lines_below_a_magic_may_have_ipythons_syntax_too(code, below):
 
 
 def test_a_question_for_help_is_sent_to_a_cell_of_the_notebook():
-    assert refusal("x = 1\nx?") == "line 3: a run shows no help. Nothing was sent. Use a separate cell."
+    assert (
+        refusal("x = 1\nx?") == "line 3: a run can't show help. Nothing was sent. Use a separate cell without %%lk_run."
+    )
 
 
 def test_our_own_magics_stay_in_the_notebook():

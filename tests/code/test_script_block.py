@@ -78,7 +78,7 @@ MALFORMED = {
     block_of("dependencies = 'numpy'"): ("line 13: 'dependencies' isn't a list", r'dependencies = \["numpy"\]'),
     block_of("dependencies = [", "  'num py',", "]"): ("line 14: 'num py' isn't a package", "name>=1.2"),
     block_of("dependencies = ['a @ https://packages.test/${HF_TOKEN}/a.whl']"): (
-        "line 13: 'a @ https://packages.test/.*' contains a variable of the environment",
+        "line 13: 'a @ https://packages.test/.*' contains an environment variable",
         "Write the address without variables",
     ),
     block_of("dependencies = ['a @ file:///etc/passwd']"): ("line 13: '.*' is a file that isn't in the run", "Publish"),

@@ -100,7 +100,7 @@ def test_answers_are_joined_by_row_and_priced(ask, shell, upstream):
 
 def test_it_tells_the_price_and_asks_first(ask, upstream, answer):
     shown = ask("%lk_batch df.review -m up/large --dry-run")
-    assert "Each 1,000 tokens of average answer length add 0.0066 credits." in shown
+    assert "For each 1,000 tokens in the average answer, the batch costs 0.0066 credits more." in shown
     asked = answer("n")
     assert "Nothing was sent. To skip the question: --yes" in ask("%lk_batch df.review -m up/large")
     assert asked == ["Start the batch? [y/N] "]
@@ -176,7 +176,10 @@ def test_lists_and_series_are_columns_too(ask, shell, upstream):
         ("df -m up/large", "'df' is a DataFrame. Nothing was sent. Name one of its columns: df.review"),
         ("fd.review -m up/large", "Unknown variable 'fd'. Nothing was sent. Did you mean df?"),
         ("df.stars -m up/large", "Row 10 of 'df.stars' is 5, not a text. Nothing was sent."),
-        ("blank -m up/large", "Row 1 of 'blank' is empty. Nothing was sent. Fill or drop such rows first."),
+        (
+            "blank -m up/large",
+            "Row 1 of 'blank' is empty. Nothing was sent. First give such rows a text, or remove them.",
+        ),
         ("df.review -m up/lrge", "Unknown model 'up/lrge'. Near: up/large."),
         ("df.review -m up/embed", "up/embed is for %lk_embed."),
         ('df.review -m up/large --prompt "Is it kind?"', "--prompt doesn't contain {text}"),

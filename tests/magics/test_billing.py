@@ -56,7 +56,7 @@ def test_a_voucher_is_checked_without_showing_it(run_cell, monkeypatch):
     httpx.post(f"{checkout(run_cell)}/voucher", data={"code": "SPRING50"}).raise_for_status()
     used = run_cell("%lk_billing voucher")
     assert used == (
-        "UsageError: This voucher was used before. Ask the issuer for another one, or buy credits: "
+        "UsageError: This voucher was used before. Request another one from the issuer, or buy credits: "
         "%lk_billing checkout 50\n"
     )
     assert "No voucher has this code." in run_cell("%lk_billing voucher")

@@ -198,7 +198,7 @@ def test_a_deployment_is_shown_waking_up_and_answers(live, make_cloud):
     assert cell.error is None, cell.error
     assert any(text.startswith("◌ waking up · ") for text in texts(cell)), texts(cell)
     assert "You said: hello" in cell.shown[0]
-    assert "no cost in addition to the GPUs" in cell.shown[1]
+    assert "no cost beyond the price of the GPUs" in cell.shown[1]
     slow.client.inference.stop({"deployment_id": made.deployment_id})
     error = live.run(f"%%lk_chat {short}\nhello").error
     assert "was stopped. Start it again: %lk_deploy local/echo" in error["evalue"]

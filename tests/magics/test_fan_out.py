@@ -277,7 +277,7 @@ def test_runs_that_get_variables_leave_modules_alone_and_replace_nothing_by_a_di
         "({1: 5, 2: 10}, 3.141592653589793, 2, None, 'Kind')"
     )
     assert kernel.value("rows, rows_by_run, label") == "([1], {1: [1, 1], 2: [1, 2]}, 'label')"
-    assert "rows: unchanged here, because the runs differ." in "".join(cell.shown)
+    assert "rows: unchanged in this notebook, because the runs returned different values." in "".join(cell.shown)
 
 
 @pytest.mark.nightly

@@ -94,7 +94,7 @@ def test_pruning_deletes_old_runs_of_the_journal(ran, run_cell):
     [
         ("prune --state failed", "prune takes only --older DAYS. Nothing was deleted."),
         ("prune accuracy", "prune takes only --older DAYS. Nothing was deleted."),
-        ("--older 3", "--older needs prune. Nothing was deleted."),
+        ("--older 3", "--older works only with prune. Nothing was deleted."),
         ("prune --older 0", "--older"),
     ],
 )
@@ -107,7 +107,7 @@ def test_a_line_that_prunes_and_searches_deletes_nothing(signed_in, run_cell, li
 
 def test_without_an_age_limit_pruning_needs_an_age(signed_in, run_cell, monkeypatch):
     monkeypatch.setenv("LK_JOURNAL_DAYS", "0")
-    assert "journal_days is 0, which keeps all runs. Nothing was deleted." in run_cell("%lk_history prune")
+    assert "The setting journal_days is 0, so all runs are kept. Nothing was deleted." in run_cell("%lk_history prune")
 
 
 def test_two_runs_stand_side_by_side(ran, run_cell):

@@ -70,7 +70,10 @@ def test_a_large_value_stays_on_the_machine_until_a_local_cell_reads_it(user, ru
     monkeypatch.setattr(prepare, "HANDLE_BYTES", 10_000)
     run_cell("part = [1]")
     output = run_cell(f"{LINE}\nbig = {{'data': bytes(50_000), 'part': part}}\nalias = big\nn = len(big['data'])")
-    assert "On the machine until a cell here reads it: big (dict, 50.0 kB), alias" in output, output
+    assert (
+        "These variables stay on the machine until a cell of this notebook reads them: big (dict, 50.0 kB), alias"
+        in output
+    ), output
     assert type(shell.user_ns["big"]) is RemoteValue
     assert shell.user_ns["n"] == 50_000
     run_cell(f"{LINE}\nbig['part'].append(2)")  # the machine changes a value of the notebook inside its own value
@@ -196,8 +199,11 @@ def test_a_restarted_kernel_keeps_the_machine_and_none_of_its_variables(user, ru
 @pytest.mark.parametrize(
     ("line", "refused"),
     [
-        ("--keep 5m --session x", "Remove --keep: --session keeps its machine, see --idle. Nothing was sent."),
-        ("--keep 5m --fresh", "--keep and --fresh exclude each other. Nothing was sent."),
+        (
+            "--keep 5m --session x",
+            "Remove --keep, because --session already keeps its machine (see --idle). Nothing was sent.",
+        ),
+        ("--keep 5m --fresh", "--keep and --fresh can't be used together. Nothing was sent."),
         ("--keep 5m --detach", "--detach doesn't work with --keep. Nothing was sent."),
         ("--keep 5m --gpu A100,H100", "--keep doesn't work with several runs. Nothing was sent."),
         ("--keep 5m --gpu A100 --max-cost 0.000001", "--max-cost under 0.0001 credits is too low for gpu.a100"),

@@ -51,8 +51,7 @@ def test_a_notebook_keeps_nothing_of_what_is_shown_once(kernel, cloud):
     cell = kernel.run("%lk_mfa enrol\n%lk_keys create shown-once")
     first, second = cell.shown
     assert (
-        first
-        == f"Second factor of {email}: can be shown once, while this kernel lives; it isn't saved in the notebook."
+        first == f"Second factor of {email}: can be shown once, until this kernel ends; it isn't saved in the notebook."
     )
     assert second.startswith("Secret of the key shown-once: can be shown once")
     state = kernel.run("import json, ipywidgets; print(json.dumps(ipywidgets.Widget.get_manager_state()))").text

@@ -29,7 +29,7 @@ def test_the_imports_of_executed_cells_are_pinned_in_the_versions_of_this_kernel
     assert replace
     assert block.dependencies == (f"packaging=={metadata.version('packaging')}",)
     assert block.options == {"timeout": 60}
-    assert "# import torch_of_mine: no package of this kernel provides it" in text
+    assert "# import torch_of_mine: no package in this kernel provides this module" in text
 
 
 @pytest.mark.nightly

@@ -261,7 +261,9 @@ def test_an_interrupt_before_the_log_is_read_shows_how_to_stop_the_run(run_cell,
 
     monkeypatch.setattr(run_magics, "current", interrupt)
     shown = run_cell(line)
-    assert "KeyboardInterrupt: You interrupted %lk_attach before the log was read." in shown
+    assert (
+        "KeyboardInterrupt: You interrupted %lk_attach before the log was read. The run may still be active." in shown
+    )
     assert fix in shown
     assert "Traceback" not in shown
 
@@ -289,7 +291,7 @@ def test_a_start_without_an_answer_is_looked_up_and_then_no_longer_listed(unansw
         "start 5e1f2a3b · no answer · gpu.l40s · sent 1 min ago · look it up: %lk_attach 5e1f2a3b"
     )
     shown = run_cell("%lk_attach 5e1f2a3b")
-    assert "yet. Check again: %lk_attach 5e1f2a3b. After 8 min the start counts as failed." in shown
+    assert "yet. Check again: %lk_attach 5e1f2a3b. After 8 min, the request counts as failed." in shown
     assert journal().entries(going_on=True)
     journal().update(TOKEN, created_at=time.time() - 700)
     assert "nothing was started. It isn't listed any more." in run_cell("%lk_attach 5e1f")

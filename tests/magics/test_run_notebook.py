@@ -107,7 +107,7 @@ def test_another_kernel_goes_on_with_it(run_cell, shell, folder):
     assert not (folder / "long.out.ipynb").exists()  # nobody has followed it
     shown = run_cell("%lk_run_notebook long.ipynb --timeout 300 --attach auto --save again")
     assert shell.user_ns["again"].execution_id == run.execution_id
-    assert "Attached to the run of this notebook" in shown
+    assert "Attached to the run that was already started for this notebook" in shown
     assert outputs("long.out.ipynb") == ["one\n", "two\n"]
     (folder / "long.out.ipynb").unlink()
     run_cell(f"%lk_attach {run.short_id}")
@@ -123,7 +123,10 @@ def test_another_kernel_goes_on_with_it(run_cell, shell, folder):
         ("empty.ipynb", "empty.ipynb' contains no code."),
         (
             "train.ipynb -p lrr=1",
-            "-p lrr: the notebook's parameters cell doesn't set it. Nothing was sent. Did you mean lr?",
+            (
+                "-p lrr: the notebook's cell with the tag 'parameters' doesn't set this variable. Nothing was sent. "
+                "Did you mean lr?"
+            ),
         ),
         ("train.ipynb -p 1x=1", "'1x' isn't a variable name"),
         ("train.ipynb -p lr", "takes key=value"),

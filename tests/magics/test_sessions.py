@@ -237,7 +237,7 @@ def test_a_notebook_shows_as_text_what_its_session_has_not_signed(notebook):
     )
     shown = [content["data"] for kind, content in cell.messages if "display_data" in kind]
     html = [data.get("text/html", "") for data in shown]
-    assert "2 outputs aren't signed by the session: only the text was shown." in str(shown)
+    assert "2 outputs aren't signed by the session, so only the text was shown." in str(shown)
     assert [text for text in html if "onerror" in text or "two" in text] == []
     assert "<b>signed</b>" in html
     assert "<IPython.core.display.HTML object>" in [data.get("text/plain") for data in shown]
@@ -267,7 +267,7 @@ def test_state_goes_only_if_it_changed_here_and_comes_back_only_if_it_changed_th
 def test_a_large_variable_stays_in_the_session_and_is_named(shared, run_cell, shell, monkeypatch):
     monkeypatch.setenv("LK_CARRY_LIMIT", "10000")
     shown = run_cell(f"{shared} --carry\nlarge = bytes(50000)\nsize = len(large)")
-    assert "stays in the session: more than 10,000 bytes are returned only with --out large" in shown
+    assert "stays in the session: a variable of more than 10,000 bytes is returned only with --out large" in shown
     assert "large" not in shell.user_ns
     assert run_cell(f"{shared} --carry\nprint(len(large))").count("50000") == 1
     run_cell(f"{shared} --carry --out large\npass")
@@ -319,7 +319,7 @@ def test_the_next_machine_has_what_an_idle_one_saved_unless_a_member_changed_it_
     run_cell("%%lk_run --session train\nimport os, signal\nos.kill(os.getppid(), signal.SIGKILL)")
     until(lambda: not going_on())
     shown = run_cell("%%lk_run --session train\nprint('up')")
-    assert "The earlier variables of session train are lost: its machine ended before it had saved them." in shown
+    assert "The earlier variables of session train are lost: its machine ended before they were saved." in shown
 
 
 def test_a_machine_that_reaches_its_time_limit_while_it_starts_has_a_receipt(signed_in, run_cell):
@@ -396,7 +396,7 @@ def test_a_session_installs_the_packages_of_a_cell_once_and_reports_a_missing_on
     assert len(warm._installed) == 1
     output = run_cell(f"{shared} -r '{make_wheel(tmp_path, '2.0')}'\nprint('still', lk_sample.version)")
     assert "still 1.0\n" in output
-    assert "The session keeps the imported lk_sample 1.0 (now 2.0)." in output
+    assert "The session still uses the package versions that it imported earlier: lk_sample 1.0 (now 2.0)." in output
     assert importlib.util.find_spec("lk_sample") is None  # the environment of the server didn't change
 
 
@@ -590,10 +590,13 @@ def test_parts_that_a_session_exchanged_without_sync_are_returned_with_their_val
 @pytest.mark.parametrize("options", [pytest.param("--session shared --sync", marks=pytest.mark.nightly), "--sync"])
 def test_sets_of_text_that_are_sent_or_returned_are_reported_once(shared, run_cell, shell, monkeypatch, options):
     monkeypatch.setattr(state, "_reported", set())
-    notice = "Sets of text iterate in another order in each process: {}. For one order everywhere, use sorted(...)."
+    notice = (
+        "The order of the text in these sets differs between processes: {}. For the same order everywhere, use "
+        "sorted(...)."
+    )
     run_cell("numbers = {1, 2}; letters = [set('hello')]")
-    assert "Sets of text" not in run_cell(f"%%lk_run {options}\ncount = len(numbers)")
+    assert "these sets differs" not in run_cell(f"%%lk_run {options}\ncount = len(numbers)")
     assert notice.format("letters, returned") in run_cell(
         f"%%lk_run {options}\nreturned = {{'x': letters[0] | {{'y'}}}}"
     )
-    assert "Sets of text" not in run_cell(f"%%lk_run {options}\nagain = letters[0] | {{'z'}}")
+    assert "these sets differs" not in run_cell(f"%%lk_run {options}\nagain = letters[0] | {{'z'}}")

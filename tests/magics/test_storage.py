@@ -92,7 +92,7 @@ def test_sync_goes_both_ways_and_removes_when_told(run_cell, bucket, here):
     bucket.put(b"b", "mg/sync/b")
     assert "1 removed" in run_cell("%lk_sync data lk://mg/sync --delete")
     assert "in sync" in run_cell("%lk_sync lk://mg/sync elsewhere")
-    assert "Give one folder here and one in the bucket" in run_cell("%lk_sync data elsewhere")
+    assert "Give one folder on this machine and one in the bucket" in run_cell("%lk_sync data elsewhere")
 
 
 def test_removing_asks_first(run_cell, bucket, here, answer):

@@ -61,7 +61,7 @@ def test_the_question_lists_names_and_size_and_who_can_read_them_and_once_sends(
     cell, (question,) = answer(kernel, READS, "o")
     assert question.startswith("This cell reads X (")
     text = " ".join(question.split())
-    assert " B). Send them and return changes? Members of your organization can read the values." in text
+    assert " B). Send these variables and return changes? Members of your organization can read the values." in text
     offer = "Keeping the machine for 5 min between cells costs an unknown price."
     assert text.endswith(f"{offer} [a]lways in this notebook, [o]nce, [k]eep the machine, [f]resh process:")
     assert (cell.text, kernel.value("X, y")) == ("4\n", "([1, 2, 3, 4], 4)")

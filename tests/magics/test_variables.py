@@ -87,7 +87,7 @@ def test_after_an_error_what_was_there_is_set_and_that_is_said(kernel):
     forget(kernel, "best")
     cell = kernel.run("%%lk_run --fresh --out best\nbest = 5\n1 / 0")
     assert cell.error["ename"] == "RunFailed"
-    assert "Set here: best, with the values when the run failed" in cell.shown[-1]
+    assert "Set here: best, with the values from the moment when the run failed" in cell.shown[-1]
     assert kernel.value("best") == "5"
 
 
@@ -334,13 +334,18 @@ def test_what_changed_here_while_a_run_went_on_is_kept_and_both_are_there(kernel
     kernel.run("run.wait(); held = 'mine'; mine.append('here'); deep['in'].append('here')")
     kernel.run("named.wait(); asked = 'mine'; unread.append('here')")
     cell = kernel.run(f"%lk_attach {kernel.value('run.execution_id')[1:9]}")
-    assert "held changed here during the run, so the value of the run is in held_from_run" in cell.shown[-1]
+    assert (
+        "held changed in this notebook during the run, so the value from the run is in held_from_run" in cell.shown[-1]
+    )
     assert kernel.value("held, held_from_run, twice") == "('mine', 2, [1, 2])"
     assert kernel.value("mine, mine_from_run") == "([1, 'here'], [1, 'run'])"
     assert kernel.value("deep, deep_from_run") == "({'in': [1, 'here']}, {'in': [1, 'run']})"
 
     cell = kernel.run(f"%lk_attach {kernel.value('named.execution_id')[1:9]}")
-    assert "asked changed here during the run, so the value of the run is in asked_from_run" in cell.shown[-1]
+    assert (
+        "asked changed in this notebook during the run, so the value from the run is in asked_from_run"
+        in cell.shown[-1]
+    )
     assert kernel.value("asked, asked_from_run, asked_too") == "('mine', 'run', 'run')"
     assert kernel.value("unread, unread_from_run") == "([0, 'here'], 'run')"
 

@@ -873,7 +873,7 @@ def test_an_object_that_refuses_what_the_run_made_of_it_is_named_and_keeps_what_
     there.names["small"].n = 2
     state = there.back(notebook)
     assert (state.changed, notebook["small"].n) == ({}, 1)
-    words = "small is unchanged: it refused the changes of the run (ValueError)"
+    words = "small is unchanged, because the object refused the changes by the run (ValueError)"
     assert state.missing == {"small": words}
 
 
@@ -1199,7 +1199,7 @@ def test_what_cannot_be_read_takes_nothing_with_it_but_its_parts():
     assert arriving.refused["a"].startswith("a can't be read (")
     assert arriving.refused["a"].endswith("create it in the cell that uses it")
     for name in ("b", "d"):
-        assert arriving.refused[name] == f"{name} shares a part with a value that isn't available here"
+        assert arriving.refused[name] == f"{name} shares a part with a value that this Python process doesn't have"
 
 
 PARTS = """

@@ -120,7 +120,7 @@ def test_an_empty_source_does_not_empty_the_target(storage, folder, tmp_path):
 
 @pytest.mark.parametrize(("source", "target"), [("here", "there"), ("lk://a", "lk://b")])
 def test_a_sync_needs_a_side_here_and_a_side_there(storage, source, target):
-    with pytest.raises(StorageError, match="Give one folder here"):
+    with pytest.raises(StorageError, match="Give one folder on this machine"):
         storage.sync(source, target)
 
 

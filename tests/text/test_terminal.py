@@ -122,7 +122,7 @@ def test_html_is_only_text():
 def test_a_megabyte_line_is_clipped():
     [line] = shown("x" * 1_000_000 + "\n")
     assert line.startswith("x" * LINE_LIMIT)
-    assert line.endswith("… (long line; the log file has all of it)")
+    assert line.endswith("… (the line is long; the log file contains the complete line)")
     assert len(line) < LINE_LIMIT + 100
 
 

@@ -104,7 +104,7 @@ def test_all_but_the_best_are_stopped_and_a_run_is_repeated_with_twice_the_time(
     board = book.output(1).locator(".lk-board")
     rows = board.locator("tbody tr")
     expect(board.locator(".lk-board-value path")).to_have_count(3)
-    board.get_by_role("button", name="Stop all but the best").click()
+    board.get_by_role("button", name="Stop all runs except the best run").click()
     question = board.get_by_role("alertdialog")
     expect(question).to_contain_text("Stop 2 runs and keep run 1 lr=0.3?")
     question.get_by_role("button", name="Stop 2 runs").click()

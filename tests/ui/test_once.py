@@ -19,7 +19,7 @@ def test_codes_are_shown_once_and_not_saved(open_notebook, running_lab, accessib
     book.ended()
     factor = book.run(1)
     book.ended()
-    expect(factor.get_by_text("It isn't saved in the notebook.", exact=True)).to_be_visible()
+    expect(factor.get_by_text("This content isn't saved in the notebook.", exact=True)).to_be_visible()
     book.picture("once-before")
     factor.get_by_role("button", name="Show once").press("Enter")
     expect(factor.get_by_role("img", name=re.compile("QR code"))).to_be_visible()

@@ -236,7 +236,7 @@ def _bucket(panel, page, cloud, tmp_path, accessible):
     page.get_by_role("menuitem", name="Load into pandas").press("Enter")
     cell = page.locator(".jp-NotebookPanel:visible .jp-Cell").nth(1)
     expect(cell).to_contain_text('read_csv("lk://ui-panel/table.csv")')
-    bucket.get_by_role("button", name="Preview tables in the notebook").press("Enter")
+    bucket.get_by_role("button", name="Insert a cell that previews tables of this folder").press("Enter")
     expect(page.locator(".jp-NotebookPanel:visible .jp-Cell").nth(2)).to_contain_text('StorageBrowser("ui-panel")')
     hostile = tmp_path / "<img src=x onerror=alert(1)>.txt"
     stored = f"storage/download/ui-panel/{quote(hostile.name)}"
@@ -477,7 +477,9 @@ def test_a_vm_that_should_be_deleted_is_red_in_panel_status_bar_and_load_ext_unt
     book = open_notebook(OVERDUE, LOAD, "%lk_vm list", "path.unlink()\n%lk_vm list")
     page.get_by_role("tab", name="GPU cloud", exact=True).click()
     panel, status = page.locator("#lk-jupyter-panel"), page.locator(".lk-statusbar")
-    alert = panel.get_by_role("alert").filter(has_text="VM ffffffff should be deleted, and may be billed: about 3.18")
+    alert = panel.get_by_role("alert").filter(
+        has_text="VM ffffffff should already be deleted, but may still be billed: about 3.18"
+    )
     for cell in range(3):
         book.run(cell)
     expect(alert).to_contain_text("Delete it: %lk_vm delete ffffffff")

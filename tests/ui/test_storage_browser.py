@@ -87,7 +87,7 @@ def test_somebody_looks_around_in_the_bucket_drops_a_file_and_loads_tables(open_
     browser.get_by_role("treeitem", name="notes.md").dispatch_event(
         "drop", {"dataTransfer": page.evaluate_handle(FILES)}
     )
-    says_once(page, r"A run opens it as /mnt/s3/ui/it's 100% new\.csv")
+    says_once(page, r"A run opens the file as /mnt/s3/ui/it's 100% new\.csv")
     browser.get_by_role("treeitem", name="it's 100% new.csv").click()
     expect(browser.get_by_role("region", name="First rows")).to_contain_text("Köln")
     browser.get_by_role("button", name="Load into pandas").click()

@@ -35,7 +35,7 @@ def test_a_newcomers_cell_reads_variables_after_one_click_and_the_notebook_keeps
     expect(book.output(2)).to_contain_text("5 label")  # without another question
     for cell in (1, 2):
         expect(book.output(cell)).to_contain_text("Sent: ")
-        expect(book.output(cell)).not_to_contain_text("Send them and return changes?")
+        expect(book.output(cell)).not_to_contain_text("Send these variables and return changes?")
     content = page.evaluate("() => JSON.stringify(window.jupyterapp.shell.currentWidget.content.model.toJSON())")
     assert "Always in this notebook" not in content
     assert "lways" not in content

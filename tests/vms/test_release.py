@@ -40,7 +40,7 @@ def test_the_server_deletes_a_vm_whose_notebook_ended_before_its_code_was_sent(s
     assert (overdue_lines(), len(living(vms))) == ([], 1)  # its notebook may start again within some seconds
     monkeypatch.setattr(facts, "RELEASE_SECONDS", 0.0)
     [line] = overdue_lines()
-    assert line.startswith(f"VM {facts_of(run).vm_id[:8]} should be deleted, and may be billed: about ")
+    assert line.startswith(f"VM {facts_of(run).vm_id[:8]} should already be deleted, but may still be billed: about ")
     overdue = asyncio.run(look())
     assert [text.partition(": about")[0] for text in overdue] == [line.partition(": about")[0]]
     assert (living(vms), overdue_lines(), facts_of(run).is_deleted) == ([], [], True)

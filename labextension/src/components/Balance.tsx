@@ -129,7 +129,7 @@ function Burning({ things }: { things: string[][] }) {
 function Days({ days }: { days: Bar[] }) {
   const spent = days.filter(([, , share]) => share);
   if (!spent.length) {
-    const words = trans._n('No spending today.', 'No spending in %1 days.', days.length);
+    const words = trans._n('No spending today.', 'No spending in the last %1 days.', days.length);
     return <p className="lk-quiet">{words}</p>;
   }
   const wide = 600 / days.length;
@@ -150,7 +150,7 @@ function Days({ days }: { days: Bar[] }) {
         ))}
       </svg>
       <details>
-        <summary>{trans._n('Table of %1 day with spending', 'Table of %1 days with spending', spent.length)}</summary>
+        <summary>{trans._n('Spending on %1 day, as a table', 'Spending on %1 days, as a table', spent.length)}</summary>
         <Bars title={trans.__('By day')} what={trans.__('Day')} bars={spent} />
       </details>
     </figure>

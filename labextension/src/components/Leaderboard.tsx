@@ -91,7 +91,7 @@ export function Leaderboard({ board, headers, actions }: LeaderboardProps) {
       {actions.onStopAll && best && typeof best.member.score === 'number' && rest.length > 0 && (
         <div className="lk-row">
           <button type="button" onClick={askStop}>
-            {trans.__('Stop all but the best')}
+            {trans.__('Stop all runs except the best run')}
           </button>
         </div>
       )}

@@ -190,8 +190,8 @@ function countText(omitted: number, count: number, ended: boolean): string {
   const lines = figure(count);
   if (omitted) {
     return trans._n(
-      '%2 line here; the log file has %3 earlier lines',
-      '%2 lines here; the log file has %3 earlier lines',
+      '%2 line is shown; the log file has %3 earlier lines',
+      '%2 lines are shown; the log file has %3 earlier lines',
       count,
       lines,
       figure(omitted)

@@ -262,7 +262,7 @@ function Table({ wish, rows, value, default: usual, onChoose, change }: PartProp
     <div className="lk-wide" tabIndex={0} role="region" aria-label={trans.__('Machines')}>
       <table className="lk-grid-table">
         <caption className="lk-quiet">
-          {trans.__('Prices in credits. "At most" is the price of a run until its time limit.')}
+          {trans.__('Prices in credits. "At most" is the price of a run that lasts until its time limit.')}
         </caption>
         <thead>
           <tr>

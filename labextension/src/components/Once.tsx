@@ -45,7 +45,7 @@ export function Once({ title, isOver, onReveal }: OnceProps) {
           {trans.__('Show once')}
         </button>
       )}
-      <span className="lk-quiet">{trans.__("It isn't saved in the notebook.")}</span>
+      <span className="lk-quiet">{trans.__("This content isn't saved in the notebook.")}</span>
     </div>
   );
 }

@@ -19,7 +19,7 @@ export function DeploymentsSection({ tools }: { tools: Tools }) {
   const deployments = tools.cloud.data.deployments?.deployments;
   const stop = ({ deployment_id: id, hf_model_id: model }: Deployment): Ending => ({
     icon: 'stopped',
-    text: trans.__('Stop %1? It no longer answers requests, and billing ends.', model),
+    text: trans.__('Stop %1? The model then no longer answers requests, and billing ends.', model),
     yes: trans.__('Stop'),
     label: trans.__('Stop %1', model),
     path: 'api/inference/stop',

@@ -196,7 +196,7 @@ function CurvesPart({ id, output: { curves } }: { id: string; output: RunOutputS
   const runs = useMemo(() => [{ run: short(id), ink: 0, curves }], [curves]);
   const names = useMemo(() => curves.map(({ name }) => name), [curves]);
   const empty = trans.__(
-    'No curves yet. In your code, print a number at least three times, such as loss: 0.31, or call %1.',
+    'No curves yet. To get a curve, print a number with its name at least three times, for example loss: 0.31. Or call %1 in your code.',
     'lk_log(loss=loss)'
   );
   return <Curves runs={runs} names={names} open={6} empty={empty} />;

@@ -150,7 +150,7 @@ function withToolbar(browser: FileBrowser, onShow: (folder: string) => void): Fi
   );
   toolbar.addItem(
     'notebook',
-    button(trans.__('Preview tables in the notebook'), notebookIcon, () => onShow(model.path))
+    button(trans.__('Insert a cell that previews tables of this folder'), notebookIcon, () => onShow(model.path))
   );
   return browser;
 }
@@ -219,7 +219,7 @@ export const drive: JupyterFrontEndPlugin<void> = {
     };
     onFile(COMMANDS.previewFile, trans.__('Preview'), preview);
     onFile(COMMANDS.loadFile, trans.__('Load into pandas'), key => insert(loadingCode(key)));
-    onFile(COMMANDS.copyRunPath, trans.__('Copy the path for code in a run'), key =>
+    onFile(COMMANDS.copyRunPath, trans.__('Copy the path that code in a run uses'), key =>
       Clipboard.copyToSystem(`/mnt/s3/${key}`)
     );
     let account = cloud?.account;

@@ -12,7 +12,7 @@ import { machineName } from '../format';
 
 export const running: JupyterFrontEndPlugin<void> = {
   id: 'lk-jupyter:running',
-  description: 'Lists active runs in the sidebar of terminals and kernels.',
+  description: 'Lists active runs in the sidebar that lists terminals and kernels.',
   autoStart: true,
   requires: [ICloud],
   optional: [IRunningSessionManagers],

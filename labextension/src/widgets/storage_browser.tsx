@@ -79,7 +79,7 @@ export function StorageBrowser({ root, folders, seen, loaded, transfer, ask }: P
           <input type="search" value={words} onInput={event => setWords((event.target as HTMLInputElement).value)} />
         </label>
         <button type="submit" disabled={!words}>
-          {folder ? trans.__('Filter names in %1', folder) : trans.__('Filter names in the bucket')}
+          {folder ? trans.__('Filter names in %1', folder) : trans.__('Filter the bucket by name')}
         </button>
         <IconButton icon="newFolder" name={trans.__('New folder')} onClick={() => setNaming(!isNaming)} />
         <UploadButton folder={folder} onFiles={files => send(files, folder)} />

@@ -34,7 +34,10 @@ def gpu_note(profile: str, *, simulated: bool) -> str | None:
     if not is_gpu(profile) or available():
         return None
     figures = " Its GPU figures are simulated." if simulated else ""
-    return f"No GPU on this machine: {profile} runs on the CPU here, at the price of {profile}.{figures}"
+    return (
+        f"No GPU on this machine: a run on {profile} uses the CPU here, and is billed at the price of "
+        f"{profile}.{figures}"
+    )
 
 
 def figures() -> Figures:

@@ -37,9 +37,9 @@ def stands_in_for(request: Any) -> bool:
 def image_note(request: Any) -> str:
     """Return a note about the process that replaces the image."""
     return (
-        "This machine has no container engine, or can't download the image. A Jupyter server runs in place of "
-        f"{request.docker_image_ref}, as a plain process, in this machine's Python environment. It has the "
-        "packages and files of this machine."
+        "This machine has no container engine, or can't download the image. Instead of "
+        f"{request.docker_image_ref}, a Jupyter server runs as a plain process in this machine's Python "
+        "environment. This server has the packages and files of this machine."
     )
 
 

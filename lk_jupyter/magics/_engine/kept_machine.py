@@ -49,9 +49,11 @@ def resolve_keep(session: Session, options: RunOptions) -> int:
     """
     if options.keep:
         if options.session:
-            raise UsageError("Remove --keep: --session keeps its machine, see --idle. Nothing was sent.")
+            raise UsageError(
+                "Remove --keep, because --session already keeps its machine (see --idle). Nothing was sent."
+            )
         if options.fresh:
-            raise UsageError("--keep and --fresh exclude each other. Nothing was sent. Give one of them.")
+            raise UsageError("--keep and --fresh can't be used together. Nothing was sent. Use only one of them.")
         refuse_in_session(options)
         if is_several(options):
             raise UsageError("--keep doesn't work with several runs. Nothing was sent. Remove --keep.")

@@ -204,7 +204,10 @@ class Subcommands:
         """Return the help text: the description of the magic, and each verb with usage and summary."""
         verbs = "\n\n".join(f"{magic.usage()}\n    {first_sentence(magic.doc)}" for magic in self.verbs.values())
         first = next(iter(self.verbs))
-        more = f"{self.title} alone is {self.title} {first}. {self.title} {first}? shows the options of a subcommand."
+        more = (
+            f"Without a subcommand, {self.title} runs {self.title} {first}. To see the options of a subcommand, add "
+            f"a question mark: {self.title} {first}?"
+        )
         return f"Usage::\n\n  {self.title} VERB\n\n{self.doc}\n\n{more}\n\n{verbs}\n"
 
 

@@ -173,7 +173,7 @@ def _answer(request: SyncRequest, shell: InteractiveShell, offer: str) -> str:
     offer = "" if request.reads_all else offer
     keys = KEYS_ALL if request.reads_all else KEYS_OFFER if offer else KEYS
     members = "Members of your organization can read the values."
-    typed = prompt_user(f"{request} Send them and return changes? {members} {offer}{keys}").lower()
+    typed = prompt_user(f"{request} Send these variables and return changes? {members} {offer}{keys}").lower()
     if getattr(shell, "kernel", None) is not None:
         clear_output()
     return _ANSWERS.get(typed, "")
@@ -181,7 +181,7 @@ def _answer(request: SyncRequest, shell: InteractiveShell, offer: str) -> str:
 
 def _choices(request: SyncRequest, options: RunOptions, reader: str) -> str:
     line = f"%%lk_run {line_of(options)}".rstrip()
-    limit = f" Without a question, a program sends up to {size_label(UNASKED_BYTES)}." if reader == "program" else ""
+    limit = f" A program can send up to {size_label(UNASKED_BYTES)} without a question." if reader == "program" else ""
     always = [] if request.reads_all else ["%lk_config carry always --notebook"]
     lines = [*always, f"{line} --sync", f"{line} --fresh"]
     return "\n".join([f"{request}{limit} Nothing was sent. Choose one:", *lines])

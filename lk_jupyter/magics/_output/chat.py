@@ -147,7 +147,7 @@ def _answer_facts(answer: ChatReply) -> list[str]:
 
 
 def _cost(cost: Decimal | None) -> str:
-    return "cost unknown" if cost is None else credits_label(cost) if cost else "no cost in addition to the GPUs"
+    return "cost unknown" if cost is None else credits_label(cost) if cost else "no cost beyond the price of the GPUs"
 
 
 def _length_notice(answer: ChatReply) -> str:

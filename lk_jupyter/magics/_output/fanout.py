@@ -270,7 +270,7 @@ def decision_table(outcomes: Sequence[MemberResult], scores: Sequence[Score], no
         for outcome in outcomes
     ]
     columns = ("#", *where, *outcomes[0].values, "State", *figures, "Remark", "Run")
-    notes = [f"Best {score.name} is the {'highest' if score.highest else 'lowest'}." for score in scores]
+    notes = [f"The best value of {score.name} is the {'highest' if score.highest else 'lowest'}." for score in scores]
     notes += (
         [] if measured else ["The table has no GPU memory or GPU use, because the cloud has no metrics of these runs."]
     )
@@ -394,7 +394,7 @@ class FanOutLogs:
         return (
             f"<details><summary>Log of run {member.plan.number} · {escape(member.plan.title)} · {len(lines):,} lines"
             f'</summary><pre style="{_CODE}">{escape(cut + text)}</pre>{_outputs_html(member)}'
-            f"<div>All of it: {escape(str(path))}</div></details>"
+            f"<div>Complete log: {escape(str(path))}</div></details>"
         )
 
 

@@ -158,7 +158,7 @@ def while_sending(session: Session, sending: Submission, view: RunDisplay, stop:
         state = "The run stays active. Check: %lk_runs" if detach else sending.remainder or "No run is active."
         line = f"Stopped waiting for the start of the run. {state}"
     except LkError as error:
-        line = f"The run may have started: {error} lk_jupyter aborts the run if it started. Check: %lk_runs"
+        line = f"The run may have started: {error} If the run started, lk_jupyter aborts the run. Check: %lk_runs"
     raise interrupt(line) from None
 
 

@@ -55,5 +55,8 @@ class DesktopNotification:
 def notices(shell: InteractiveShell) -> Callable[[DesktopNotification], None]:
     """Create an output for the notifications of this cell, and return the function that fills the output."""
     return show_updated(
-        shell, DesktopNotification("The browser also notifies you on the desktop when it finishes, if you allow it.")
+        shell,
+        DesktopNotification(
+            "When the run finishes, the browser also shows a desktop notification if you allow notifications."
+        ),
     )

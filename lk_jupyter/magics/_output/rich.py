@@ -100,7 +100,16 @@ class RichOutput:
         if self._within:
             self._move("")
         omitted = self._bundles.omitted
-        notes = [f"… {omitted:,} more outputs of the run aren't kept here: %lk_config rich_outputs"] if omitted else []
+        notes = (
+            [
+                (
+                    f"… {omitted:,} more outputs of the run aren't kept in the notebook. Change the limit: %lk_config "
+                    "rich_outputs"
+                )
+            ]
+            if omitted
+            else []
+        )
         if self._unsigned:
             notes.append(f"… {self._unsigned:,} messages without the signature of the run were ignored")
         return [*notes, *([f"… {damaged:,} outputs of the run arrived damaged and aren't shown"] if damaged else [])]

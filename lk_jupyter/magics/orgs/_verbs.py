@@ -7,5 +7,5 @@ from lk_jupyter.magics._engine.parser import Subcommands
 lk_org = Subcommands(
     "lk_org",
     "Work as a team: organizations, their members, roles and invitations, and their ledger.\n\n"
-    "--org SLUG names another organization than the one in use.",
+    "To use another organization for one command, add --org SLUG.",
 )

@@ -51,7 +51,9 @@ def _list(_: NoOptions, _shell: InteractiveShell) -> None:
     ]
     display(
         Table(
-            ("", "Slug", "Name", "Your role", "Default"), rows, note="→ marks the one in use. Switch: %lk_org use SLUG"
+            ("", "Slug", "Name", "Your role", "Default"),
+            rows,
+            note="→ marks the organization in use. Switch: %lk_org use SLUG",
         )
     )
 
@@ -84,14 +86,14 @@ def _tell_use(requested: str | None, acts: str | None) -> None:
     source = settings.resolve("org").source
     if requested and acts and acts != requested:
         reason = "the key belongs to that organization" if source.startswith("config") else f"{source} says so"
-        show_text(f"Stored, but you still act as {acts}: {reason}.")
+        show_text(f"The setting is stored, but you still act as {acts}: {reason}.")
     else:
         display(Note(f"You now act as {acts or requested or 'your default organization'}."))
 
 
 @lk_org.verb("show", OrgOptions)
 def _show(options: OrgOptions, _shell: InteractiveShell) -> None:
-    """Show an organization: its balance and its invoice address.
+    """Show the balance and the invoice address of an organization.
 
     Example: ``%lk_org show --org my-team``
     """
@@ -135,7 +137,7 @@ def _rename(options: RenameOrgOptions, _shell: InteractiveShell) -> None:
         org = client.orgs.update(before, changes)
     if org.slug != before and settings.setting("org") == before:
         settings.save("org", org.slug)
-    display(Note(f"Its name is now {org.name} ({org.slug})."))
+    display(Note(f"The organization's name is now {org.name} ({org.slug})."))
 
 
 @lk_org.verb("billing", BillingOptions)

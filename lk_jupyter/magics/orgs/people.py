@@ -148,7 +148,7 @@ def _remove(options: MemberOptions, _shell: InteractiveShell) -> None:
     client = current().client
     slug = chosen_slug(client, options.org)
     person = find_member(client, slug, options.member)
-    if not is_sure(options, f"Remove {person.email or person.user_id} from {slug}?", "Nobody was removed."):
+    if not is_sure(options, f"Remove {person.email or person.user_id} from {slug}?", "No member was removed."):
         return
     with explain_missing_role(slug, "members"):
         client.orgs.remove_member(slug, person.user_id)

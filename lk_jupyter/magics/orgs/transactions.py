@@ -17,7 +17,7 @@ from lk_jupyter.session import current
 
 @lk_org.verb("transactions", TransactionsOptions)
 def _transactions(options: TransactionsOptions, _shell: InteractiveShell) -> Any:
-    """List the transactions of an organization as a DataFrame, newest first. Credits received are positive.
+    """List the transactions of an organization as a DataFrame, newest first. Amounts of received credits are positive.
 
     Examples::
 

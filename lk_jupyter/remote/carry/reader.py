@@ -175,7 +175,7 @@ def _maker(name: str) -> Any:
     if name == "keep_answers":
         return _leave_answers
     if name not in MAKERS:
-        raise Refused("was sent by an earlier version of lk_jupyter, which runs no longer support" + IN_SESSION)
+        raise Refused("was sent by an earlier version of lk_jupyter; runs no longer support that version" + IN_SESSION)
     return MAKERS[name]
 
 
@@ -255,7 +255,7 @@ def _why_unread(error: BaseException, name: str) -> str:
     if isinstance(error, (Refused, codec.CannotTravel, pickles.Unsafe)):
         return str(error)
     if isinstance(error, pickle.UnpicklingError):
-        return "shares a part with a value that isn't available here"
+        return "shares a part with a value that this Python process doesn't have"
     return "can't be read ({}: {}): create it in the cell that uses it".format(type(error).__name__, error)
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from .reader import Arriving
 
 #: Reason for a variable with more bytes than the limit for variables without ``--out``.
-TOO_LARGE = "has {:,} bytes: above {:,} bytes, a run returns only variables of --out: add --out {}"
+TOO_LARGE = "has {:,} bytes: a run returns a variable of more than {:,} bytes only with --out {}"
 
 
 class Visit:

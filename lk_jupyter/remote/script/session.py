@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 #: Bytes of the largest message in the answer; a longer message is stored in the bucket.
 INLINE = 1_000_000
 
-_LARGE = "({:,} bytes) stays in the session: more than {:,} bytes are returned only with --out {}"
+_LARGE = "({:,} bytes) stays in the session: a variable of more than {:,} bytes is returned only with --out {}"
 
 #: Seconds until the first cell arrives: files and variables are uploaded before the cell.
 _FIRST_CELL = 60.0

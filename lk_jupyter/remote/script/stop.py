@@ -46,7 +46,7 @@ def watch_for_stop(link: str, limit: float, lease_end: float | None = None) -> N
     signal.signal(signal.SIGINT, _on_signal)
     end, stop = time.monotonic() - _process_age() + limit, (sign.TIMED_OUT, "the time limit is close")
     if lease_end is not None and time.monotonic() + lease_end - time.time() < end:
-        end, stop = time.monotonic() + lease_end - time.time(), (sign.LEASE_OVER, "the key is about to end")
+        end, stop = time.monotonic() + lease_end - time.time(), (sign.LEASE_OVER, "the key is about to expire")
     settings = (link, end - sign.saving_seconds(limit), stop)
     _threads.append(threading.Thread(target=_wait_for_stop, args=settings, name="lk-stop", daemon=True))
     _threads[-1].start()

@@ -42,7 +42,7 @@ def before(settings: dict[str, Any], namespace: dict[str, Any], links: dict[str,
     _links.clear()
     _links.update(_read_links() if links is None else links)
     if settings["blobs"] and not _links:
-        raise SystemExit("The variables of this run can only be sent from a notebook or from Python: lk_jupyter.")
+        raise SystemExit("The variables of this run can only be sent with lk_jupyter, from a notebook or from Python.")
     if settings["slots"] and _links and not is_session:
         from . import stop
 

@@ -227,7 +227,7 @@ class Decoder:
             return node
         if node["t"] == "same":
             if node["n"] not in self._values_by_id:
-                raise CannotTravel("shares a part with a value that isn't available here")
+                raise CannotTravel("shares a part with a value that this Python process doesn't have")
             return self._values_by_id[node["n"]]
         kind = node["t"]
         family = _kind_library(kind)
@@ -552,7 +552,7 @@ def _read_pytz(_decoder: Decoder, node: dict[str, Any]) -> Any:
 
 def _read_global(decoder: Decoder, node: dict[str, Any]) -> Any:
     if not decoder.names:
-        raise CannotTravel("contains code, which is read only from runs of this notebook")
+        raise CannotTravel("contains code, and code is accepted only from runs of this notebook")
     if not decoder.imports and node["m"] not in sys.modules:
         raise CannotTravel("belongs to the module {0}, which isn't imported here: import {0} first".format(node["m"]))
     value = importlib.import_module(node["m"])

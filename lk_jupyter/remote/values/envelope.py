@@ -203,7 +203,7 @@ def missing_package(missing: ImportError, name: str) -> str:
     problem = "is" if name == module else "needs {}, which is".format(module or missing)
     if name == module and not __name__.startswith(_IN_RUN):  # the run imported a package that -r installed there
         fix = ": %pip install {}".format(package) if package else ""
-        return "is a module of the run that this notebook doesn't have{}".format(fix)
+        return "is a module that the run has but this notebook doesn't have{}".format(fix)
     if not __name__.startswith(_IN_RUN):
         fix = "%pip install {}".format(package) if package else "install its package"
         return "{} not installed in this notebook: {}, and run the cell again".format(problem, fix)

@@ -424,14 +424,18 @@ def list_differences(versions: Mapping[str, str], python_version: str) -> list[s
     """Return in words the differences from the versions with which the pickle was made."""
     different = []
     if python_version != code_python_version():
-        different.append("Python is {} here, and {} on the other side".format(code_python_version(), python_version))
+        different.append(
+            "this side has Python {}, and the other side has Python {}".format(code_python_version(), python_version)
+        )
     for name, version in sorted(versions.items()):
         installed = installed_version(name)
         if installed is None:
-            different.append("{} isn't installed here, and is {} on the other side".format(name, version))
+            different.append("{} isn't installed on this side, and the other side has version {}".format(name, version))
         elif installed != version:
             different.append(
-                "{0} is {1} here, and {2} on the other side (-r {0}=={2})".format(name, installed, version)
+                "{0} has version {1} on this side, and {2} on the other side (-r {0}=={2})".format(
+                    name, installed, version
+                )
             )
     return different
 

@@ -99,7 +99,9 @@ class _Checker:
                 self._fail(keys[key], f"service '{name}': {key} {why}")
         for dependency in _names(_child(service, "depends_on")):
             if _scalar_text(dependency) not in self.services:
-                problem = f"service '{name}' depends on '{_scalar_text(dependency)}', which isn't a service here"
+                problem = (
+                    f"service '{name}' depends on '{_scalar_text(dependency)}', which isn't a service of this file"
+                )
                 self._fail(dependency, problem, _scalar_text(dependency), self.services)
         for kind in _NAMED:
             self._check_named(name, service, kind)
@@ -146,8 +148,9 @@ class _Checker:
 
 
 _LOCAL_KEYS = {
-    "build": "needs files of this machine, but only the compose file is sent. Push the image and name it with image:",
-    "env_file": "names a file of this machine, but only the compose file is sent. Put the variables under environment:",
+    "build": "needs files of this machine, but only the compose file is sent. Push the image, and give its name under "
+    "image:",
+    "env_file": "refers to a local file, but only the compose file is sent. Put the variables under environment:",
 }
 
 

@@ -124,7 +124,10 @@ def environment(assignments: list[str]) -> tuple[dict[str, str], tuple[str, ...]
             value = _read_variable(name)
             local_values += [value] if value else []
         if "\n" in value:
-            raise UsageError(f"--env {name} has several lines; a container variable has one line. Nothing was sent.")
+            raise UsageError(
+                f"The value of --env {name} has several lines, but a container variable allows only one line. "
+                "Nothing was sent."
+            )
         variables[name] = value
     return variables, tuple(local_values)
 

@@ -100,7 +100,7 @@ def _aws(hosts: list[str]) -> RegistryLogin:
     values = {name: os.environ.get(variable, "") for name, variable in _AWS.items()}
     if missing := [_AWS[name] for name, value in values.items() if not value and name != _OPTIONAL]:
         raise UsageError(
-            f"--login aws reads {' and '.join(missing)}, which aren't set here. Nothing was sent. "
+            f"--login aws needs {' and '.join(missing)}, which aren't set in this kernel. Nothing was sent. "
             "Set them with %env, or before you start Jupyter."
         )
     regions = [match[1] for host in hosts if (match := _ECR.fullmatch(host))]

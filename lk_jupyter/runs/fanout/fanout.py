@@ -402,8 +402,8 @@ class FanOut:
         if self.max_cost is None or self.cost + next_look < self.max_cost or self._stopping.is_set():
             return
         self.abort(
-            f"together the runs had cost {self.bill.label} of --max-cost {self.max_cost.normalize():f}, and "
-            f"would cost {credits_label(next_look)} more until the next check"
+            f"so far the runs together cost {self.bill.label} of --max-cost {self.max_cost.normalize():f}, and "
+            f"they would cost {credits_label(next_look)} more until the next check"
         )
 
 

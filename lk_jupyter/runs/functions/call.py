@@ -202,7 +202,7 @@ def read_payload(run: Run, call: FunctionCall, payload: Mapping[str, Any], stora
             raise _load_error(run, payload)
         if "python" in payload:
             raise RunFailed(
-                f"{call.name} was created with Python {PYTHON}, and the run has {payload['python']}. Functions "
+                f"{call.name} was created with Python {PYTHON}, but the run has Python {payload['python']}. Functions "
                 f"need the same version on both sides. Use a kernel with Python {payload['python']}, or run source "
                 "code: %%lk_run",
                 execution_id=run.execution_id,

@@ -89,7 +89,10 @@ class Chunk:
             try:
                 entries = send(call)[: len(selected)]
                 if not entries:
-                    raise InvalidResponse("A call for several items returned no result. Call the items again.")
+                    raise InvalidResponse(
+                        "A call of the function with several items returned no result. Call the function again with "
+                        "these items."
+                    )
                 size = min(2 * size, len(self.items)) if self.stored else size
             except ConnectionFailed as error:
                 size = 1  # one item at a time shows the item that ends machines

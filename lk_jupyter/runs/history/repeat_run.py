@@ -123,14 +123,14 @@ def repeat_run() -> int:
     started = call(START, "POST", json.dumps(REQUEST).encode())
     run_id = started.get("execution_id")
     if not run_id:
-        sys.exit("The answer to the start has no run id. The run may be active.")
+        sys.exit("The response to the request that starts the run has no run id. The run may be active.")
     try:
         report(f"run {run_id}")
         url = str(started.get("streaming_url") or "")
         try:
             print_output(url if url.startswith("http") else f"{BASE_URL}/api/v1/stream/{run_id}")
         except (OSError, HTTPException):
-            report("The stream broke. The record has the complete output.")
+            report("The connection to the output stream broke. The record of the run has the complete output.")
         state = wait_for_end(run_id)
     except KeyboardInterrupt:
         call(f"/workloads/abort/{run_id}", "POST")

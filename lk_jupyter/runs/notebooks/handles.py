@@ -87,5 +87,10 @@ def _fetch_saved(session: Connection, name: str, names: list[str], namespace: Mu
         else:
             reason = str(lost.get(selected, "wasn't saved"))
             namespace[selected] = RemoteValue(selected, name, reason=reason)
-    notices = [Notice(f"Read from the saved variables of session {name}{moment_words(moment)}: {', '.join(names)}")]
+    notices = [
+        Notice(
+            f"These variables were read from the saved state of session {name}{moment_words(moment)}: "
+            f"{', '.join(names)}"
+        )
+    ]
     return [*notices, *(Notice(f"{each} {lost[each]}.", WARNING) for each in names if each in lost)]

@@ -85,7 +85,7 @@ class HostedKernel:
 def unsigned_notices(count: int) -> list[Notice]:
     """Return the notice about outputs that a session hasn't signed, if any."""
     outputs = "1 output isn't" if count == 1 else f"{count:,} outputs aren't"
-    return [Notice(f"{outputs} signed by the session: only the text was shown.", WARNING)] if count else []
+    return [Notice(f"{outputs} signed by the session, so only the text was shown.", WARNING)] if count else []
 
 
 def lost_notices(cell: Asked) -> list[Notice]:

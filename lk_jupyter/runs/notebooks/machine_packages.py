@@ -40,4 +40,8 @@ def changed_notice(answer: Mapping[str, Any], name: str) -> list[Notice]:
     """Return the notice about imported packages of another version than the installed one, if any."""
     changed = ", ".join(f"{package} {old} (now {new})" for package, (old, new) in answer.get("changed", {}).items())
     advice = f"To import the new version, stop the session: %lk_sessions stop {name}"
-    return [Notice(f"The session keeps the imported {changed}. {advice}", WARNING)] if changed else []
+    return (
+        [Notice(f"The session still uses the package versions that it imported earlier: {changed}. {advice}", WARNING)]
+        if changed
+        else []
+    )

@@ -179,7 +179,10 @@ def with_parameters(book: dict[str, Any], parameters: dict[str, str]) -> dict[st
         if names and name not in names:
             near = get_close_matches(name, names, n=1)
             hint = f"Did you mean {near[0]}?" if near else f"Parameters: {', '.join(sorted(names))}."
-            raise UsageError(f"-p {name}: the notebook's parameters cell doesn't set it. Nothing was sent. {hint}")
+            raise UsageError(
+                f"-p {name}: the notebook's cell with the tag 'parameters' doesn't set this variable. Nothing was "
+                f"sent. {hint}"
+            )
     lines = ["# Parameters", *(f"{name} = {_value(text)!r}" for name, text in parameters.items())]
     cell: dict[str, Any] = {
         "cell_type": "code",

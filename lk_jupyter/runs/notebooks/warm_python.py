@@ -400,7 +400,7 @@ class WarmPython:
         try:
             self.run.session.storage.info(saved["object"])
         except NoSuchObject:
-            return f"The earlier variables of session {self.name} are lost: {ended} before it had saved them."
+            return f"The earlier variables of session {self.name} are lost: {ended} before they were saved."
         except LkError as error:
             return self._not_restored(str(error))
         try:
@@ -460,7 +460,9 @@ class WarmPython:
         if message is None:
             return [
                 Notice(
-                    f"The variables that the cell changed didn't arrive: {answer.get('refused', 'no answer')}", WARNING
+                    "The notebook didn't receive the variables that the cell changed: "
+                    f"{answer.get('refused', 'no answer')}",
+                    WARNING,
                 )
             ]
         if not payload.carries:

@@ -249,7 +249,7 @@ class WorkerPool:
         answer = warm.call("call", json.dumps({**settings, **links}), handlers.on_text, add_message).get("call")
         if not isinstance(answer, dict) or not answer:
             raise RunFailed(
-                f"Run {warm.run.short_id} returned no answer to a call.", execution_id=warm.run.execution_id
+                f"Run {warm.run.short_id} returned no result for a function call.", execution_id=warm.run.execution_id
             )
         if "interrupted" in answer:
             raise ConnectionFailed(

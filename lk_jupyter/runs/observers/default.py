@@ -127,5 +127,8 @@ class Addresses(RunObserver):
         if self._omitted_files:
             first, *more_files = self._omitted_files
             more = f" and {len(more_files)} more" if more_files else ""
-            text = f"{first}{more} wasn't uploaded: too large, or may contain a secret. Add --files {first}"
+            text = (
+                f"{first}{more} wasn't uploaded, because it is too large or may contain a secret. To upload it, add "
+                f"--files {first}"
+            )
             self.notices.append(Notice(text, WARNING))

@@ -58,7 +58,7 @@ class Countdown(RunObserver):
             if needed <= remaining:
                 return [Notice(f"{text} Step {step} of {total}: about {whole_seconds_label(needed)} more.", WARNING)]
             text += f" Step {step} of {total}: about {whole_seconds_label(needed)} more,"
-            text += " so the limit ends the run first."
+            text += " so the limit ends the run before its last step."
         return [Notice(f"{text}{self._way_to_continue(limit)}", WARNING)]
 
     def _way_to_continue(self, limit: int) -> str:
@@ -66,7 +66,10 @@ class Countdown(RunObserver):
         if bundle is None or bundle.cost_binds or "lk_checkpoint" in bundle.source.code:
             return ""
         if bundle.payload.carries:
-            return " The variables of the run return shortly before the limit. Run the cell again to continue."
+            return (
+                " Shortly before the time limit, the run sends its variables to this notebook. Run the cell again "
+                "to continue."
+            )
         if (longest := int(setting("max_timeout"))) > limit:
             return f" For more time, run again with: --timeout {longest}"
         return " To save the state, define lk_checkpoint(folder). To run for hours: --on vm --timeout 3h"
@@ -94,7 +97,7 @@ class Countdown(RunObserver):
             run.session.client.assumptions.store_finding("longest_run", str(documented))
             yield Notice(
                 f"The cloud ended the run after {duration_label(seconds)}, before its time limit of "
-                f"{limit_label(limit)}. From now on, --timeout above {limit_label(setting('max_timeout'))} "
+                f"{limit_label(limit)}. From now on, a run with --timeout above {limit_label(setting('max_timeout'))} "
                 "rents a VM.",
                 WARNING,
             )
@@ -134,8 +137,8 @@ class RemainingTime(RunObserver):
             needed = duration_label(1.1 * (seconds + eta.seconds))
             name = "time limit" if self._max_cost is None else "time limit or --max-cost"
             yield Notice(
-                f"Step {eta.step} of {eta.total}: about {duration_label(eta.seconds)} more, but the {name} ends the "
-                f"run in {duration_label(remaining)}. The code needs about {needed}.",
+                f"Step {eta.step} of {eta.total}: the remaining steps take about {duration_label(eta.seconds)}, "
+                f"but the {name} ends the run in {duration_label(remaining)}. The code needs about {needed}.",
                 WARNING,
             )
 
@@ -143,8 +146,9 @@ class RemainingTime(RunObserver):
         balance = self._watch.left
         if balance is not None and eta.cost is not None and price and balance < eta.cost:
             yield Notice(
-                f"The run costs about {credits_label(eta.cost)} more, but {credits_label(balance)} are left, for about "
-                f"{lasting_label(balance, price)}. {self._watch.advice}",
+                f"The run costs about {credits_label(eta.cost)} more, but the balance of "
+                f"{credits_label(balance)} lasts only for about {lasting_label(balance, price)}. "
+                f"{self._watch.advice}",
                 WARNING,
             )
 
@@ -207,7 +211,7 @@ class MaxCost(RunObserver):
         if bill.cost is not None and bill.cost > self._max_cost:
             why = "the machine stopped later than expected"
         else:
-            why = "the rest was reserved for the seconds until the machine stops, which are billed too"
+            why = "the remaining credits were reserved, because the seconds until the machine stops are also billed"
         longer = "" if self._has_checkpoint else f" Run longer: --max-cost {more}"
         return [Notice(f"Stopped at {bill.label} of --max-cost {limit}: {why}.{longer}", WARNING)]
 
@@ -259,7 +263,7 @@ class BillCheck(RunObserver):
         if least / _BILL_FACTOR <= bill.cost + _SMALL and bill.cost <= most * _BILL_FACTOR + _SMALL:
             return []
         expected = f"{credits_label(least)}: {duration_label(bill.seconds)} at {price:f} credits/h"
-        text = f"The bill is {bill.label}. By the published price, the run costs {expected}."
+        text = f"The bill is {bill.label}. At the published price, the run would cost {expected}."
         return [Notice(f"{text} Compare: %lk_pricing, %lk_billing", WARNING)]
 
 

@@ -92,7 +92,9 @@ class PackagesNotice(RunObserver):
         payload = frame.payload
         if "parts" in payload:
             size = sum(part[0] for part in payload["parts"]) if is_complete(payload) else 0
-            self._sentences += [f"Kept in the bucket for later runs: {size_label(size)}."] if size else []
+            self._sentences += (
+                [f"The packages were stored in the bucket for later runs: {size_label(size)}."] if size else []
+            )
         elif payload.get("source") == "pending":  # the code starts, and waits when it imports a package
             return
         elif payload.get("source") in _SOURCES:
@@ -160,7 +162,8 @@ def _moment_label(record: ExecutionRecord) -> str:
     state = record.status.lower()
     if state in SUCCEEDED_STATES:
         return ""
-    return f", with the values when the run {'was stopped' if state in STOPPED_STATES | {'timeout'} else 'failed'}"
+    end = "was stopped" if state in STOPPED_STATES | {"timeout"} else "failed"
+    return f", with the values from the moment when the run {end}"
 
 
 def _saved_moment_notice(moment: float, record: ExecutionRecord) -> Notice:
@@ -231,7 +234,12 @@ class Returned(RunObserver):
         if not offered:
             return []
         how = f"%lk_attach {run.short_id} --out {','.join(offered)}"
-        return [Notice(f"This run wasn't started here, so no variable was set. To set its outputs: {how}")]
+        return [
+            Notice(
+                "This run was started elsewhere, so no variable was set. To set its output variables in this notebook: "
+                f"{how}"
+            )
+        ]
 
 
 class Executed(RunObserver):

@@ -154,7 +154,7 @@ def gpu_memory_exceeded(case: Evidence) -> str | Hint | None:
     if error is None:
         return None
     size = _gib(_CAPACITY, error) or (case.machine and case.machine.memory_gib)
-    problem = f"The GPU's memory{f' ({size:.0f} GiB)' if size else ''} was too small. A smaller batch needs less"
+    problem = f"The GPU's memory{f' ({size:.0f} GiB)' if size else ''} was too small. A smaller batch needs less memory"
     larger = case.machines.larger(size, _needed_gib(error)) if case.machines and size else None
     if larger is None:
         return f"{problem}; no machine that you may use has enough memory."
@@ -278,7 +278,8 @@ def missing_object(case: Evidence) -> str | None:
         if match and match[1].startswith(f"{folder}/"):
             key = match[1].removeprefix(f"{folder}/")
             return (
-                f"The run has no '{match[1]}'. If %lk_ls {key} lists it, the run sees the bucket in another folder. "
+                f"The run has no '{match[1]}'. If %lk_ls {key} lists this file, the bucket is in another folder "
+                "of the run. "
                 "Find the folder: %lk_check --spend"
             )
     return None
@@ -338,8 +339,8 @@ def unreturned_names(case: Evidence) -> Hint | None:
     if mount := getattr(bundle.request, "s3_mount_path", ""):
         listed = ", ".join(f"'{name}'" for name in names[:_MAX_NAMES])
         return Hint(
-            f"The run set {listed}{more}, but a run in an image returns no variables. Write results to the bucket, "
-            f"which the image sees at {mount}, and load them: %lk_load lk://KEY"
+            f"The run set {listed}{more}, but a run in an image returns no variables. Write results to the "
+            f"bucket, which is mounted in the image at {mount}, and load them: %lk_load lk://KEY"
         )
     listed = ", ".join(f"'{name}'" for name in names[:_MAX_NAMES])
     return Hint(
@@ -402,7 +403,10 @@ def killed(case: Evidence) -> str | None:
         return None
     peak = _peak_ram(case.metrics)
     if peak is None:
-        return "Killed by the system (signal 9): most often the machine's memory, not the GPU's, ran out."
+        return (
+            "The system killed the code (signal 9). The usual cause is that the machine's memory, not the GPU's "
+            "memory, was full."
+        )
     if peak < 70:
         return f"Killed by the system (signal 9); {peak:.0f} % of the machine's memory was in use at the last sample."
     return (
@@ -480,8 +484,8 @@ def full_gpu(case: Evidence) -> str | None:
         return None
     since = (points[-1].timestamp - points[0].timestamp).total_seconds()
     return (
-        f"The GPU's memory is {values[-1]:.0f} % full and rising ({values[0]:.0f} % {duration_label(since)} "
-        "earlier): the run may run out of memory."
+        f"The GPU's memory is {values[-1]:.0f} % full and rising ({values[0]:.0f} % were used {duration_label(since)} "
+        "earlier). The run may need more memory than the GPU has."
     )
 
 
@@ -498,8 +502,8 @@ def slow_imports(case: Evidence) -> str | None:
         else ""
     )
     return (
-        f"{duration_label(case.imports.seconds)} of {duration_label(duration)} were imports{slowest}. Each run "
-        "imports again: do more work in one run."
+        f"Imports took {duration_label(case.imports.seconds)} of {duration_label(duration)}{slowest}. Each run "
+        "repeats its imports, so do more work in one run."
     )
 
 
@@ -543,7 +547,8 @@ def slow_installation(case: Evidence) -> str | Hint | None:
     if not request.requirements_content or part_settings(request.import_files, PACKAGES) is not None:
         return None
     return (
-        f"The machine and the packages took {duration_label(launch)} before the code. Keep the packages in your bucket "
+        f"The start of the machine and the installation of the packages took {duration_label(launch)} before the "
+        "code started. Keep the packages in your bucket "
         "for later runs: %lk_config keep_packages on"
     )
 

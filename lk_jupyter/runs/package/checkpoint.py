@@ -130,7 +130,7 @@ def _find_checkpoint(session: Connection, wish: str) -> dict[str, str]:
         )
     digests = [frame.payload["sha256"] for frame in frames if "sha256" in frame.payload]
     if not digests:
-        raise UsageError(f"--resume: the log of run {short} doesn't show yet what it saved. Nothing was sent.")
+        raise UsageError(f"--resume: the log of run {short} doesn't show a saved checkpoint yet. Nothing was sent.")
     return {"resume": checkpoint, "sha256": str(digests[-1])}
 
 

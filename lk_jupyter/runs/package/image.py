@@ -73,13 +73,13 @@ if paths[0] == folder:
 os.execv(sys.executable, [sys.executable, "-u", os.path.join(root, script)])
 """
 
-_BUCKET = "Write results to the bucket, which the image sees at {mount}, and load them: %lk_load lk://KEY"
+_BUCKET = "Write results to the bucket, which is mounted in the image at {mount}, and load them: %lk_load lk://KEY"
 
 #: Options that a run in an image can't honor → the advice.
 _UNSUPPORTED = {
     "outputs": f"An image run returns no variables. {_BUCKET}",
     "sync": f"An image run returns no variables. {_BUCKET}",
-    "stage": "The image sees the bucket at {mount}: read it there, or leave out --image.",
+    "stage": "The bucket is mounted in the image at {mount}. Read the files there, or leave out --image.",
     "resume": "Leave out --image.",
     "spot": "Leave out --image, or --spot.",
     "on": "Leave out --image, or --on.",
@@ -96,8 +96,8 @@ def require_image_cell(source: Source, options: RunOptions, mount: str) -> None:
             raise UsageError(f"--{flag} doesn't work with --image. Nothing was sent. {advice.format(mount=mount)}")
     if _CHECKPOINTS.search(source.code):
         raise UsageError(
-            "Checkpoints don't work with --image. Nothing was sent. Write the files to the bucket, which the image "
-            f"sees at {mount}, or leave out --image."
+            "Checkpoints don't work with --image. Nothing was sent. Write the files to the bucket, which is "
+            f"mounted in the image at {mount}, or leave out --image."
         )
     if source.is_cell and not options.in_all:
         _refuse_unsent_variables(source, named("in", options.inputs))

@@ -281,7 +281,7 @@ def _key_near(path: Path, folder: Path) -> str:
     if parts[:1] != ("..",):
         return _key_below(path, folder)
     if len(parts) < 2 or parts[1] in ("..", *_RESERVED_FOLDERS) or is_reserved(parts[1]):
-        raise UsageError(f"'{path}' is outside of the folder above {folder}. Nothing was sent.")
+        raise UsageError(f"'{path}' isn't in the parent folder of {folder}. Nothing was sent.")
     return "/".join(parts)
 
 

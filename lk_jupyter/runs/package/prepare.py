@@ -249,7 +249,7 @@ def _refuse_undefined(source: Source) -> None:
         near = get_close_matches(missing[0], names, n=1)
         advice = f"Did you mean '{near[0]}'?" if near else "First run the cell that sets the variable."
         quoted = ", ".join(f"'{name}'" for name in missing)
-        raise UsageError(f"The cell reads {quoted}, but nothing has set it. Nothing was sent. {advice}")
+        raise UsageError(f"The cell uses undefined names: {quoted}. Nothing was sent. {advice}")
 
 
 #: New values of more bytes stay on the machine of a kept session until a cell of the notebook reads them.

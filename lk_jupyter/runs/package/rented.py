@@ -37,7 +37,7 @@ def choose_run_volume(session: Connection, options: RunOptions, *, on_vm: bool) 
     if options.volume is None:
         return None
     if not on_vm:
-        raise UsageError("--volume needs a VM: volumes serve VMs only. Nothing was sent. Add --on vm.")
+        raise UsageError("--volume needs a VM, because other runs can't use volumes. Nothing was sent. Add --on vm.")
     from lk_jupyter.vms.volumes import choose_volume  # noqa: PLC0415 (few runs are on VMs)
 
     return choose_volume(session.client, options.volume)
@@ -65,8 +65,8 @@ def choose_vm(session: Connection, options: RunOptions, count: int = 1) -> VmOff
     offer = choose_offer(offers, VmShape(profile, gpus, "spot" if options.spot else "on-demand"))
     if offer.free is False:
         raise UsageError(
-            f"No {offer} is free now. Nothing was rented. {alternatives_line(offers, offer)} Without a VM, code that "
-            "saves checkpoints continues in several runs: --relay"
+            f"No {offer} is free now. Nothing was rented. {alternatives_line(offers, offer)} Code that saves "
+            "checkpoints can also run without a VM, as several runs in turn: --relay"
         )
     return replace(offer, is_leased=session.client.has_broker)
 

@@ -137,11 +137,11 @@ def _with_size_allowed(bundles: list[Bundle], ask: Callable[[str], bool] | None)
         if size <= limit:
             continue
         largest = sorted(unnamed_inputs, key=lambda variable: -variable.size)[:3]
-        problem = f"The cell reads {size_label(size)} of variables: {', '.join(map(str, largest))}."
+        problem = f"The cell reads these variables, {size_label(size)} in total: {', '.join(map(str, largest))}."
         if not (ask and ask(f"{problem} Send them? [y/N] ")):
             names = ",".join(variable.name for variable in largest)
             raise UsageError(
-                f"{problem} Without a question, --sync sends up to {size_label(limit)} (setting carry_limit). "
+                f"{problem} --sync asks before it sends more than {size_label(limit)} (setting carry_limit). "
                 f"Nothing was sent. Send them: --in {names}"
             )
         return [replace(bundle, payload=replace(bundle.payload, size_allowed=True)) for bundle in bundles]
@@ -156,7 +156,7 @@ def permit_text(text: str, subject: str, ask: Callable[[str], bool] | None = Non
     problem = f"{subject} seems to contain a secret: {places}."
     if not places or (ask and setting("secret_guard") == "ask" and ask(f"{problem} Send it anyway? [y/N] ")):
         return
-    raise UsageError(f"{problem} Nothing was sent.\nRemove it, or send it anyway: --allow-secrets")
+    raise UsageError(f"{problem} Nothing was sent.\nRemove the secret, or send the text anyway: --allow-secrets")
 
 
 def _carries(findings: Iterable[SecretFinding]) -> str:

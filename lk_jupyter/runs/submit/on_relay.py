@@ -25,8 +25,9 @@ def question(bundle: Bundle) -> str:
     machine = machine_name(bundle.machine.hardware_profile)
     return (
         f"Run this cell as a relay of about {starts} runs on {machine}: {cost} for "
-        f"{limit_label(bundle.timeout)}. Each start queues, installs packages and loads data again, within this "
-        "time and cost. The relay continues while this notebook or its Jupyter server is on. [y/N] "
+        f"{limit_label(bundle.timeout)}. Each run waits in the queue, installs packages and loads data again, "
+        "which counts toward the time and the cost. The relay continues while this notebook or its Jupyter "
+        "server is on. [y/N] "
     )
 
 

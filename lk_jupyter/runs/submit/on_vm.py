@@ -35,7 +35,7 @@ def question(bundle: Bundle, purpose: str = "cell") -> str:
     plan = f"Rent VM {bundle.vm_offer} for this {purpose}: {cost} for {limit_label(bundle.timeout)}."
     plan += _end_notice(bundle) if purpose == "cell" else ""
     if volume := bundle.vm_volume:
-        plan += f" The {volume.label} stays after the {purpose} and {volume.price_label} until you delete it."
+        plan += f" The {volume.label} still exists after the {purpose}. It {volume.price_label} until you delete it."
     if has_key(bundle):
         return (
             f"{plan} At {until}, the VM deletes itself with an API key. The key has your account's rights until "
@@ -56,7 +56,10 @@ def _end_notice(bundle: Bundle) -> str:
     advice = ": --retries 3 continues on another VM" if has_key(bundle) else ""
     if retries:
         times = "once" if retries == 1 else f"up to {retries} times"
-        return f" If the VM fails or is reclaimed, another VM continues {times} within this cost while Jupyter is on."
+        return (
+            f" If the VM fails or is reclaimed, another VM continues the work {times}. Jupyter must stay on for "
+            "this, and the maximum cost stays the same."
+        )
     if is_spot:
         return f" The cloud may reclaim the VM at any time{advice}."
     spot = bundle.vm_offer.spot_per_hour if bundle.vm_offer else None
@@ -76,15 +79,16 @@ def require_consent(bundle: Bundle) -> None:
     for name in ("retries", "resume"):
         if getattr(options, name, None) and not has_key(bundle):
             is_chosen = getattr(options, "no_vm_key", False)
-            cause = "--no-vm-key" if is_chosen else f"--{name}: keys of a broker can't issue a key"
+            cause = "--no-vm-key" if is_chosen else f"--{name}, because a key of a broker can't issue another key"
             raise UsageError(
-                f"--{name} needs the API key on the VM, which stores and reads checkpoints. Nothing was rented. Leave "
+                f"--{name} needs an API key on the VM, to store and read checkpoints. Nothing was rented. Leave "
                 f"out {cause}."
             )
     if bundle.vm_allowed or (getattr(options, "on", None) == "vm" and options.max_cost is not None):
         return
     reason = (
-        f"{bundle.timeout} s needs a VM ({bundle.vm_offer}): runs are limited to 1 to {setting('max_timeout')} s here."
+        f"A time limit of {bundle.timeout} s needs a VM ({bundle.vm_offer}). Without a VM, the limit of a run is "
+        f"1 to {setting('max_timeout')} s here."
     )
     if bundle.timeout <= setting("max_timeout"):
         reason = f"The cell needs a VM ({bundle.vm_offer}): runs can't use this machine."

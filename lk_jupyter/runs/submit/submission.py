@@ -196,12 +196,12 @@ class Submission:
         end = let_go_at(seconds)
         while not self._done.wait(_TICK):
             if time.monotonic() > end:
-                raise OutcomeUnknown("The server has not answered the start yet.")
+                raise OutcomeUnknown("The server hasn't responded yet to the request that starts the run.")
         if self._answer:
             return self._abort_started(self._answer)
         if self._never_started:
             return None
-        raise self._error or OutcomeUnknown("The answer to the start was lost.")
+        raise self._error or OutcomeUnknown("The answer to the request that starts the run was lost.")
 
     @property
     def _never_started(self) -> bool:
@@ -251,7 +251,8 @@ class Submission:
             self._error = error
             if self._is_in_transit and not isinstance(error, LkError):
                 self._error = OutcomeUnknown(
-                    f"The answer to the start was lost: {type(error).__name__}: {error}\nThe run may be active and "
+                    f"The response to the request that starts the run was lost: {type(error).__name__}: "
+                    f"{error}\nThe run may be active and "
                     "billed. It was not sent again.\nCheck before you start it again: %lk_runs"
                 )
                 self._error.__cause__ = error

@@ -186,8 +186,8 @@ def _check_life(storage: Storage, timeout: int, ends: Iterable[datetime]) -> Non
     seconds = int((end - storage.now()).total_seconds()) if end else timeout
     if seconds < timeout:
         raise UsageError(
-            f"Links to the bucket expire after {seconds} s, and the run may take {timeout} s, so its variables "
-            f"couldn't return. Nothing was sent. Lower the limit: --timeout {max(1, seconds)}"
+            f"Links to the bucket expire after {seconds} s, but the run may take {timeout} s. It couldn't "
+            f"return its variables. Nothing was sent. Lower the limit: --timeout {max(1, seconds)}"
         )
 
 

@@ -117,7 +117,7 @@ def download_message(storage: Storage, token: str, record: Mapping[str, Any] | N
     if record is not None and "sha256" not in record:
         raise NotReturned(UNSIGNED)
     if record is None:
-        raise NotReturned("didn't arrive: the run finished before it could send it")
+        raise NotReturned("didn't arrive, because the run finished before sending it")
     key = returned_key(token, "values")
     try:
         message = storage.get_bytes(key)

@@ -101,7 +101,8 @@ def write_files(files: Mapping[str, bytes | None], uploaded: Mapping[str, str]) 
         except _REFUSALS as error:
             changes.missing[name] = f"{name} can't be written here ({error})"
     changes.missing.update(
-        (name, f"{name} is unchanged: a run can change up to {MOST:,} files here") for name, _ in listed[MOST:]
+        (name, f"{name} is unchanged, because a run can change at most {MOST:,} files here")
+        for name, _ in listed[MOST:]
     )
     return _shorten_reasons(changes)
 
@@ -123,7 +124,7 @@ def _shorten_reasons(changes: FileChanges) -> FileChanges:
 def _checked_path(name: str) -> Path:
     """Return the path of a file in the working folder. Raises NotWritten, OSError, ValueError."""
     if not is_file_name(name.removesuffix("/")):
-        raise NotWritten("wasn't written: this isn't the name of a file in this folder")
+        raise NotWritten("wasn't written, because its name isn't valid for a file in this folder")
     folder = Path.cwd().resolve()  # raises if the folder was deleted meanwhile
     path = (folder / name).resolve()
     if folder not in path.parents:
@@ -131,7 +132,7 @@ def _checked_path(name: str) -> Path:
     if any(
         part.startswith(".") or is_reserved(part) or part == "__pycache__" for part in path.relative_to(folder).parts
     ):
-        raise NotWritten("wasn't written: its name is hidden, or belongs to Python or lk_jupyter")
+        raise NotWritten("wasn't written: a part of its path is hidden, or is reserved for Python or lk_jupyter")
     return path
 
 

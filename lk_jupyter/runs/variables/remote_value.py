@@ -73,4 +73,8 @@ def bind_handles(state: ChangedState, namespace: MutableMapping[str, Any], sessi
     for name, (kind, size) in state.handles.items():
         namespace[name] = RemoteValue(name, session, kind, size)
     listed = ", ".join(f"{name} ({kind}, {size_label(size)})" for name, (kind, size) in state.handles.items())
-    return [Notice(f"On the machine until a cell here reads it: {listed}")] if listed else []
+    return (
+        [Notice(f"These variables stay on the machine until a cell of this notebook reads them: {listed}")]
+        if listed
+        else []
+    )

@@ -49,21 +49,23 @@ _IPYTHON_NAMES = {"In", "Out", "get_ipython", "exit", "quit", "open"}
 LAST = "_"
 
 #: The notice about computed tensors: a run returns their values only.
-_DETACHED = "Returned without the graph of its computation: {} (to call backward() later: --session NAME)"
-_DETACHED_IN_SESSION = "Returned without the graph of its computation, which stays in the session: {}"
+_DETACHED = "Tensors returned without the graph of their computation: {} (to call backward() later: --session NAME)"
+_DETACHED_IN_SESSION = "Tensors returned without the graph of their computation, which stays in the session: {}"
 
 #: Ends the reason of each object that only the session has.
 _STAYS = "; the session still has it"
 
 #: The notice about sets of text, once per kernel.
-_TEXT_SETS = "Sets of text iterate in another order in each process: {}. For one order everywhere, use sorted(...)."
+_TEXT_SETS = (
+    "The order of the text in these sets differs between processes: {}. For the same order everywhere, use sorted(...)."
+)
 
 #: The notice about memory that only arrays keep sharing, once per kernel.
 _SEPARATED = "These variables no longer share memory: {}. In a run, only NumPy arrays keep sharing memory."
 
 #: The notice about computed tensors that were sent.
 _DETACHED_INPUTS = (
-    "Sent without the graph of its computation: {}. Call backward() in the cell that computes the tensor."
+    "Tensors sent without the graph of their computation: {}. Call backward() in the cell that computes the tensor."
 )
 
 _reported: set[str] = set()
@@ -228,7 +230,7 @@ def changed_state(  # noqa: PLR0913, PLR0917 (independent facts about a run)
             state = read_state(moment.message, storage, token, origin, load_origin, read_leaf)
             state.moment = moment.at
             return state
-        return ChangedState(missing={"state": f"The record of changes {reason}"})
+        return ChangedState(missing={"state": f"The record of the changed variables {reason}"})
     return read_state(message, storage, token, origin, load_origin)
 
 
@@ -288,7 +290,7 @@ def _read_partial_conflicts(state: ChangedState, read: Callable[[], ChangedState
         changed = read().changed
         state.mixed = {name: changed[name] for name in mixed}
     except Exception:  # noqa: BLE001 (a missing part raises many kinds of errors)
-        words = "{} changed here during the run, so the changes of the run were left out"
+        words = "{} changed in this notebook during the run, so the changes by the run were left out"
         state.missing.update({name: words.format(name) for name in mixed})
 
 
@@ -351,7 +353,7 @@ def _change(state: ChangedState, old: Any, entry: Mapping[str, Any], value: Any,
     except Exception as error:  # noqa: BLE001 (an object can raise any error)
         new = another()
         if new is old:
-            return f"is unchanged: it refused the changes of the run ({type(error).__name__})"
+            return f"is unchanged, because the object refused the changes by the run ({type(error).__name__})"
         state.replaced.append((old, new))
     return ""
 
@@ -435,7 +437,7 @@ def _notices_once(text: str, names: Sequence[str]) -> list[Notice]:
 
 
 def _conflict_messages(new_names: Mapping[str, str]) -> list[str]:
-    words = "{} changed here during the run, so the value of the run is in {}"
+    words = "{} changed in this notebook during the run, so the value from the run is in {}"
     return [words.format(name, place) for name, place in new_names.items()]
 
 

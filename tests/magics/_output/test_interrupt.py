@@ -96,7 +96,7 @@ def test_twice_ends_the_cell_at_once_and_names_the_command_that_stops_the_run(ke
     cell = kernel.run(SLEEPER.format(options=""), on=twice)
     run_id = kernel.value("run.execution_id").strip("'")
     words = f"The run may still be active. Stop it: %lk_abort {run_id}"
-    assert cell.error["evalue"] == f"Stopped waiting. The server has not answered the abort yet. {words}"
+    assert cell.error["evalue"] == f"Stopped waiting. The server hasn't confirmed the abort yet. {words}"
     assert kernel.texts_until(cell, lambda text: "in the background" in text and words in text)
 
 

@@ -275,7 +275,7 @@ def test_what_a_session_has_not_signed_is_shown_as_text_and_sets_no_variable(own
     assert signed.displays[0]["text/html"] == "<b>mine</b>"
     forged = warm.run_code(FORGED)
     assert [set(data) for data in forged.displays] == [{"text/plain"}] * 3
-    assert forged.notices == ["⚠ 3 outputs aren't signed by the session: only the text was shown."]
+    assert forged.notices == ["⚠ 3 outputs aren't signed by the session, so only the text was shown."]
     warm.run_code("from _lk.script import session; session._settings['key'] = b'another'")
     with pytest.raises(InvalidResponse, match=r"has no valid signature\. No variable was set\."):
         warm.run_code("x = 1", outputs=["x"])

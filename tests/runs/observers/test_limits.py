@@ -43,7 +43,14 @@ def bundle(*, carries, code="1"):
 @pytest.mark.parametrize(
     ("carries", "limit", "action"),
     [
-        (True, 100, "The variables of the run return shortly before the limit. Run the cell again to continue."),
+        (
+            True,
+            100,
+            (
+                "Shortly before the time limit, the run sends its variables to this notebook. Run the cell again to "
+                "continue."
+            ),
+        ),
         (False, 100, "For more time, run again with: --timeout 600"),
         (False, 600, "To save the state, define lk_checkpoint(folder). To run for hours: --on vm --timeout 3h"),
     ],
@@ -57,7 +64,7 @@ def test_late_in_a_run_the_time_that_its_steps_need_and_one_action_are_shown(car
         observers.tick("run", limit * step / 5, text)
     (notice,) = map(str, countdown.notices)
     assert "Step 4 of 20: about " in notice
-    assert notice.endswith(f"so the limit ends the run first. {action}")
+    assert notice.endswith(f"so the limit ends the run before its last step. {action}")
 
 
 def test_steps_that_end_before_the_limit_need_no_action():

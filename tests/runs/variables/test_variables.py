@@ -169,7 +169,7 @@ def test_after_an_error_what_was_there_comes(session):
 
 def test_a_run_that_was_killed_says_so(session):
     killed = session.run("import os; best = 1; print('on', flush=True); os._exit(3)", outputs=["best"], gpu="L40S")
-    assert killed.outputs().missing == {"best": "best didn't arrive: the run finished before it could send it"}
+    assert killed.outputs().missing == {"best": "best didn't arrive, because the run finished before sending it"}
 
 
 def test_a_run_that_was_asked_for_nothing_has_no_outputs(session):

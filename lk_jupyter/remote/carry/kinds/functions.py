@@ -64,7 +64,10 @@ def make_function(
         candidates = (code for code in _codes(file) if (code.co_name, code.co_firstlineno) == (code_name, line))
         code = next((code for code in candidates if list(code.co_varnames) == variables), None)
     if code is None:
-        text = "was defined in Python {}, this is Python {}, and the source text is missing: define {} in the cell"
+        text = (
+            "was defined in Python {}, but this is Python {}, and the function's source text is missing: define {} "
+            "in the cell"
+        )
         raise Refused(text.format(python, pickles.code_python_version(), name))
     return types.FunctionType(_in_file(code, file), namespace, name, *rest)
 
