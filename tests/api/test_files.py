@@ -101,7 +101,11 @@ def test_what_is_no_file_is_refused_before_anything_is_sent(server, things, tmp_
 
 def test_a_pipe_cannot_be_rewound_and_says_so():
     reading, writing = os.pipe()
-    with os.fdopen(reading, "rb") as pipe, os.fdopen(writing, "wb"), pytest.raises(UsageError, match="that supports seek"):
+    with (
+        os.fdopen(reading, "rb") as pipe,
+        os.fdopen(writing, "wb"),
+        pytest.raises(UsageError, match="that supports seek"),
+    ):
         Upload(pipe)
 
 

@@ -71,7 +71,10 @@ UNUSABLE = {
         package('version = "1.0"', files=wheel("cp312-cp312-win_amd64", "cp312-cp312-macosx_11_0_arm64")),
         r"'lk-a' 1.0 has no wheel for Linux on x86-64 \(lk_a-1.0-cp312-.*Lock the project for Linux too",
     ),
-    "a package of a folder": (package(files="directory = { path = '../a' }"), "no version on a package index.*published"),
+    "a package of a folder": (
+        package(files="directory = { path = '../a' }"),
+        "no version on a package index.*published",
+    ),
     "a package of a repository": (
         package('version = "1.0"', files="vcs = { type = 'git', url = 'https://h/a', commit-id = 'abc' }"),
         "no version on a package index.*Lock a published version",
