@@ -293,7 +293,7 @@ const VIEWS: Record<string, [() => ReactElement, (() => unknown)?]> = {
         actions={actions}
       />
     ),
-    () => fireEvent.click(screen.getByRole('button', { name: /Stop all but/ }))
+    () => fireEvent.click(screen.getByRole('button', { name: /Stop all runs except/ }))
   ],
   Zoom: [
     () => (

@@ -128,7 +128,7 @@ def test_a_question_that_was_only_accepted_is_named_by_its_id_and_may_be_billed(
 
 def test_a_question_that_was_accepted_without_an_id_may_have_taken_effect(server, talk):
     server.json({"status": "ok"}, 202)
-    with pytest.raises(OutcomeUnknown, match=r"in a form that can't be read.*\n.*%lk_billing"):
+    with pytest.raises(OutcomeUnknown, match=r"but its answer can't be read.*\n.*%lk_billing"):
         words(talk.chat({"text": "?"}))
 
 

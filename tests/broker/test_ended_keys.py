@@ -115,7 +115,7 @@ def test_a_run_saves_its_variables_before_its_lease_ends_and_they_can_be_fetched
     code = "import time; loss = list(range(100_000)); print('started', flush=True); time.sleep(600)"
     run = ("-c", code, "--gpu", "A100", "--out", "loss")
     status, records = lk(child.key, "start", *run, "--timeout", "60")
-    assert (status, "this key expires then" in records[-1]["message"]) == (5, True)
+    assert (status, "this key expires after" in records[-1]["message"]) == (5, True)
     status, records = lk(child.key, "start", *run, "--timeout", "20")
     assert status == 0, records
     status, ends = lk(child.key, "wait", records[0]["id"])

@@ -117,7 +117,7 @@ def test_a_vm_reserves_its_lease_and_costs_its_bill_when_its_key_deletes_it(brok
         ({"new_volume": {"size_gb": 10}}, {}, 403, "volume"),
         ({"volume_ids": ["x"]}, {}, 403, "volume"),
         ({"hardware_profile": "none"}, {}, 403, "no published price"),
-        ({}, {"ends_in": 30}, 422, "this key expires then"),
+        ({}, {"ends_in": 30}, 422, "this key expires after"),
         ({}, {"machines": ["gpu.h100"]}, 403, "doesn't allow gpu.a100"),
     ]
 )

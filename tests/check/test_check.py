@@ -378,7 +378,7 @@ def test_a_balance_that_does_not_fall_or_falls_by_more_than_the_bill_is_a_row(st
     same = ended_run(strange, connected, monkeypatch, balances=(5, 5))
     assert "the same balance for 0 seconds" in {each.found for each in same.deviations}
     more = ended_run(strange, connected, monkeypatch, balances=(5, 5, 4))
-    assert "1 credits less, for a bill of 0.01" in {each.found for each in more.deviations}
+    assert "the balance fell by 1 credits, but the bill is 0.01" in {each.found for each in more.deviations}
 
 
 def test_metrics_and_timing_without_an_example_are_not_seen(strange, connected, monkeypatch):

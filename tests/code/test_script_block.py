@@ -101,7 +101,7 @@ MALFORMED = {
     block_of("[tool.lk]", "gpu = 'A100'", "machine = 'cpu'"): ("both 'gpu' and 'machine'", "Delete one"),
     block_of("dependencies = ['mine']", "[tool.uv.sources]", "mine = { path = '../mine' }"): (
         r"line 15: a run can't use the source of 'mine'",
-        "Write the source into dependencies",
+        "Add the source to dependencies",
     ),
     block_of("x = " + "[" * 20_000): ("line 1[2-4]: ", "Correct the TOML"),
     block_of(*["x"] * 60_000): ("the block has .* characters", "Shorten it"),

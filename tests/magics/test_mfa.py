@@ -62,5 +62,5 @@ def test_a_notebook_keeps_nothing_of_what_is_shown_once(kernel, cloud):
     said = f"{cell.messages} {state}"
     assert not [value for value in seeds if value in said]
     kernel.run("answers = [one.reveal() for one in ones]")
-    assert "shown once; the kernel no longer has it" in kernel.run("ones[0].reveal()").error["evalue"]
+    assert "already shown once, and the kernel no longer has it" in kernel.run("ones[0].reveal()").error["evalue"]
     kernel.run(f"%env LK_API_KEY={cloud.api_key}")

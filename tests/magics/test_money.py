@@ -51,7 +51,9 @@ def test_a_run_is_stopped_before_it_costs_more_than_its_maximum(kernel):
     said = r"was stopped: it had cost about 0\.00\d\d credits of --max-cost 0\.002, and the seconds until"
     assert re.search(said, cell.error["evalue"])
     cost = Decimal(cell.metadata[-1]["lk_jupyter"]["cost"])
-    assert f"⚠ Stopped at {cost:.4f} credits of --max-cost 0.002: the rest was reserved for" in cell.shown[-1]
+    assert (
+        f"⚠ Stopped at {cost:.4f} credits of --max-cost 0.002: the remaining credits were reserved, because"
+    ) in cell.shown[-1]
     assert cell.shown[-1].endswith("Run longer: --max-cost 0.004")
     assert any("at most 0.0020 credits" in text for text in texts(cell))
     billed = Decimal(kernel.value("str(run.record.billed)").strip("'"))
@@ -204,7 +206,7 @@ def test_an_attached_run_keeps_the_limits_that_it_was_started_with(kernel):
     )
     cell = kernel.run("%lk_attach {run.execution_id}")
     kernel.run("session.close()")
-    assert "of --max-cost 0.011: the rest was reserved" in cell.shown[-1]
+    assert "of --max-cost 0.011: the remaining credits were reserved" in cell.shown[-1]
     assert any(re.search(r"\d s of \d+ s .*at most 0.0110 credits", text) for text in texts(cell))
     assert cell.error["ename"] in {"RunAborted", "RunFailed"}
     assert Decimal(cell.metadata[-1]["lk_jupyter"]["cost"]) <= Decimal("0.011")

@@ -33,7 +33,7 @@ def read_only(run_cell, signed_in, home, monkeypatch):
     (home / ".ssh" / "id_ed25519.pub").write_text("ssh-ed25519 AAAA mira")
     (home / "notes.txt").write_text("notes")
     run_cell("%lk_put notes.txt")
-    assert "Refuse all actions" in run_cell("%lk_config read_only on")
+    assert "Read-only mode: on or off" in run_cell("%lk_config read_only on")
     yield
     assert "off" in run_cell("%lk_config read_only off")
     run_cell("%lk_rm notes.txt --yes")

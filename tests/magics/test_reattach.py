@@ -294,7 +294,7 @@ def test_a_start_without_an_answer_is_looked_up_and_then_no_longer_listed(unansw
     assert "yet. Check again: %lk_attach 5e1f2a3b. After 8 min, the request counts as failed." in shown
     assert journal().entries(going_on=True)
     journal().update(TOKEN, created_at=time.time() - 700)
-    assert "nothing was started. It isn't listed any more." in run_cell("%lk_attach 5e1f")
+    assert "so nothing was started. The request isn't listed any more." in run_cell("%lk_attach 5e1f")
     assert journal().entries(going_on=True) == []
 
 
@@ -315,7 +315,9 @@ def test_a_start_to_another_server_can_be_discarded_and_counts_in_budgets(unansw
     assert run_cell("%lk_attach 5e1f2a3b --discard").startswith("Removed the start 5e1f2a3b from the list.")
     assert journal().entries(going_on=True) == []
     assert sum_charges(journal().charges("https://elsewhere.example", since=0)).open > 0
-    assert "--discard is only for starts without an answer" in run_cell("%lk_attach 5e1f2a3b --discard")
+    assert "--discard is only for a start request that the cloud never answered" in run_cell(
+        "%lk_attach 5e1f2a3b --discard"
+    )
 
 
 def test_at_loading_a_start_is_looked_up_and_stays_listed_while_its_run_may_appear(kernel, going_on):

@@ -116,7 +116,9 @@ def test_only_so_many_outputs_are_kept_and_the_rest_is_counted(kernel):
     shown = outputs(kernel.run("%%lk_run\nfor i in range(10): display(i)"))
     kernel.run("%env LK_RICH_OUTPUTS=")
     assert [item["text/plain"] for item in shown[:3]] == ["0", "1", "2"]
-    assert shown[3]["text/plain"] == "… 7 more outputs of the run aren't kept here: %lk_config rich_outputs"
+    assert shown[3]["text/plain"] == (
+        "… 7 more outputs of the run aren't kept in the notebook. Change the limit: %lk_config rich_outputs"
+    )
 
 
 def test_secrets_in_an_output_are_redacted(kernel):

@@ -76,7 +76,7 @@ def test_usage_shows_size_and_cost_of_each_folder_and_prunes_old_checkpoints(run
     output = run_cell("%lk_bucket usage ms-usage")
     assert re.search(r"ms-usage/a/\s+1\s+2\.0 MB", output), output
     assert re.search(r"Total\s+2\s+2\.0 MB", output)
-    assert "The API publishes no price of storage" in output
+    assert "The API publishes no price for stored files" in output
     monkeypatch.setenv("LK_STORAGE_PRICE", "50")
     assert re.search(r"ms-usage/a/.*0\.10", run_cell("%lk_bucket usage ms-usage"))
     output = run_cell("%lk_bucket usage")

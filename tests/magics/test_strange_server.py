@@ -29,7 +29,7 @@ def lacking(home, monkeypatch):
 
 def test_a_server_that_compares_no_gpus_gets_one_run_for_each(lacking, run_cell):
     shown = run_cell("%%lk_select --timeout 30 --yes\nprint('hello')")
-    assert "One run is started for each" in shown
+    assert "one run is started for each" in shown
     started = {run["execution_type"]: run["timeout"] for run in lacking.runs.values()}
     assert started == {"gpu.a100": 30, "gpu.h100": 30}
     run_cell("%%lk_select --timeout 30 --yes\nprint('hello again')")

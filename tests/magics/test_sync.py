@@ -162,7 +162,7 @@ def test_a_program_sends_neither_all_variables_nor_more_than_100_mb(kernel, alon
     assert "--notebook" not in cell.error["evalue"]
     kernel.run("large = bytes(100_000_001)")
     cell = run_silently(kernel, "%%lk_run --machine cpu\nprint(len(large))")
-    assert "Without a question, a program sends up to 100 MB. Nothing was sent." in cell.error["evalue"]
+    assert "A program can send up to 100 MB without a question. Nothing was sent." in cell.error["evalue"]
     kernel.run("del large")
 
 

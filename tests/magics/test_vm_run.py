@@ -67,7 +67,7 @@ def test_without_an_answer_no_vm_is_rented_and_the_options_are_named(run_cell, v
 def test_without_a_free_vm_other_vms_and_a_relay_are_named(run_cell, vms):
     output = run_cell("%%lk_run --gpu H200 --on vm --timeout 3h --max-cost 20\nprint(1)")
     assert "No H200 at 4.29 credits/h is free now. Nothing was rented. Free now: H100 at 2.79 credits/h" in output
-    assert "continues in several runs: --relay" in output
+    assert "as several runs in turn: --relay" in output
     assert living(vms) == []
 
 

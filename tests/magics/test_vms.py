@@ -42,7 +42,7 @@ def test_a_plan_tells_availability_price_and_key_and_rents_nothing(run_cell, vms
     shown = run_cell("%lk_vm create --gpu A100 --count 2 --dry-run")
     assert re.search(r"Machine +2 A100 at 3\.18 credits/h", shown)
     assert re.search(r"Free now +yes", shown)
-    assert re.search(r"Cost +3\.18 credits per hour, 76\.32 per day, until %lk_vm delete", shown)
+    assert re.search(r"Cost +3\.18 credits per hour, 76\.32 per day, until you delete the VM with %lk_vm delete", shown)
     assert re.search(r"Your key +\S+/\.ssh/id_ed25519\.pub \(ssh-ed25519\)", shown)
     assert living(vms) == []
 
@@ -274,7 +274,7 @@ def test_the_shown_ssh_line_logs_in_and_a_changed_host_key_is_refused_by_ssh_and
     output = run_cell(f"%lk_vm create --gpu A100 --name notes --key {tmp_path / 'key.pub'} --yes")
     login = re.search(r"ssh -i \S+ -p \d+ lyceum@\S+ -o \S+ -o \S+", output)[0]
     login += " -F none -o BatchMode=yes 'echo $USER'"  # no question: the key is stored
-    assert "another key is refused" in output
+    assert "ssh refuses a VM with another host key" in output
     assert subprocess.run(login, shell=True, capture_output=True, text=True, check=False).stdout == "lyceum\n"
     pins = host_keys_path()
     pins.write_text(f"{pins.read_text().split()[0]} {' '.join(PUBLIC.split()[:2])}\n")

@@ -108,7 +108,7 @@ def test_code_that_catches_every_interrupt_is_aborted(session):
     run = train(session, f"{code}    except KeyboardInterrupt:\n        pass")
     assert run.abort_soon(grace=1.0).wait(PATIENCE)
     assert run.status == "aborted"
-    assert "finished before it could send it" in run.outputs().missing["state"]
+    assert "finished before sending it" in run.outputs().missing["state"]
 
 
 def test_a_second_interrupt_aborts_immediately(session):

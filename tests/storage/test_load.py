@@ -175,5 +175,5 @@ def test_the_code_that_does_the_same_is_told():
 
 @pytest.mark.parametrize("key", ["x.pkl", "model.joblib", "a/b.pt", "x.pickle.gz"])
 def test_a_pickle_in_the_bucket_is_refused_before_it_is_read(key):
-    with pytest.raises(StorageError, match=r"is a pickle: reading one executes .* Nothing was read. .*%lk_get"):
+    with pytest.raises(StorageError, match=r"is a pickle file. Reading it executes .* Nothing was read. .*%lk_get"):
         load(None, key)

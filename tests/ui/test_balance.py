@@ -36,7 +36,7 @@ def test_money_is_shown_switched_and_kept(open_notebook, accessible, cloud_in_us
     expect(shown.get_by_role("definition").filter(has_text="1 run")).to_be_visible()
     expect(shown.get_by_role("table", name="Running now")).to_contain_text("A100")
     expect(shown.get_by_role("table", name="By hardware")).to_contain_text("H100")
-    shown.get_by_text("Table of 1 day with spending").press("Enter")
+    shown.get_by_text("Spending on 1 day, as a table").press("Enter")
     expect(shown.get_by_role("table", name="By day")).to_be_visible()
     for theme in book.themes():
         accessible(shown)

@@ -45,7 +45,10 @@ def rent(session, **options):
     ("options", "problem"),
     [
         ({"requirements": ["dask==2020.1"]}, "requirements: 'dask==2020.1' excludes the version of this kernel, "),
-        ({"gpu": "16xA100"}, "gpu: a cluster runs on one VM, with at most 8 GPUs, got 16. Nothing was rented. "),
+        (
+            {"gpu": "16xA100"},
+            "gpu: a cluster runs on one VM with at most 8 GPUs, but 16 were requested. Nothing was rented. ",
+        ),
         ({"idle_timeout": "soon"}, "idle_timeout must be a time such as '5 minutes', got 'soon'. Nothing was rented."),
         ({"n_workers": -1}, "n_workers must be 0 or more, got -1. Nothing was rented."),
         ({"max_cost": None}, "Nothing was rented. To rent the VM without a question: LyceumCluster(max_cost=1.72)"),

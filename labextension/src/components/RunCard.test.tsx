@@ -29,7 +29,7 @@ test('a run is stopped once', () => {
 });
 
 test('the first header of a notebook says that the cloud is local, and no other does', () => {
-  const notes = ['Id e1', 'No GPU on this machine: gpu.a100 runs on the CPU here.'];
+  const notes = ['Id e1', 'No GPU on this machine: a run on gpu.a100 uses the CPU here.'];
   const card = <RunCard {...RUNNING} run={{ ...RUNNING.run, notes }} local />;
   const { container } = render(
     <>

@@ -31,7 +31,7 @@ test('a search shows the lines that have it, whatever their case and signs', asy
 
 test('a log whose beginning is not kept says so', async () => {
   render(<RunLog total={7} live="" ended load={() => Promise.resolve({ first: 5, lines: ['a', 'b'] })} />);
-  await screen.findByText('2 lines here; the log file has 5 earlier lines', {}, PATIENT);
+  await screen.findByText('2 lines are shown; the log file has 5 earlier lines', {}, PATIENT);
 });
 
 test('an empty log says why', () => {

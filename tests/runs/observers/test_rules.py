@@ -404,7 +404,7 @@ def test_a_killed_run_is_told_from_what_its_memory_was():
     killed = record(code=137)
     full = metrics(systemRamUsedBytes=series(10, None, 97), systemRamTotalBytes=series(100, 100, None))
     low = metrics(systemRamUsedBytes=series(10, 20), systemRamTotalBytes=series(100, 100))
-    assert "most often the machine's memory" in said(record=killed)[0]
+    assert "The usual cause is that the machine's memory" in said(record=killed)[0]
     assert "97 % of the machine's memory was in use" in said(record=killed, metrics=full)[0]
     assert "20 % of the machine's memory was in use at the last sample" in said(record=killed, metrics=low)[0]
     assert said(record=record("aborted", code=137)) == []
@@ -486,6 +486,9 @@ def test_imports_that_were_short_or_a_small_part_are_no_matter(imports, seconds)
 def test_packages_that_delay_the_code_are_worth_keeping():
     late = record("completed", code=0).model_copy(update={"execelet_start": NOON - timedelta(seconds=74)})
     (hint,) = said(record=late, bundle=package(requirements=["torch"]))
-    assert hint.startswith("The machine and the packages took 1 min 14 s before the code. Keep the packages")
+    assert hint.startswith(
+        "The start of the machine and the installation of the packages took 1 min 14 s before the code "
+        "started. Keep the packages"
+    )
     assert said(record=late, bundle=package()) == []
     assert said(record=record("completed", code=0), bundle=package(requirements=["torch"])) == []

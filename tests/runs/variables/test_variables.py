@@ -522,7 +522,9 @@ def test_a_colleagues_state_is_not_read(session, tmp_path, monkeypatch):
     Returned(mine).ended(found, found.record)
     assert mine == {}
     assert found.outputs() == {}
-    with pytest.raises(UsageError, match="wasn't started from here with --sync, so nothing is read"):
+    with pytest.raises(
+        UsageError, match="wasn't started from this machine with --sync, so its variables can't be read"
+    ):
         read_changes(found)
 
 
