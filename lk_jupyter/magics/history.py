@@ -22,8 +22,7 @@ from lk_jupyter.magics._output.leaderboard import DrawnRun, curves_picture, spar
 from lk_jupyter.magics._output.live import Note
 from lk_jupyter.magics._output.run import RunDisplay
 from lk_jupyter.magics.run import send
-from lk_jupyter.options.history import HistoryMagicOptions, NoteOptions
-from lk_jupyter.options.runs import DiffOptions, ExportOptions, RerunOptions
+from lk_jupyter.options.history import DiffOptions, ExportOptions, HistoryMagicOptions, NoteOptions, RerunOptions
 from lk_jupyter.runs.history.audit import audit_table
 from lk_jupyter.runs.history.diff import MOST_SIDES, Diff, Fact, compare, read_side
 from lk_jupyter.runs.history.export import render_script

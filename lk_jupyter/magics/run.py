@@ -60,9 +60,9 @@ from lk_jupyter.magics._output.live import PACE, LiveOutput, StatusLine
 from lk_jupyter.magics._output.run import RunDisplay
 from lk_jupyter.magics._output.run_status import cost_label
 from lk_jupyter.magics.sessions import run_cell
+from lk_jupyter.options.history import RerunOptions
 from lk_jupyter.options.runs import (
     AttachOptions,
-    RerunOptions,
     RunOptions,
     StartOptions,
     honored,

@@ -59,3 +59,8 @@ def org() -> Any:
 def limit(default: int) -> Any:
     """Declare how many entries are listed."""
     return option(default, "Maximum number of entries.", "-n", metavar="N", ge=1, le=100_000)
+
+
+def run_word() -> Any:
+    """Return the field of the id of a run."""
+    return word("Id of the run, or its first characters.", metavar="ID", completer="runs")

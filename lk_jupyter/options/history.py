@@ -1,9 +1,9 @@
-"""Options of ``Session.history``, ``%lk_history`` and ``%lk_note``."""
+"""Options of ``Session.history``, and of the magics about runs that have ended."""
 
 from __future__ import annotations
 
-from lk_jupyter.options.fields import option, switch, word
-from lk_jupyter.options.runs import Options
+from lk_jupyter.options.fields import option, run_word, switch, word
+from lk_jupyter.options.runs import FollowOptions, Options
 
 
 class HistoryOptions(Options):
@@ -36,6 +36,37 @@ class HistoryMagicOptions(HistoryOptions):
 class NoteOptions(Options):
     """Options of ``%lk_note``."""
 
-    run: str = word("Id of the run, or its first characters.", metavar="ID", completer="runs")
+    run: str = run_word()
     text: list[str] = word("Text of the note.", [])
     delete: bool = switch("Delete the note.")
+
+
+class DiffOptions(Options):
+    """Options of ``%lk_diff``."""
+
+    before: str = run_word()
+    after: str = run_word()
+    more: list[str] = word("More runs, up to eight in total.", [])
+
+
+class RerunOptions(FollowOptions):
+    """Options of ``%lk_rerun``."""
+
+    run: str = run_word()
+    machine: str | None = option(
+        None,
+        "Machine for the new run, if not the original machine: a machine type, or a GPU such as A100.",
+        metavar="NAME",
+        completer="machines",
+    )
+    timeout: int | None = option(None, "Another time limit, in seconds.", metavar="SECONDS", ge=1)
+
+
+class ExportOptions(Options):
+    """Options of ``%lk_export``."""
+
+    run: str = run_word()
+    file: str | None = word(
+        "File to write. Without a file, the script is shown; with --html, the default is run-ID.html.", None
+    )
+    html: bool = switch("Write a page with curves, figures, code and cost.")

@@ -15,7 +15,7 @@ from pydantic_core import PydanticCustomError
 
 from lk_jupyter.config.settings import parse_duration
 from lk_jupyter.errors import UsageError
-from lk_jupyter.options.fields import option, switch, word
+from lk_jupyter.options.fields import option, run_word, switch, word
 from lk_jupyter.text.problems import describe_problem
 
 M = TypeVar("M", bound=BaseModel)
@@ -563,7 +563,7 @@ class NotebookRunOptions(CodeOptions):
 class OpenOptions(Options):
     """Options of ``%lk_open``."""
 
-    run: str = word("Id of the run, or its first characters.", metavar="ID", completer="runs")
+    run: str = run_word()
     port: int | None = word(
         "Port in the run. Default: the port that the run was started with.", None, metavar="PORT", ge=1, le=65535
     )
@@ -574,14 +574,10 @@ class NoOptions(Options):
     """Options of magics without options."""
 
 
-def _run_field() -> Any:
-    return word("Id of the run, or its first characters.", metavar="ID", completer="runs")
-
-
 class RunIdOptions(Options):
     """Options of the magics with a run as the only argument."""
 
-    run: str = _run_field()
+    run: str = run_word()
 
 
 class AttachOptions(FollowOptions):
@@ -627,7 +623,7 @@ class MachinesOptions(Options):
 class DeleteRunOptions(Options):
     """Options of ``%lk_delete``."""
 
-    run: str = _run_field()
+    run: str = run_word()
     yes: bool = switch("Delete without asking.", "-y")
 
 
@@ -648,34 +644,3 @@ class RunsOptions(Options):
     """Options of ``%lk_runs``."""
 
     limit: int = option(20, "Maximum number of finished runs.", "-n", metavar="N", ge=1, le=1000)
-
-
-class DiffOptions(Options):
-    """Options of ``%lk_diff``."""
-
-    before: str = _run_field()
-    after: str = _run_field()
-    more: list[str] = word("More runs, up to eight in total.", [])
-
-
-class RerunOptions(FollowOptions):
-    """Options of ``%lk_rerun``."""
-
-    run: str = _run_field()
-    machine: str | None = option(
-        None,
-        "Machine for the new run, if not the original machine: a machine type, or a GPU such as A100.",
-        metavar="NAME",
-        completer="machines",
-    )
-    timeout: int | None = option(None, "Another time limit, in seconds.", metavar="SECONDS", ge=1)
-
-
-class ExportOptions(Options):
-    """Options of ``%lk_export``."""
-
-    run: str = _run_field()
-    file: str | None = word(
-        "File to write. Without a file, the script is shown; with --html, the default is run-ID.html.", None
-    )
-    html: bool = switch("Write a page with curves, figures, code and cost.")

@@ -25,7 +25,8 @@ from lk_jupyter.errors import OperationNotAvailable
 from lk_jupyter.protocol.frames import STDERR, nonce_in, split, text_of
 from lk_jupyter.runs.follow import Follower, finish_event
 from lk_jupyter.runs.outcome import TRACEBACK
-from lk_jupyter.vms.hosted import VmRun, moment
+from lk_jupyter.vms.facts import moment
+from lk_jupyter.vms.hosted import VmRun
 
 if TYPE_CHECKING:
     from lk_jupyter.storage.storage import Storage

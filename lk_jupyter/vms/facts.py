@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from datetime import datetime, timezone
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,15 @@ from pydantic import BaseModel, ConfigDict
 
 from lk_jupyter.config.files import is_locked
 from lk_jupyter.config.settings import setting
-from lk_jupyter.errors import LkError, UsageError
+from lk_jupyter.errors import ConnectionFailed, LkError, UsageError
 from lk_jupyter.protocol.vm_run import PREFIX
 from lk_jupyter.text.units import credits_label
 
 #: Seconds after the end of its time in which a VM may delete itself, before it is reported.
 RELEASE_SECONDS = 15.0
+
+#: States of a run on a VM, as the VM reports them.
+_STATES = frozenset({"running", "completed", "failed", "timeout", "aborted", "system_failure"})
 
 
 class VmFacts(BaseModel):
@@ -166,3 +170,39 @@ def _is_overdue(facts: VmFacts, latest: float) -> bool:
     ended = facts.state.get("ended", 0) if facts.state.get("is_final") else facts.ends_at
     is_lost = not facts.is_started and facts.starts_at < latest and not has_active_owner(facts.vm_id)
     return (ended or 0) < latest or is_lost
+
+
+def is_failure(state: dict[str, Any]) -> bool:
+    """Return whether the platform failed, not the code."""
+    return bool(state.get("is_final")) and state["status"] == "system_failure"
+
+
+def final_state(status: str, details: str) -> dict[str, Any]:
+    """Return the final state of a run that ended now."""
+    return {"status": status, "is_final": True, "details": details, "ended": time.time()}
+
+
+def check_state(state: Any) -> dict[str, Any]:
+    """Return the known fields of a state, with their types. Raises ConnectionFailed for anything else."""
+    if not isinstance(state, dict) or state.get("status") not in _STATES:
+        raise ConnectionFailed("The VM sent an unreadable state.")
+    types: dict[str, Any] = {
+        "status": str,
+        "is_final": bool,
+        "return_code": int,
+        "details": str,
+        "started": (int, float),
+        "ended": (int, float),
+        "log_size": int,
+        "install_log": str,
+        "install_return_code": int,
+        "checkpoint": dict,
+    }
+    return {name: state[name] for name, kind in types.items() if isinstance(state.get(name), kind)}
+
+
+def moment(seconds: object) -> datetime | None:
+    """Return a moment of a state."""
+    with suppress(TypeError, ValueError, OverflowError, OSError):
+        return datetime.fromtimestamp(float(seconds), timezone.utc)  # type: ignore[arg-type]
+    return None

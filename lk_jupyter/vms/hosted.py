@@ -22,7 +22,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from datetime import datetime, timedelta, timezone
+from datetime import timedelta
 from decimal import Decimal
 from functools import cache
 from pathlib import Path
@@ -39,7 +39,16 @@ from lk_jupyter.protocol.vm_run import LINK_HOST, PREFIX, SETUP_SECONDS, vm_id_i
 from lk_jupyter.text.units import duration_label
 from lk_jupyter.vms import ssh_config, vms
 from lk_jupyter.vms.checkpoints import log_size, read_checkpoint
-from lk_jupyter.vms.facts import VmFacts, facts_folder, has_active_owner, lock_path, read_facts
+from lk_jupyter.vms.facts import (
+    VmFacts,
+    check_state,
+    facts_folder,
+    final_state,
+    has_active_owner,
+    is_failure,
+    lock_path,
+    read_facts,
+)
 from lk_jupyter.vms.jump import jump_command
 from lk_jupyter.vms.offers import VmOffer, VmShape
 from lk_jupyter.vms.shell import CommandStream, HostKeyChanged, PortForward, VmShell, key_pair
@@ -74,8 +83,6 @@ _LEAST_SECONDS = 30
 
 #: The reason of a run whose VM has no code.
 LOST = "The notebook that rented the VM ended before the code was sent."
-
-_STATES = frozenset({"running", "completed", "failed", "timeout", "aborted", "system_failure"})
 
 
 class VmRun:
@@ -184,11 +191,11 @@ class VmRun:
         except (LkError, ValueError) as error:
             state = self._state_without_answer(error)
         else:
-            state = _checked_state(state)
+            state = check_state(state)
             self.checkpoint = state.get("checkpoint", self.checkpoint)
-            if _is_failure(state):
+            if is_failure(state):
                 state = self._await_saved_state() or state
-        return self._state_after_failure(state, vm_id) if _is_failure(state) else state
+        return self._state_after_failure(state, vm_id) if is_failure(state) else state
 
     def _await_saved_state(self) -> dict[str, Any] | None:
         """Return the saved state of a VM that ends while its guest still answers; None if the VM stays active."""
@@ -287,17 +294,17 @@ class VmRun:
             with suppress(LkError):
                 self._run(f"abort {grace:g}")
                 self._wait_for_end(grace + 10)
-            self._end_anyway(_final_state("aborted", "Aborted."))
+            self._end_anyway(final_state("aborted", "Aborted."))
         else:
-            self.end(_final_state("aborted", "Aborted before the code was sent."))
+            self.end(final_state("aborted", "Aborted before the code was sent."))
 
     def release(self) -> None:
         """Delete the VM of a run whose time is over, with the results if the VM still answers. Raises LkError."""
         self._is_ending = True
         if self.facts.is_started and not self.facts.state.get("is_final"):
-            self._end_anyway(_final_state("timeout", "The VM has reached its time limit"))
+            self._end_anyway(final_state("timeout", "The VM has reached its time limit"))
         else:
-            self.end(self.facts.state or _final_state("system_failure", LOST))
+            self.end(self.facts.state or final_state("system_failure", LOST))
 
     def _end_anyway(self, state: dict[str, Any]) -> None:
         """Delete the VM, with the results if the VM still answers: an unreachable VM costs credits too."""
@@ -394,7 +401,7 @@ class VmRun:
                 failure = f"The VM didn't start the code: {reason}"
                 if isinstance(error, UsageError) or not self._can_replace():
                     with suppress(LkError):
-                        self.end(_final_state("system_failure", failure))
+                        self.end(final_state("system_failure", failure))
                     return
             else:
                 return
@@ -536,7 +543,7 @@ class VmRun:
             return {"status": "running"}
         if self._has_other_owner():
             return {"status": "pending"}
-        return _final_state("system_failure", LOST)
+        return final_state("system_failure", LOST)
 
     def _state_without_answer(self, error: Exception) -> dict[str, Any]:
         """Return the saved state of a VM that has ended. Raises ConnectionFailed if the VM is active."""
@@ -557,13 +564,13 @@ class VmRun:
             return None
         storage, prefix = self._connection.storage, self._saved_prefix
         try:
-            state = _checked_state(json.loads(storage.get_bytes(prefix + "state")))
+            state = check_state(json.loads(storage.get_bytes(prefix + "state")))
             write_private(self._log_path, bytes(storage.get_bytes(prefix + "log")).decode("utf-8", "replace"))
         except (LkError, ValueError):
             state = {}
         if not state.get("is_final"):  # the VM ended while the code was active, or with a full disk
             details = f"The VM ended ({status}) before its results were saved."
-            state = _final_state("aborted", reason) if reason else _final_state("system_failure", details)
+            state = final_state("aborted", reason) if reason else final_state("system_failure", details)
         state["is_saved"] = True
         return state
 
@@ -612,34 +619,6 @@ def _pack_agent() -> bytes:
     return content.getvalue()
 
 
-def _is_failure(state: dict[str, Any]) -> bool:
-    """Return whether the platform failed, not the code."""
-    return bool(state.get("is_final")) and state["status"] == "system_failure"
-
-
-def _final_state(status: str, details: str) -> dict[str, Any]:
-    return {"status": status, "is_final": True, "details": details, "ended": time.time()}
-
-
-def _checked_state(state: Any) -> dict[str, Any]:
-    """Return the known fields of a state, with their types. Raises ConnectionFailed for anything else."""
-    if not isinstance(state, dict) or state.get("status") not in _STATES:
-        raise ConnectionFailed("The VM sent an unreadable state.")
-    types: dict[str, Any] = {
-        "status": str,
-        "is_final": bool,
-        "return_code": int,
-        "details": str,
-        "started": (int, float),
-        "ended": (int, float),
-        "log_size": int,
-        "install_log": str,
-        "install_return_code": int,
-        "checkpoint": dict,
-    }
-    return {name: state[name] for name, kind in types.items() if isinstance(state.get(name), kind)}
-
-
 @cache
 def _runs() -> dict[tuple[str, str], VmRun]:
     return {}
@@ -659,10 +638,3 @@ def open_run(connection: Connection, execution_id: str) -> VmRun:
 def keep_run(connection: Connection, run: VmRun) -> None:
     """Let ``open_run`` return this run."""
     _runs()[connection.base_url, run.facts.vm_id] = run
-
-
-def moment(seconds: object) -> datetime | None:
-    """Return a moment of a state."""
-    with suppress(TypeError, ValueError, OverflowError, OSError):
-        return datetime.fromtimestamp(float(seconds), timezone.utc)  # type: ignore[arg-type]
-    return None

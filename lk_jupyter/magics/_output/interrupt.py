@@ -42,7 +42,8 @@ from lk_jupyter.errors import LkError
 from lk_jupyter.magics._output.background import follow_detached
 from lk_jupyter.magics._output.run import RunDisplay
 from lk_jupyter.magics._output.run_status import cost_label, receipt
-from lk_jupyter.options.runs import AttachOptions, RerunOptions, StartOptions
+from lk_jupyter.options.history import RerunOptions
+from lk_jupyter.options.runs import AttachOptions, StartOptions
 from lk_jupyter.runs.abort import Abort
 from lk_jupyter.runs.interrupts import SafeEvent, true_interrupts
 from lk_jupyter.runs.monitor import RunMonitor
