@@ -18,7 +18,7 @@ from lk_jupyter.errors import ConnectionFailed, LkError, UsageError
 from lk_jupyter.protocol.vm_run import PREFIX
 from lk_jupyter.text.units import credits_label
 
-#: Seconds after the end of its time in which a VM may delete itself, before it is reported.
+#: Seconds after the planned end of a VM in which the VM may delete itself before a report.
 RELEASE_SECONDS = 15.0
 
 #: States of a run on a VM, as the VM reports them.
@@ -33,7 +33,7 @@ class VmFacts(BaseModel):
     confirmed the end of the VM. ``vm_id`` is the first VM, ``current_id`` the VM that replaced it and ``rented_at`` its
     start; ``earlier_cost`` is the bill of the VMs before, ``is_counted`` whether it includes the current VM,
     ``reasons`` why each was replaced, ``cap`` the maximum cost. ``has_volume`` is whether the run requested a volume,
-    ``volume_id`` and ``volume_path`` its id and its folder on the VM. ``log_start`` is the size of the log at the
+    ``volume_id`` and ``volume_path`` the id and the folder of the volume. ``log_start`` is the size of the log at the
     checkpoint with which the current VM started; None for the first VM.
     """
 
@@ -87,7 +87,7 @@ class VmFacts(BaseModel):
         return self.billed or self.earlier_cost + self.cost_at(time.time())
 
     def cost_at(self, moment: float) -> Decimal:
-        """Return the cost of the VM that the run has now until a moment, at its price."""
+        """Return the cost of the run's current VM until a moment."""
         seconds = 0.0 if self.is_counted else max(0.0, moment - self.starts_at)
         return self.per_hour * Decimal(str(seconds)) / 3600
 
@@ -109,7 +109,7 @@ def read_facts(vm_id: str) -> VmFacts:
 def overdue_lines(now: float | None = None) -> list[str]:
     """Return a line for each VM of a run from this machine that should be deleted and may still be billed.
 
-    ``now`` is the time in Unix seconds by the clock of the cloud; without it, by the clock of this machine.
+    ``now`` is the time in Unix seconds by the clock of the cloud; None means the clock of this machine.
     """
     return [overdue_line(facts) for facts in list_overdue(now)]
 

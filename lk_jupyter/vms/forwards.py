@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class SharedPort:
-    """A forwarded port of a VM, with the file that leads the Jupyter server to it. Raises ConnectionFailed, OSError.
+    """A forwarded port of a VM, and the file with the port for the Jupyter server. Raises ConnectionFailed, OSError.
 
     Requests go to the Unix ``socket``, with ``port`` in their address; without a socket, to ``port`` of this machine.
     """
@@ -39,7 +39,7 @@ class SharedPort:
             raise
 
     def close(self) -> None:
-        """Close the port and its connections."""
+        """Close the port and all connections."""
         self._forward.close()
         with suppress(OSError):
             self._file.unlink(missing_ok=True)

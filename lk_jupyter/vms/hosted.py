@@ -59,13 +59,13 @@ if TYPE_CHECKING:
     from lk_jupyter.connection.connection import Connection
     from lk_jupyter.vms.volumes import RunVolume
 
-#: The folder of a volume, as the API shows it.
+#: The folder of a volume in an answer of the API.
 _PATH = re.compile(r"/[\w./-]{1,200}", re.ASCII)
 
 #: Seconds without a notebook after which a VM whose code has ended saves the results and deletes itself.
 LINGER_SECONDS = 60.0
 
-#: Seconds after the end of a VM for which its API key is valid.
+#: Seconds after the end of a VM for which the VM's API key is valid.
 KEY_SECONDS = 3600
 
 #: Seconds for attempts to connect to a new VM, and between the attempts.
@@ -74,8 +74,8 @@ _CONNECT_SECONDS, _CONNECT_PAUSE = 300.0, 2.0
 #: Seconds for attempts to rent a VM in place of another, and between the attempts.
 _REPLACE_SECONDS, _REPLACE_PAUSE = 600.0, 10.0
 
-#: Looks at the record of a VM that reports a failure, and seconds between the looks: a VM that ends kills its processes
-#: first, and its record may be late.
+#: Looks at the record of a VM that reports a failure, and seconds between the looks: a VM that ends kills the processes
+#: first, and the record may be late.
 _FAILURE_LOOKS, _FAILURE_PAUSE = 3, 1.0
 
 #: The shortest time of code for which a VM is rented in place of another, in seconds.
@@ -176,7 +176,7 @@ class VmRun:
         self._start.start()
 
     def state(self) -> dict[str, Any]:
-        """Return the state of the code: ``status``, and ``is_final`` after its end. Raises ConnectionFailed."""
+        """Return the state of the code: ``status``, and ``is_final`` after the end. Raises ConnectionFailed."""
         if not self.facts.is_started:
             self._read_changes()
         if self.facts.state.get("is_final"):
@@ -202,13 +202,13 @@ class VmRun:
         for look in range(_FAILURE_LOOKS):
             if look:
                 time.sleep(_FAILURE_PAUSE)
-            with suppress(LkError):  # the failure is certain, only its reason isn't
+            with suppress(LkError):  # the failure is certain, only the reason isn't
                 if state := self._saved_state():
                     return state
         return None
 
     def _state_after_failure(self, state: dict[str, Any], vm_id: str) -> dict[str, Any]:
-        """Replace a VM that failed, in a thread, if the run has retries; otherwise return its final state."""
+        """Replace a VM that failed, in a thread, if the run has retries; otherwise return the final state."""
         if self._has_other_owner() and len(self.facts.reasons) < self.facts.retries:
             self._read_changes()
             return {"status": "pending"}
@@ -254,7 +254,7 @@ class VmRun:
         return not self._is_ending and self._renew is not None and len(self.facts.reasons) < self.facts.retries
 
     def end(self, state: dict[str, Any]) -> None:
-        """Store the results of code that has ended, delete the VM and its API key; later calls do nothing."""
+        """Store the results of code that has ended, delete the VM and the VM's API key; later calls do nothing."""
         with self._lock:
             if not self.facts.state.get("is_final"):
                 if self.facts.is_started and not state.get("is_saved"):
@@ -318,7 +318,7 @@ class VmRun:
             self.delete()
 
     def put(self, key: str, content: bytes) -> None:
-        """Store an object on the VM, where the code looks for it."""
+        """Store an object in the VM's folder for the code."""
         self._run(f"put {shlex.quote(key)}", content)
 
     def forward(self, port: int, *, is_private: bool = False) -> PortForward:
@@ -329,13 +329,13 @@ class VmRun:
         return self._open_shell().forward(port, is_private=is_private)
 
     def open_log(self, offset: int) -> CommandStream | None:
-        """Return the log from a byte offset until the code ends; None before its start and after its end."""
+        """Return the log from a byte offset until the code ends; None before the code starts and after the end."""
         if self.facts.state.get("is_final") or not self.facts.is_started:
             return None
         return self._open_shell().stream(f"{self._agent} read {offset}")
 
     def log(self) -> str:
-        """Return the log so far, or the stored log of a run that has ended; empty if there is none."""
+        """Return the log so far, or the stored log of a run that has ended; empty without a log."""
         if self.facts.is_started and not self.facts.state.get("is_final"):
             return self._run("log").decode("utf-8", "replace")
         with suppress(OSError):
@@ -427,7 +427,7 @@ class VmRun:
         return min(self.facts.ends_at - self._client.now(), self.facts.ttl)
 
     def _replace_vm(self, failure: str) -> Mapping[str, Any]:
-        """Delete the VM and rent another; return the request for its code, which starts with the last checkpoint.
+        """Delete the VM and rent another; return the request for the code, which starts with the last checkpoint.
 
         Raises UsageError if the rest of the maximum cost doesn't pay for another VM, or the checkpoint was changed.
         """
@@ -500,7 +500,7 @@ class VmRun:
         raise ConnectionFailed(f"The VM got no address within {duration_label(vms.PATIENCE)}.")
 
     def _find_volume(self, volumes: Sequence[AttachedVolume]) -> dict[str, str]:
-        """Return the id and the folder of the requested volume. Raises ConnectionFailed for a VM without it."""
+        """Return the id and the folder of the requested volume. Raises ConnectionFailed for a VM without a volume."""
         if not self.facts.has_volume:
             return {}
         for volume in volumes:
@@ -512,7 +512,7 @@ class VmRun:
         )
 
     def _send_first(self, command: str, data: bytes) -> None:
-        """Run the first command on a VM, whose SSH server may start after its address is known."""
+        """Run the first command on a VM, whose SSH server may start later than the address is known."""
         end = time.monotonic() + _CONNECT_SECONDS
         while True:
             try:

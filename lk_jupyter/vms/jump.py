@@ -25,8 +25,8 @@ ADVICE = "If your network blocks SSH: %lk_config ssh_jump USER@HOST"
 def jump_command(vm_id: str, endpoint: SshEndpoint) -> list[str]:
     """Return the command that connects to a VM; empty without a jump.
 
-    The host key of an SSH server is pinned at the first connection, unless the user's own file has it. A Jupyter server
-    reads the address of the VM from the record of the VM, so the command doesn't contain the address.
+    The host key of an SSH server is pinned at the first connection, unless the user's own file has the key. A Jupyter
+    server reads the address of the VM from the record of the VM, so the command doesn't contain the address.
     """
     jump = setting("ssh_jump")
     if not jump:
@@ -52,7 +52,7 @@ def proxy_line(vm_id: str, endpoint: SshEndpoint) -> str:
 def open_jump(command: Sequence[str]) -> Iterator[list[str] | None]:
     """Yield a jump that shows no question and writes messages to a file; None without a jump.
 
-    Raises ConnectionError with the last message if the block fails and the jump wrote one.
+    Raises ConnectionError with the last message if the block fails and the jump wrote a message.
     """
     if not command:
         yield None

@@ -27,10 +27,10 @@ class VmShape:
 
 @dataclass(frozen=True)
 class VmOffer:
-    """A shape with its price in credits per hour; ``free`` is None if the cloud doesn't report it.
+    """A shape with its price in credits per hour; ``free`` is None without a report of the cloud.
 
-    ``spot_per_hour`` is the price of the same machine as a spot VM that is free now, if it is lower. ``is_leased`` is
-    whether a broker rents the VM, and deletes the VM at the end of a lease.
+    ``spot_per_hour`` is the price of the same machine as a spot VM that is free now, if the spot price is lower.
+    ``is_leased`` is whether a broker rents the VM, and deletes the VM at the end of a lease.
     """
 
     profile: str

@@ -52,7 +52,7 @@ def ssh_library() -> Any:
 
 
 def key_pair(path: Path) -> str:
-    """Return the public key line of the private key in this file, which is created if it is missing."""
+    """Return the public key line of the private key in this file, which is created if missing."""
     keys = ssh_library()
     if not path.exists():
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -68,10 +68,10 @@ def _public_line(key: asyncssh.SSHKey) -> str:
 
 
 class VmShell:
-    """Commands on a VM. ``pinned`` is the line of its host key, None before the first connection.
+    """Commands on a VM. ``pinned`` is the line of the VM's host key, None before the first connection.
 
     ``on_pin`` is called with the line at the first connection, before anything is sent. ``jump`` is the command that
-    connects to the VM; without it, this process connects.
+    connects to the VM; None means that this process connects.
     """
 
     def __init__(
@@ -171,7 +171,7 @@ class VmShell:
 class PortForward:
     """A port of this machine's loopback interface, ``port``, that leads to a port of the VM's loopback interface.
 
-    With ``is_private``, it is the Unix ``socket`` in a folder that only its user may enter, and ``port`` is 0. Each
+    With ``is_private``, the port is a Unix ``socket`` in a folder that only the user may enter, and ``port`` is 0. Each
     connection uses the SSH connection of the shell, which is made again after a loss: the port stays the same.
     """
 
@@ -192,7 +192,7 @@ class PortForward:
         self.port = self._server.sockets[0].getsockname()[1]
 
     def close(self) -> None:
-        """Close the port and its connections."""
+        """Close the port and all connections."""
         _loop().call_soon_threadsafe(self._close)
         if self.socket:
             shutil.rmtree(Path(self.socket).parent, ignore_errors=True)

@@ -70,7 +70,7 @@ def _ssh_folder() -> Path:
 
 
 def make_key() -> PublicKey:
-    """Create a key without a passphrase in ``~/.ssh`` and return its public half. Raises UsageError."""
+    """Create a key without a passphrase in ``~/.ssh`` and return the public half. Raises UsageError."""
     program = shutil.which("ssh-keygen")
     if program is None:
         raise UsageError("'ssh-keygen' isn't installed here. Nothing was rented. Install OpenSSH, then try again.")

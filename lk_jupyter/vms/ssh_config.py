@@ -25,7 +25,7 @@ def host_name(name: str) -> str:
 
 
 def pin_host_key(vm_id: str, line: str) -> None:
-    """Store the host key of a VM at its first use. Raises HostKeyChanged if another key is stored."""
+    """Store the host key of a VM at the first use. Raises HostKeyChanged if another key is stored."""
     text = _read(host_keys_path())
     key, start = " ".join(line.split()[:2]), f"{_key_alias(vm_id)} "
     stored = next((row for row in text.splitlines() if row.startswith(start)), None)
@@ -85,7 +85,7 @@ def add_host(host: str, block: str) -> Path:
 
 
 def remove_host(host: str) -> None:
-    """Remove a host; without any host, remove our file and its block."""
+    """Remove a host; without any host, remove our file and block."""
     hosts_path, config = _ssh_folder() / _NAME, _ssh_folder() / "config"
     text = _read(hosts_path)
     rest = _without(text, host)

@@ -73,7 +73,7 @@ def open_tunnel(vm_id: str) -> Iterator[ClientConnection]:
             yield connection
     except errors.InvalidStatus as error:
         raise ConnectionFailed(_refusal(error.response, address.netloc)) from None
-    except errors.InvalidURI:  # a hub redirects to its page for the sign-in
+    except errors.InvalidURI:  # a hub redirects to the sign-in page
         raise ConnectionFailed(_REFUSED.format(address.netloc)) from None
     except (errors.WebSocketException, OSError) as error:
         raise ConnectionFailed(f"The Jupyter server {address.netloc} doesn't answer: {error}.") from None

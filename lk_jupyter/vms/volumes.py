@@ -22,7 +22,7 @@ _SHORT = 8
 
 @dataclass(frozen=True)
 class RunVolume:
-    """A volume to attach; ``volume_id`` is empty for a new one. ``per_hour`` is None without a published price."""
+    """A volume to attach; ``volume_id`` is empty for a new volume. ``per_hour`` is None without a published price."""
 
     volume_id: str
     size_gb: int | None
