@@ -472,7 +472,7 @@ class Execution(Group):
         "/execution/streaming/abort/{execution_id}",
         effect="stops",
         repeatable=True,
-        no_magic="No magic calls this operation, because `%lk_abort` calls its newer form.",
+        no_magic="This operation has no magic, because `%lk_abort` calls its newer form.",
     )
     def abort_streaming(self, execution_id: str) -> AbortResponse | None:
         """Abort a Python run; an older form of ``workloads.abort``."""
@@ -482,7 +482,7 @@ class Execution(Group):
         "/execution/streaming/complete/{execution_id}",
         effect="stops",
         repeatable=True,
-        no_magic="No magic calls this older operation, because runs no longer need it.",
+        no_magic="This older operation has no magic, because runs no longer need the operation.",
     )
     def complete_streaming(self, execution_id: str) -> AbortResponse | None:
         """Mark a run as completed by the client. This is an older operation."""
@@ -497,7 +497,7 @@ class Execution(Group):
         "/execution/image/abort/{execution_id}",
         effect="stops",
         repeatable=True,
-        no_magic="No magic calls this operation, because `%lk_abort` calls its newer form.",
+        no_magic="This operation has no magic, because `%lk_abort` calls its newer form.",
     )
     def abort_image(self, execution_id: str) -> AbortResponse | None:
         """Abort a container run; an older form of ``workloads.abort``."""

@@ -25,7 +25,7 @@ class Health(Group):
     @GET(
         "/health/ping",
         auth=False,
-        no_magic="No magic calls this operation, because every magic reports when the server doesn't answer.",
+        no_magic="This operation has no magic, because every magic reports when the server doesn't answer.",
     )
     def ping(self) -> Message | None:
         """Check that the server answers."""
@@ -34,7 +34,7 @@ class Health(Group):
     @GET(
         "/health/version",
         auth=False,
-        no_magic="No magic calls this operation, because the version doesn't depend on your account.",
+        no_magic="This operation has no magic, because the version doesn't depend on your account.",
     )
     def version(self) -> ServerVersion | None:
         """Read the version of the server."""

@@ -221,7 +221,7 @@ class Inference(Group):
 
     @GET(
         "/inference/streaming/stream/{inference_id}",
-        no_magic="No magic calls this operation, because no operation of the API starts such a stream.",
+        no_magic="This operation has no magic, because no operation of the API starts such a stream.",
     )
     def follow(self, inference_id: str) -> Iterator[InferenceEvent]:
         """Follow an asynchronous request. Its first state is queued, and its last state is finished or failed."""

@@ -131,7 +131,7 @@ class Iris(Group):
         effect="spends",
         server=IRIS,
         timeout=_PATIENCE,
-        no_magic="No magic calls this operation, because `%%lk_chat` streams the answer. In Python: "
+        no_magic="This operation has no magic, because `%%lk_chat` streams the answer. In Python: "
         "`lk_jupyter.openai(deployment=…)`",
     )
     def chat_completions(
@@ -162,7 +162,7 @@ class Iris(Group):
     @GET(
         "/openai/v1/chat/completions/{request_id}",
         server=IRIS,
-        no_magic="No magic calls this operation, because `%%lk_chat` waits for the answer.",
+        no_magic="This operation has no magic, because `%%lk_chat` waits for the answer.",
     )
     def chat_result(self, request_id: str) -> AsyncInferenceResult:
         """Read the answer to an asynchronous request. Raises NotFound if the request is unknown or too old."""

@@ -274,7 +274,7 @@ class Serverless(Group):
     @POST(
         "/serverless/chat/completions",
         effect="spends",
-        no_magic="No magic calls this operation, because `%%lk_chat` streams the answer. In Python: "
+        no_magic="This operation has no magic, because `%%lk_chat` streams the answer. In Python: "
         "`lk_jupyter.openai()`",
     )
     def chat_completions(self, request: ChatCompletionRequest) -> ChatCompletion:

@@ -88,7 +88,7 @@ class User(Group):
 
     @DELETE(
         "/user/delete",
-        no_magic="No magic calls this operation, because Run All could then delete your account permanently.",
+        no_magic="This operation has no magic, because Run All could then delete your account permanently.",
     )
     def delete(self) -> Message | None:
         """Delete the caller's account permanently, with all data that isn't shared with other users.

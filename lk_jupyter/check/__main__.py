@@ -74,7 +74,7 @@ def _parser() -> argparse.ArgumentParser:
         help=f"credits that --spend may cost at most; default: {MOST_CREDITS}")  # fmt: skip
     add("--run-limit", type=_seconds, metavar="DURATION",
         help="start a run with this time limit and abort it, to find the account's limit; needs --yes")  # fmt: skip
-    add("--yes", action="store_true", help="allow --run-limit to start a run")
+    add("--yes", action="store_true", help="consent to the run that --run-limit starts")
     add(
         "--record",
         type=Path,

@@ -266,7 +266,7 @@ class _BlockReader:
             near = get_close_matches(name, _OPTIONS, n=1)
             fix = f"Did you mean '{near[0]}'?" if near else f"Keys: {', '.join(_OPTIONS)}."
             if name not in _OPTIONS:
-                raise self._problem(name, f"[tool.lk] has no key {name[:80]!r}", fix)
+                raise self._problem(name, f"[tool.lk] doesn't support the key {name[:80]!r}", fix)
             if not isinstance(value, (str, int, float)) or isinstance(value, bool) or "," in str(value):
                 raise self._problem(name, f"{name!r} can't be {str(value)[:80]!r}", "Write one value.")
         for name, value in table.items():

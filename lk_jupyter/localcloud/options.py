@@ -41,7 +41,7 @@ SWITCHES = {
     "late_attach": "stream only new output, and nothing for a run that has ended",
     "absent_operations": "have no block volumes, timings and vouchers",
     "gpu_selection": "have no GPU selection",
-    "pricing_count": "add the number of rows to the price book",
+    "pricing_count": "add the number of prices to the answer of GET /pricing",
     "metadata_echo": "return no metadata of runs and batches",
     "working_folder": "let all Python runs of an organization work in one folder",
     "kernel_state": "put the state of the interpreter into the record of each run",
