@@ -102,7 +102,7 @@ def _array_from_bytes(
             raise ValueError("an array without bytes has too many elements")
         return np.zeros(shape, dtype, order=order)
     if start + math.prod(shape) * dtype.itemsize > len(content):  # numpy's own check of this sum overflows
-        raise ValueError("an array needs more bytes than it has")
+        raise ValueError("the data of an array is shorter than its shape and type require")
     array: np.ndarray[Any, Any] = np.ndarray(shape, dtype, content, start, order=order)
     require_bools(array)
     return array

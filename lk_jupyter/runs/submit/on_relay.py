@@ -35,7 +35,8 @@ def require_consent(bundle: Bundle) -> None:
     """Refuse a relay without consent: an answer, or an option with a maximum cost. Raises UsageError."""
     if bundle.secrets:
         raise UsageError(
-            "A relay is stored on this machine, and its code or files seem to contain a secret. Nothing was sent. "
+            "--relay stores the code and the files of the run on this machine, and they seem "
+            "to contain a secret. Nothing was sent. "
             "Store the secret: %lk_secrets set NAME"
         )
     if bundle.vm_allowed or bundle.options.max_cost is not None:

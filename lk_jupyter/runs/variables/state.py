@@ -50,7 +50,9 @@ LAST = "_"
 
 #: The notice about computed tensors: a run returns their values only.
 _DETACHED = "Tensors returned without the graph of their computation: {} (to call backward() later: --session NAME)"
-_DETACHED_IN_SESSION = "Tensors returned without the graph of their computation, which stays in the session: {}"
+_DETACHED_IN_SESSION = (
+    "These tensors were returned without the graph of their computation: {}. The graph stays in the session."
+)
 
 #: Ends the reason of each object that only the session has.
 _STAYS = "; the session still has it"
