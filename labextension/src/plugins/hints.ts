@@ -6,7 +6,6 @@ import { INotebookTracker, NotebookPanel } from '@jupyterlab/notebook';
 import { Cloud } from '../cloud';
 import { cellToRun, mayRun, runCells } from '../loading';
 import { adviceIn, hintsIn, mayAdd, withOption } from '../magicLine';
-import { addAnswerButtons } from '../syncQuestion';
 import { ICloud } from '../tokens';
 import { trans } from '../trans';
 
@@ -61,13 +60,18 @@ function offerIn(cloud: Cloud, panel: NotebookPanel, cell: CodeCell): void {
     );
     row.hidden = !row.childElementCount;
   };
-  cell.outputArea.inputRequested.connect(area => requestAnimationFrame(() => addAnswerButtons(area.node))); // attached soon
+  cell.outputArea.inputRequested.connect(area => void replaceInput(area.node));
   outputs.changed.connect(draw);
   cell.model.contentChanged.connect(draw);
   void cell.ready.then(() => {
     cell.node.querySelector('.jp-Cell-outputWrapper')?.after(row);
     draw();
   });
+}
+
+async function replaceInput(area: HTMLElement): Promise<void> {
+  const { addAnswerButtons } = await import('../syncQuestion');
+  requestAnimationFrame(() => addAnswerButtons(area)); // the input is attached soon
 }
 
 /** Return the label of the button that adds an option. */
