@@ -32,7 +32,8 @@ const CLOSES_AFTER = 15_000;
 
 export const badges: JupyterFrontEndPlugin<void> = {
   id: ID,
-  description: "Marks cells that run or ran on the cloud. Notifies you when a run ends, if the cell of the run isn't visible.",
+  description:
+    "Marks cells that run or ran on the cloud. Notifies you when a run ends, if the cell of the run isn't visible.",
   autoStart: true,
   requires: [ICloud, INotebookTracker],
   optional: [ISettingRegistry],
