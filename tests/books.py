@@ -129,7 +129,7 @@ def failures(book: nbformat.NotebookNode) -> list[str]:
 
 
 #: What a hint says of a run on a busy machine.
-SLOW = re.compile(r"^Hint: (.* were imports|The GPU was below)")
+SLOW = re.compile(r"^Hint: (Imports took|The GPU was below)")
 
 
 def shape(book: nbformat.NotebookNode) -> list[list[set[str]]]:

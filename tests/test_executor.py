@@ -181,7 +181,7 @@ def test_a_value_that_cannot_come_back_is_the_error_of_the_call(executor):
 
 def test_another_version_of_python_is_told_before_anything_is_unpacked(executor, monkeypatch):
     monkeypatch.setattr(call, "PYTHON", "3.1")
-    with pytest.raises(RunFailed, match=r"created with Python 3\.1, and the run has 3\.\d+"):
+    with pytest.raises(RunFailed, match=r"created with Python 3\.1, but the run has Python 3\.\d+"):
         executor.submit(square, 1).result(PATIENCE)
 
 

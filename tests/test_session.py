@@ -592,7 +592,7 @@ def test_an_option_that_a_call_cannot_honor_is_refused_and_nothing_is_sent(reque
         else partial(getattr(connected, call.removeprefix("session.")), "x")
     )
     before = len(journal.journal().entries())
-    with pytest.raises(UsageError, match=f"'{name}'. Nothing was sent. It works .*%%lk_run"):
+    with pytest.raises(UsageError, match=f"'{name}'. Nothing was sent. The option works .*%%lk_run"):
         start(**option)
     assert len(journal.journal().entries()) == before
 

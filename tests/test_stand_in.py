@@ -659,9 +659,9 @@ def test_an_odd_answer_of_a_jupyter_server_is_an_error_of_ours(odd):
         for response in (*login, *[answer(200, odd, "text/plain")] * 4):
             server.reply(response)
         assert not hosted.is_ready()
-        with pytest.raises(InvalidResponse, match="without a kernel"):
+        with pytest.raises(InvalidResponse, match="contains no kernel"):
             hosted.has_kernel("k")
-        with pytest.raises(InvalidResponse, match="without a kernel"):
+        with pytest.raises(InvalidResponse, match="contains no kernel"):
             hosted.start_kernel()
 
 

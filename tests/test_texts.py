@@ -16,7 +16,6 @@ from conftest import for_each
 
 import lk_jupyter
 from lk_jupyter import cli, dask, options
-from lk_jupyter.account import browser_login
 from lk_jupyter.api import _audit
 from lk_jupyter.broker import __main__ as broker
 from lk_jupyter.broker import app, rentals, visitors
@@ -316,36 +315,41 @@ _SERVE = ["serve", "--data", "x", "--upstream", "x"]
 
 #: Sentence with a limit → the limits by the code, in their order.
 LIMITS = (
-    (r"stays signed in for at most (\d+) hours", f"{visitors.SESSION_SECONDS / 3600:.0f}"),
+    (r"[Yy]ou stay signed in for at most (\d+) hours", f"{visitors.SESSION_SECONDS / 3600:.0f}"),
     (r"revoked key (?:can still read|reads) its runs for (\d+) minutes", f"{app.REVOKED_READ_SECONDS / 60:.0f}"),
-    (r"reserves a lease of (\d+) minutes", f"{rentals.DEFAULT_LEASE / 60:.0f}"),
-    (r"A run stages up to ([\d,]+) files", f"{stage.MOST_FILES:,}"),
+    (r"Each VM has a lease: (\d+) minutes", f"{rentals.DEFAULT_LEASE / 60:.0f}"),
+    (r"copies at most ([\d,]+) files per run", f"{stage.MOST_FILES:,}"),
     (r"ends at most (\d+) hours after the time limit of the run", f"{upload._WAIT.total_seconds() / 3600:.0f}"),
+    (r"Limits: (\d+) MB for each file, (\d+) MB in total", EACH, ALL),
     (r"up to (\d+) MB (?:each|that a `--carry` cell names), (\d+) MB in total", EACH, ALL),
-    (r"MB in total, ([\d,]+) (?:files|where only variables)", f"{MOST:,}"),
+    (r"MB in total,(?: and)? ([\d,]+) (?:files|where only variables)", f"{MOST:,}"),
     (r"[Ff]iles (?:over|outside the notebook's folder, or larger than) (\d+) MB", EACH),
     (r"Files that the cell writes into its working folder, up to (\d+) MB each, (\d+) MB in total", EACH, ALL),
     (r"before more than (\d+) GB", str(_default("carry_limit") // 10**9)),
     (
-        r"(?:cell that reads m|receipt lists their names and sizes\. M|question: it sends no m)ore than (\d+) MB",
+        (
+            r"(?:cell that reads|receipt lists their names and sizes\.|question: it sends no|reads all "
+            r"variables, or) [Mm]ore "
+            r"than (\d+) MB"
+        ),
         _megabytes(UNASKED_BYTES),
     ),
     (r"stores each result on this machine for (\d+) days", f"{stored_results._LIFE / 86_400:.0f}"),
     (r"new value of more than (\d+) MB stays on the machine", _megabytes(HANDLE_BYTES)),
     (r"Changes of up to (\d+) kB are in the run's log", f"{variables.INLINE // 1024}"),
     (r"released after (\d+) minutes without a cell", f"{OFFERED_SECONDS // 60}"),
-    (r"the variables have more than (\d+) MB in total", f"{moment.LIMIT // 1024**2}"),
-    (r"if the upload takes more than (\d+) s\. The speed", str(UNASKED_SECONDS)),
+    (r"the variables are larger than (\d+) MB in total", f"{moment.LIMIT // 1024**2}"),
+    (r"the upload takes more than (\d+) s\. This time", str(UNASKED_SECONDS)),
     (r"first and (?:the )?last (\d+) lines of a log", str(_default("log_lines"))),
     (
-        r"Progress bars appear in it every (\d+) s",
+        r"The log shows each progress bar every (\d+) s",
         f"{_constant('lk_jupyter/magics/_output/rich.py', '_LINES_PACE'):.0f}",
     ),
     (r"the setting `timeout` \((\d+) s\)", str(_default("timeout"))),
     (r"without `--timeout` ends after (\d+) s", str(_default("timeout"))),
     (r"[Mm]ost accounts allow (?:at most )?(\d+) s", str(_default("max_timeout"))),
-    (r"also ends a kernel\. The default is (\d+) s", str(_default("max_timeout"))),
-    (r"Its (\d+) credits aren't real money|the (\d+) credits are pretend", f"{CloudOptions.credits}"),
+    (r"also ends a kernel\. The default time limit is (\d+) s", str(_default("max_timeout"))),
+    (r"[Ii]ts (\d+) credits aren't real money|the (\d+) credits are pretend", f"{CloudOptions.credits}"),
     (
         r"Without this setting, the limit is (\d+) credits|(\d+) credits where neither it nor `max_cost` names",
         f"{MAX_COST}",
@@ -355,7 +359,6 @@ LIMITS = (
     (r"runs and one chat, for ([\d.]+) credits at most", f"{levels.MOST_CREDITS}"),
     (r"the cell ends within (\d+) seconds", f"{_constant('lk_jupyter/runs/abort.py', 'LET_GO'):.0f}"),
     (r"doesn't end within (\d+) seconds is aborted", f"{_constant('lk_jupyter/protocol/bucket.py', 'GRACE'):.0f}"),
-    (r"answers with 404, for (\d+) minutes", f"{_constant('lk_jupyter/api/_polling.py', 'PATIENCE') / 60:.0f}"),
     (r"with (\d+) s and, on Linux, (\d+) MB", f"{_preview_process.SECONDS}", _megabytes(_preview_child.MEMORY)),
     (
         r"read up to (\d+ MB), (\d+ MB) and (\d+ MB)\.",
@@ -365,26 +368,28 @@ LIMITS = (
         ),
     ),
     (r"more than (\d+) million pixels", _megabytes(_preview_readers.PIXELS)),
-    (r"After (\d+) minutes, a start that", f"{_constant('lk_jupyter/runs/reattach.py', '_LONG_LOST') / 60:.0f}"),
+    (r"list the run within (\d+) minutes", f"{_constant('lk_jupyter/runs/reattach.py', '_LONG_LOST') / 60:.0f}"),
     (r"secrets shorter than (\d+) characters", f"{secrets.SHORTEST}"),
     (r"up to about (\d+) MB; the oldest lines", _megabytes(2 * _audit.LARGEST)),
     (r"deleted (\d+) days after their upload", f"{KEPT[PACKAGES].days}"),
-    (r"large packages, of (\d+) MB or more", f"{packages.PART_BYTES >> 20}"),
+    (r"Packages of (\d+) MB or more are restored", f"{packages.PART_BYTES >> 20}"),
     (r"(\d+) MB for code and files, compressed", _megabytes(image.MOST_BYTES)),
     (r"text, numbers and lists up to about 60 kB, arrays up to (\d+) kB", f"{codec.LONG // 1024}"),
-    (r"More than (\d+) GiB isn't kept", f"{packages.MOST_BYTES >> 30}"),
+    (r"Packages of more than (\d+) GiB in total aren't kept", f"{packages.MOST_BYTES >> 30}"),
     (r"waits for (\d+) seconds or more, the receipt", f"{results.PHASES_SECONDS:.0f}"),
     (r"after four fifths of the time limit|after (\d+) % of the time limit", f"{100 * checkpoint.LATE:.0f}"),
     (
         r"(?:[Ee]ach command|A command|Every command) returns within (\d+) seconds|[Ee]ach call returns within (\d+)",
         f"{cli.LIMIT_SECONDS + 2:.0f}",
     ),
-    (r"at most (\d+) seconds\.|work below (\d+) seconds", f"{WAIT_SECONDS}"),
-    (r"The lease is the time limit and (\d+) minutes", f"{SETUP_SECONDS / 60:.0f}"),
+    (
+        r"at most (\d+) seconds(?:\.| for the end)|log for up to (\d+) seconds\.|work below (\d+) seconds",
+        f"{WAIT_SECONDS}",
+    ),
+    (r"The lease is (\d+) minutes longer than the time limit", f"{SETUP_SECONDS / 60:.0f}"),
     (r"The margin \(`--margin`, (\d+) s\)", f"{broker._parser().parse_args(_SERVE).margin}"),
     (r"No task was active for (\d+) minutes", dask._IDLE.split()[0]),
     (r"The time limit of (\d+) hour is reached", dask._TIMEOUT.removesuffix("h")),
-    (r"within (\d+) minutes after `%lk_login --browser`", f"{browser_login.PATIENCE / 60:.0f}"),
 )
 
 #: Quantities that are no limit of ours: measured, made up for an example, or promised by a test that has the figure.
@@ -397,24 +402,22 @@ OTHER_QUANTITIES = (
     "older than 7 days",
     "usually 4 min 06 s to 4 min 54 s, about 0.12 credits (7 runs)",  # an example
     "Packages restored from the bucket in 6.2 s",
-    "PyTorch for CPUs needs about 1.5 GB, with CUDA about 6 GB",  # measured
+    "PyTorch for CPUs needs about 1.5 GB, and PyTorch with CUDA needs about 6 GB",  # measured
     "model (Net, 520.0 MB)",  # a value of the example
     "Python on A100, 1.59 credits/h",  # a price of the example
     "1.59 credits per hour",
     "An A100 at 1.59 credits an hour costs 0.0265 credits a minute",
-    "a button has 41 kB",
-    "it has 54 kB",
-    "has 13 to 18 kB without a chart",
+    "one button has 41 kB",
+    "raise this to 54 kB",
+    "without a chart has 13 to 18 kB",
     "No text from elsewhere takes a second or 50 MB",
     "needs 300 MB or 5 s for an input",
-    "an answer of 8 MB of nested lists takes more than 350 MB",
-    "Fuzzing covers answers up to 1 MB",
     "| a test of the code | 30 s | 0.013 credits | | a short training | 10 minutes | 0.27 credits |",  # at 1.59
     "| a long training | 4 hours | 6.36 credits | | eight runs of a sweep | 8 runs of 10 minutes | 2.12 credits |",
     "stops before the run costs more than 2 credits",  # set in the same line
     '`idle_timeout="1 hour"` changes this time',  # an example
-    "stops before it costs 1 credit. What you start on one day costs at most 5 credits",  # set in the lines above
-    "The client's help states 600 s as the maximum",  # of lyceum-cli
+    "stops before it costs 1 credit. Everything that you start on one day costs at most 5 credits",  # set above
+    "The help of the provider's client states 600 s as the maximum",  # of lyceum-cli
     "can be read for at most 7 days through the API",  # GET /execution/{id}/logs: hours up to 168
     "3 lines were missing",  # an example of a notice
     "8 pixels",  # of the digits of scikit-learn

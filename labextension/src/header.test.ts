@@ -169,7 +169,7 @@ test('a log that the page continues needs no line to type', () => {
   });
   expect(notes).toEqual([
     '',
-    'Newer figures are missing. Show the complete output: %lk_attach 3f0c2a9e',
+    "Some newer outputs can't be shown on this page. Show the complete output: %lk_attach 3f0c2a9e",
     'The newest output is missing. Show the complete output: %lk_attach 3f0c2a9e'
   ]);
 });

@@ -106,7 +106,7 @@ def test_a_start_whose_answer_is_too_large_may_have_taken_effect_and_is_sent_onc
     words = r"accepted POST /execution/streaming/start with a body of more than 34 MB"
     with pytest.raises(OutcomeUnknown, match=words) as error:
         client.execution.start_streaming(StreamingExecutionRequest(code="print(1)"))
-    assert "Check before you send the request again (%lk_runs)" in str(error.value)
+    assert "Before you send the request again, check its outcome: %lk_runs" in str(error.value)
     assert len(server.requests) == 1
 
 

@@ -121,7 +121,7 @@ def test_a_question_that_was_only_accepted_is_named_by_its_id_and_may_be_billed(
     server.json({"request_id": "r1", "status": "queued"}, status)
     asked = {"model": "m", "messages": [{"role": "user", "content": "?"}]}
     with pytest.raises(
-        OutcomeUnknown, match=rf"under the id 'r1' \(HTTP {status}\), but sent no answer.\nIt may be bill"
+        OutcomeUnknown, match=rf"under the id 'r1' \(HTTP {status}\), but sent no answer.\nThe request may be bill"
     ):
         list(client.serverless.stream_chat_completions(asked))
 

@@ -172,8 +172,8 @@ def test_a_vm_of_a_broker_has_a_lease_that_ends_after_the_code_and_its_results(v
 
 def test_options_that_need_a_key_on_the_vm_are_refused_before_a_vm_of_a_broker_is_rented(vm_child, run_cell):
     output = run_cell("%%lk_run --gpu A100 --on vm --max-cost 4 --timeout 1h --retries 2\nprint(1)")
-    assert "--retries needs the API key on the VM" in output
-    assert "Nothing was rented. Leave out --retries: keys of a broker can't issue a key." in output
+    assert "--retries needs an API key on the VM" in output
+    assert "Nothing was rented. Leave out --retries, because a key of a broker can't issue another key." in output
     assert vm_child.get("/broker/runs").json() == []
 
 

@@ -363,7 +363,7 @@ SAMPLES = [{"timestamp": "2026-08-03T11:00:10Z", "value": 50}]
             "3580 seconds away",
         ),
         ("GET /execution/{}/metrics", (500, {"detail": "boom"}), "HTTP 500"),
-        ("GET /execution/{}/timing", {"timing": {"executingJob": 30_000}}, "30000; the record states 30.0 seconds"),
+        ("GET /execution/{}/timing", {"timing": {"executingJob": 30_000}}, "30000, but the record states 30.0 seconds"),
     ],
 )
 def test_an_answer_that_differs_from_the_record_of_its_run_is_a_row(  # noqa: PLR0913, PLR0917 (a table)

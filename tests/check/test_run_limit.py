@@ -88,7 +88,7 @@ def test_a_refused_limit_is_stored_as_the_limit_in_the_refusal(strange, connecte
 
     strange.on("POST /execution/streaming/start", start)
     report, _ = check(connected)
-    assert any("refused a time limit of 3 h. It allows 30 min." in note for note in report.notes)
+    assert any("refused a time limit of 3 h. It allows at most 30 min" in note for note in report.notes)
     assert (strange.runs, setting("max_timeout"), strange.calls["POST /workloads/abort/{}"]) == ({}, 1800, 0)
 
 

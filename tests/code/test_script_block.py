@@ -74,7 +74,7 @@ MALFORMED = {
     block_of("a = 1", "a = 2"): (r"line 14: .*'a = 2'", "Correct the TOML"),
     "x = 1\n# /// script\n# dependencies = []\n": ("line 12: the '# /// script' block has no end", "Add the line"),
     "# /// script\n#dependencies = []\n# ///": ("line 12: '#dependencies = .*' has no space", "Put a space"),
-    block_of() + "\n" + block_of(): ("line 15: a second", "Delete this block"),
+    block_of() + "\n" + block_of(): ("line 15: this is a second", "Delete this block"),
     block_of("dependencies = 'numpy'"): ("line 13: 'dependencies' isn't a list", r'dependencies = \["numpy"\]'),
     block_of("dependencies = [", "  'num py',", "]"): ("line 14: 'num py' isn't a package", "name>=1.2"),
     block_of("dependencies = ['a @ https://packages.test/${HF_TOKEN}/a.whl']"): (

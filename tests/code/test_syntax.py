@@ -24,7 +24,7 @@ def test_an_empty_cell_is_named(code):
         ("%timeit f()", "timeit"),
         ("%cd data", 'os.chdir("data")'),
         ("%env A=1", "os.environ"),
-        ("%load_ext autoreload", "delete it"),
+        ("%load_ext autoreload", "delete the line"),
         ("%%bash", "plain Python"),
         ("    !ls", 'subprocess.run("ls", shell=True, check=True)'),
     ],

@@ -199,7 +199,7 @@ def test_a_vm_needs_the_budget_of_an_hour_and_the_raise_that_the_refusal_names_i
 def test_an_active_vm_counts_with_its_first_hour_and_then_with_its_time(session):
     settings.save("notebook_budget", "1.7")
     vm = session.client.vms.create(VM)
-    with pytest.raises(UsageError, match=r"may be used by active runs and active VMs, and this run may cost"):
+    with pytest.raises(UsageError, match=r"may still be used by active runs and active VMs, and this run may cost"):
         session.run("1", gpu="A100", timeout=600)
     [charge] = charge_book().charges(session.base_url)
     assert charge.resource == vm.vm_id

@@ -87,7 +87,7 @@ def test_a_message_is_sent_once_over_http_and_mail_also_by_two_processes(inbox, 
 def test_a_message_that_a_service_refuses_is_reported_without_the_address(inbox, caplog, capfd):
     inbox.status = 403
     problem = messages.send_once("e-2", "train: failed", "text")
-    assert problem == "The message to address 1 of the setting notify wasn't sent. Check LK_NOTIFY."
+    assert problem == "The message to address number 1 in the setting notify wasn't sent. Check LK_NOTIFY."
     assert len(inbox.mails) == 1
     assert "s3cr3t" not in problem + caplog.text + "".join(capfd.readouterr())
 

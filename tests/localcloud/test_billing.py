@@ -104,6 +104,6 @@ def test_the_catalogue_and_the_price_book_tell_the_same_prices(api):
 def test_a_gpu_machine_without_a_gpu_says_so(api):
     answer = api.post("/execution/streaming/start", {"code": "1", "execution_type": "gpu.a100"}).json()
     assert answer["pythia_decision"] == (
-        "No GPU on this machine: gpu.a100 runs on the CPU here, at the price of gpu.a100."
+        "No GPU on this machine: a run on gpu.a100 uses the CPU here, and is billed at the price of gpu.a100."
     )
     assert api.post("/execution/streaming/start", {"code": "1"}).json()["pythia_decision"] is None

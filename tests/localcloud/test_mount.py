@@ -218,7 +218,7 @@ def test_an_operation_is_mounted_on_each_of_its_servers(base_url):
 def test_one_operation_answers_as_a_whole_or_as_a_stream(things):
     assert things.talk(Question(words=2), pin="p") == ["p", "p"]
     assert [event.word for event in things.talk_on(Question(words=3))] == ["w", "w", "w"]
-    with pytest.raises(UsageError, match=r"Things\.talk returns a complete answer"):
+    with pytest.raises(UsageError, match=r"Things\.talk can't stream its answer"):
         things.talk(Question(words=1, stream=True))
 
 

@@ -111,7 +111,7 @@ def test_a_time_limit_is_read_as_people_write_it(text, seconds):
         (lambda: parse_seconds("0"), "The time limit must be 1 second or more."),
         (
             lambda: parse_seconds("2 h", longest=600),
-            "The time limit must be 10 min 00 s or less (setting max_timeout).",
+            "The time limit must be 10 min 00 s or less, as set in max_timeout.",
         ),
         (lambda: sort_offers(ALL, "colour"), "Unknown column 'colour'. Columns: profile, gpu,"),
     ],

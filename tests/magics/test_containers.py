@@ -146,7 +146,7 @@ services:
 def test_a_stack_with_a_missing_service_is_refused_before_it_is_sent(signed_in, run_cell, session):
     shown = run_cell("%%lk_compose\nservices:\n  web:\n    image: nginx\n    depends_on: [store]\n")
     assert shown.strip() == (
-        "UsageError: Line 5: service 'web' depends on 'store', which isn't a service here. Nothing was sent."
+        "UsageError: Line 5: service 'web' depends on 'store', which isn't a service of this file. Nothing was sent."
     )
 
 
@@ -164,7 +164,7 @@ def test_a_stack_with_a_missing_service_is_refused_before_it_is_sent(signed_in, 
         ("x --port 70000", "--port must be 65535 or less"),
         ("x --timeout 100000", "--timeout must be 1 to 600 s here"),
         ("x --reset-password", "needs --login USER"),
-        ("x --login aws", "--login aws reads AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"),
+        ("x --login aws", "--login aws needs AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"),
         ("", "needs IMAGE"),
     ],
 )

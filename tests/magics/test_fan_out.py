@@ -26,7 +26,7 @@ def test_the_board_ends_as_a_table_that_compares_and_logs_that_can_be_opened(ker
     cell = kernel.run(f"{code}print('<b>', lr)\nprint('accuracy:', 1 - lr)")
     board, table, logs = cell.shown
     assert board.startswith("4 runs: 4 completed · ")
-    assert "Best accuracy is the highest." in table
+    assert "of accuracy is the highest." in table
     lines = table.splitlines()
     rows = [line.split()[:4] for line in lines[2:6]]
     assert sorted(rows[:2]) == [["2", "A100", "0.01", "✓"], ["4", "L40S", "0.01", "✓"]]

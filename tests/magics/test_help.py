@@ -42,7 +42,7 @@ def test_the_name_of_a_magic_or_verb_gives_its_help(run_cell, words):
 
 def test_a_word_that_nothing_has_is_told_with_one_that_is_like_it(run_cell):
     shown = run_cell("%lk_help vocher")
-    assert shown.startswith("UsageError: Nothing contains 'vocher'. Did you mean voucher")
+    assert shown.startswith("UsageError: No help entry contains 'vocher'. Did you mean voucher")
     assert "Overview: %lk_help" in run_cell("%lk_help qqqqqqqq")
 
 

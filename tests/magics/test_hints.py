@@ -37,7 +37,7 @@ def test_too_little_gpu_memory_is_answered_with_the_next_machine_up_and_its_pric
 
 
 def test_a_killed_run_is_answered_with_its_memory(kernel):
-    assert "Killed by the system (signal 9)" in hint(kernel.run("%%lk_run\nimport os; os.kill(os.getpid(), 9)"))
+    assert "The system killed the code (signal 9)" in hint(kernel.run("%%lk_run\nimport os; os.kill(os.getpid(), 9)"))
 
 
 def test_native_code_that_crashed_is_answered_with_the_way_to_its_line(kernel):

@@ -207,7 +207,7 @@ def test_a_restarted_kernel_keeps_the_machine_and_none_of_its_variables(user, ru
         ("--keep 5m --detach", "--detach doesn't work with --keep. Nothing was sent."),
         ("--keep 5m --gpu A100,H100", "--keep doesn't work with several runs. Nothing was sent."),
         ("--keep 5m --gpu A100 --max-cost 0.000001", "--max-cost under 0.0001 credits is too low for gpu.a100"),
-        ("--keep 5m", "The cell reads 'undefined_name', but nothing has set it. Nothing was sent."),
+        ("--keep 5m", "The cell uses undefined names: 'undefined_name'. Nothing was sent."),
     ],
 )
 def test_what_a_kept_machine_cannot_honor_is_refused_before_anything_is_sent(user, run_cell, line, refused):

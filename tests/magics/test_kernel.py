@@ -12,7 +12,7 @@ def test_a_kernel_keeps_the_limits_that_it_was_added_with(run_cell, monkeypatch,
     monkeypatch.setenv("JUPYTER_DATA_DIR", str(tmp_path))
     shown = run_cell("%lk_kernel add A100 --idle 10 --max-cost 2.50 --timeout 300 --image python:3.12")
     assert shown.startswith("✓ added · Python on A100, 1.59 credits/h · at most 0.1329 credits (time limit 300 s)\n")
-    assert "It is released at its time limit of 5 min." in shown
+    assert "Its machine is released at its time limit of 5 min." in shown
     (kernel,) = specs.installed()
     limits = {"idle": 10, "timeout": 300, "max_cost": "2.5"}
     assert kernel.config == {"machine": "gpu.a100", "image": "python:3.12", **limits}

@@ -18,7 +18,7 @@ LINES = [f"step {number} loss 0.{97 - number}\n" for number in range(12)]
 TEXT = "".join(LINES)
 #: The head of a stream that ends too early. Unlike a reset, it discards nothing that the client hasn't read yet.
 CUT_STREAM = STREAM.replace(b"Connection: close", b"Content-Length: 1000000\r\nConnection: close")
-REPAIRED, INCOMPLETE = "missing or torn. The end of the output repeats them.", "Log incomplete"
+REPAIRED, INCOMPLETE = "missing or torn. The complete lines are at the end of the output.", "Log incomplete"
 
 
 @pytest.fixture(params=["stored", "not stored"])

@@ -310,9 +310,9 @@ def test_a_start_without_an_answer_that_the_cloud_shows_is_followed(signed_in, r
 def test_a_start_to_another_server_can_be_discarded_and_counts_in_budgets(unanswered, run_cell):
     unanswered(age=100, base_url="https://elsewhere.example")
     shown = run_cell("%lk_attach 5e1f2a3b")
-    assert "was sent to https://elsewhere.example, and you are signed in to http://127" in shown
+    assert "was sent to https://elsewhere.example, but you are signed in to http://127" in shown
     assert "%lk_attach 5e1f2a3b --discard" in shown
-    assert run_cell("%lk_attach 5e1f2a3b --discard").startswith("Removed the start 5e1f2a3b from the list.")
+    assert run_cell("%lk_attach 5e1f2a3b --discard").startswith("Removed the start request 5e1f2a3b from the list.")
     assert journal().entries(going_on=True) == []
     assert sum_charges(journal().charges("https://elsewhere.example", since=0)).open > 0
     assert "--discard is only for a start request that the cloud never answered" in run_cell(

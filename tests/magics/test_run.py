@@ -133,7 +133,7 @@ def test_interrupt_aborts_the_run_and_says_what_it_cost(kernel, cloud):
     assert "credits" in cell.shown[-1]
     assert "credits" not in cell.error["evalue"]  # the receipt has the cost
     assert "Set here: steps" in cell.shown[-1]
-    assert "with the values when the run was stopped" in cell.shown[-1]
+    assert "with the values from the moment when the run was stopped" in cell.shown[-1]
     assert kernel.value("run.status, steps") == "('aborted', 3)"
 
 

@@ -37,7 +37,7 @@ def test_a_secret_comes_from_the_environment(run_cell, signed_in, monkeypatch):
 @pytest.mark.parametrize("line", [f"HF_TOKEN={SECRET}", f"HF_TOKEN {SECRET}", f"HF_TOKEN 'a b' {SECRET}"])
 def test_a_value_on_the_line_is_refused_and_not_told_again(run_cell, signed_in, line):
     shown = run_cell(f"%lk_secrets set {line}")
-    assert shown.startswith("UsageError: %lk_secrets set HF_TOKEN: a value must not be on the line")
+    assert shown.startswith("UsageError: %lk_secrets set HF_TOKEN: the value must not be on the line")
     assert len(shown.splitlines()) == 1
     assert SECRET not in shown
     assert _names(signed_in) == []

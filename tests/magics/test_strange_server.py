@@ -131,5 +131,5 @@ def driver_frame(lacking):
 def test_a_cell_without_options_runs_where_the_server_has_no_bucket(lacking, run_cell):
     shown = run_cell("%%lk_run --gpu A100\nprint(1)")
     assert "✓ completed" in shown
-    assert "The record of changes didn't arrive" in shown
+    assert "The record of the changed variables didn't arrive" in shown
     assert len(lacking.runs) == 1

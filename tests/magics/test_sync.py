@@ -89,7 +89,7 @@ def test_after_always_a_cell_asks_again_for_an_upload_of_more_than_10_s_at_the_m
     cell = "%%lk_run --machine cpu\nprint(len(large))"
     kernel.run(speed.format(800))
     _, (question,) = answer(kernel, cell, "")
-    assert question.startswith("This cell reads large (300 kB, about 30 s to upload). Send them")
+    assert question.startswith("This cell reads large (300 kB, about 30 s to upload). Send these")
     kernel.run(speed.format(80))
     shown, questions = answer(kernel, cell)
     assert (questions, shown.text) == ([], "300000\n")
@@ -268,16 +268,14 @@ def test_a_name_that_nothing_has_set_is_reported_before_anything_is_sent(kernel,
     kernel.run("model = 1")
     cell, questions = answer(kernel, "%%lk_run --machine cpu\nprint(X)\nmodle + 1", "o")
     assert questions == []
-    assert cell.error["evalue"] == (
-        "The cell reads 'modle', but nothing has set it. Nothing was sent. Did you mean 'model'?"
-    )
+    assert cell.error["evalue"] == ("The cell uses undefined names: 'modle'. Nothing was sent. Did you mean 'model'?")
     assert kernel.value("len(__import__('lk_jupyter').history())") == runs
 
 
 def test_a_fresh_cell_is_not_sent_with_an_unknown_name_and_offers_the_names_that_it_did_not_return(kernel, notebook):
     runs = kernel.value("len(__import__('lk_jupyter').history())")
     cell = run_silently(kernel, "%%lk_run --machine cpu --fresh\nprint(unknown_name)")
-    assert cell.error["evalue"].startswith("The cell reads 'unknown_name', but nothing has set it. Nothing was sent.")
+    assert cell.error["evalue"].startswith("The cell uses undefined names: 'unknown_name'. Nothing was sent.")
     assert kernel.value("len(__import__('lk_jupyter').history())") == runs
     cell = run_silently(kernel, "%%lk_run --machine cpu --fresh\nbest = 0.9")
     assert cell.shown[-1].startswith("Hint: The run set 'best', but a fresh process returns no variables.")

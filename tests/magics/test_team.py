@@ -50,7 +50,7 @@ def both(act, team, run_cell):
 
 def test_a_team_is_made_used_renamed_and_deleted(run_cell, team, monkeypatch):
     assert re.search(rf"^→ +{team} +Our team +owner", run_cell("%lk_org"), re.MULTILINE)
-    assert "Its name is now Theirs" in run_cell(f"%lk_org rename Theirs --slug {team}-b")
+    assert "name is now Theirs" in run_cell(f"%lk_org rename Theirs --slug {team}-b")
     assert settings.setting("org") == f"{team}-b"
     assert re.search(r"Theirs", run_cell("%lk_org show"))
     monkeypatch.setattr("builtins.input", answers("no", f"{team}-b"))

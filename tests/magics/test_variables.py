@@ -360,7 +360,7 @@ def test_what_a_thread_changes_here_while_the_cell_waits_for_its_run_is_kept_too
     )
     waits = f"open({begun!r}, 'w').close()\nwith open({changed!r}) as file: file.read()"
     cell = kernel.run(f"%%lk_run --carry\nrows.append('run')\ntotal = total + 1\n{waits}")
-    assert "rows changed here during the run" in cell.shown[-1]
+    assert "rows changed in this notebook during the run" in cell.shown[-1]
     assert kernel.value("rows, rows_from_run, total, total_from_run") == "([1, 'here'], [1, 'run'], 'here', 1)"
 
 

@@ -93,7 +93,7 @@ def test_a_volume_that_is_attached_or_unknown_or_has_no_vm_is_refused_before_any
     vms.client.block.delete(volume.volume_id)
     assert "Unknown volume 'vol-none'" in run_cell(f"{line} --volume vol-none\nprint(1)")
     assert "--volume takes an id, or new:GB, got 'new:2TB'" in run_cell(f"{line} --volume new:2TB\nprint(1)")
-    assert "volumes serve VMs only. Nothing was sent. Add --on vm." in run_cell(
+    assert "--volume needs a VM, because other runs can't use volumes. Nothing was sent. Add --on vm." in run_cell(
         "%%lk_run --gpu A100 --fresh --volume new:10\nprint(1)"
     )
     assert "'volume/data' is on a volume. Nothing was sent. Add --volume ID" in run_cell(

@@ -1288,7 +1288,7 @@ def test_another_python_makes_a_function_of_its_text_and_refuses_one_without(not
     account = came["Account"]()
     account.deposit(2)
     assert (came["scaled"](2), came["step"](), account.balance) == (6, 1, 6)
-    assert "the source text is missing: define lost in the cell" in arriving.refused["lost"]
+    assert "the function's source text is missing: define lost in the cell" in arriving.refused["lost"]
 
 
 # Libraries: what comes back is what it would be here
@@ -1493,7 +1493,7 @@ def test_what_is_larger_than_the_limit_stays_and_says_how_to_get_it():
     there.names["big"] = np.zeros(LIMIT)
     state = there.back(here := {})
     assert here == {}
-    assert "add --out big" in state.missing["big"]
+    assert "only with --out big" in state.missing["big"]
 
 
 def test_an_object_that_changes_while_it_is_read_is_named():
@@ -1561,7 +1561,7 @@ def test_other_versions_are_named_with_their_package(monkeypatch):
     monkeypatch.setattr(pickles, "installed_version", lambda name: "0.1" if name == "scikit-learn" else found(name))
     arriving = Arriving(json.loads(parcel.settings["message"]), None)
     assert list(arriving.read()) == []
-    assert "m was created with other versions: scikit-learn is 0.1 here" in arriving.refused["m"]
+    assert "m was created with other versions: scikit-learn has version 0.1 on this side" in arriving.refused["m"]
 
 
 def test_no_message_of_a_run_makes_reading_raise():

@@ -216,9 +216,9 @@ def test_a_pickle_names_the_packages_that_reading_it_takes():
     assert set(pickles.list_packages(content)) == {"packaging"}
     there = {"packaging": packaging.__version__, "hypothesis": "0.1", "absent-here": "1"}
     assert pickles.list_differences(there, "2.7") == [
-        f"Python is {pickles.code_python_version()} here, and 2.7 on the other side",
-        "absent-here isn't installed here, and is 1 on the other side",
-        f"hypothesis is {hypothesis.__version__} here, and 0.1 on the other side (-r hypothesis==0.1)",
+        f"this side has Python {pickles.code_python_version()}, and the other side has Python 2.7",
+        "absent-here isn't installed on this side, and the other side has version 1",
+        f"hypothesis has version {hypothesis.__version__} on this side, and 0.1 on the other side (-r hypothesis==0.1)",
     ]
 
 

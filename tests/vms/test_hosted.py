@@ -21,7 +21,7 @@ from lk_jupyter.magics._output import unfinished_runs
 from lk_jupyter.magics._output.unfinished_runs import GoingOn, _list_overdue_vms
 from lk_jupyter.runs.run import Run
 from lk_jupyter.runs.vm import OffsetFollower
-from lk_jupyter.vms import hosted, ssh_config
+from lk_jupyter.vms import facts, hosted, ssh_config
 from lk_jupyter.vms.shell import HostKeyChanged
 from lk_jupyter.vms.ssh import SshEndpoint
 
@@ -311,9 +311,9 @@ def test_only_results_of_the_run_are_stored_in_the_bucket(key):
 @pytest.mark.parametrize("state", [None, [], {}, {"status": "paid"}, {"status": 3}])
 def test_an_odd_state_of_a_vm_is_refused(state):
     with pytest.raises(LkError, match="unreadable state"):
-        hosted._checked_state(state)
+        facts.check_state(state)
 
 
 def test_fields_of_another_type_in_a_state_are_dropped():
     odd = {"status": "failed", "return_code": "1", "is_final": 1, "details": ["<b>"], "more": 1}
-    assert hosted._checked_state(odd) == {"status": "failed"}
+    assert facts.check_state(odd) == {"status": "failed"}

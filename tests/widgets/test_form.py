@@ -29,7 +29,7 @@ def test_what_is_left_empty_is_not_said():
 
 @pytest.mark.parametrize(
     ("name", "typed", "said"),
-    [("timeout", "soon", "a duration"), ("requirements", "'torch", "quote"), ("metadata", "ab", "key=value")],
+    [("timeout", "soon", "a duration"), ("requirements", "'torch", "quotation mark"), ("metadata", "ab", "key=value")],
 )
 def test_what_does_not_fit_is_told_at_its_field_and_is_no_value(name, typed, said):
     form = form_for(RunOptions)

@@ -36,14 +36,14 @@ networks:
         ("services:\n  web:\n    command: x", "Line 4: service 'web' has no image"),
         ("services:\n  web: {image: a}\n  web: {image: b}", "Line 4: 'web' appears twice"),
         ("services:\n  web:\n    build: .", "Line 4: service 'web': build needs files of this machine"),
-        ("services:\n  web:\n    image: a\n    env_file: x", "Line 5: service 'web': env_file names a file"),
+        ("services:\n  web:\n    image: a\n    env_file: x", "Line 5: service 'web': env_file refers to a local file"),
         (
             "services:\n  web: {image: a, depends_on: [stor]}\n  store: {image: b}",
-            "Line 3: service 'web' depends on 'stor', which isn't a service here. Did you mean 'store'?",
+            "Line 3: service 'web' depends on 'stor', which isn't a service of this file. Did you mean 'store'?",
         ),
         (
             "services:\n  web: {image: a, depends_on: {b: {condition: x}}}",
-            "Line 3: service 'web' depends on 'b', which isn't a service here. Nothing was sent.",
+            "Line 3: service 'web' depends on 'b', which isn't a service of this file. Nothing was sent.",
         ),
         (
             "services:\n  a: {image: a, depends_on: [b]}\n  b: {image: b, depends_on: [a]}",

@@ -155,7 +155,7 @@ def test_one_machine_is_one_run():
 
 @pytest.mark.parametrize("option", [{"metric": ["x"]}, {"stop_on_first": True}, {"require_all": True}, {"parallel": 2}])
 def test_what_compares_runs_needs_several(session, home, option):
-    with pytest.raises(UsageError, match="It works for several runs: "):
+    with pytest.raises(UsageError, match="The option works for several runs: "):
         prepare(session, Source("1"), RunOptions(**option))
 
 

@@ -122,7 +122,7 @@ def said(*, machine="gpu.l40s", allowed=(), **facts):
 def test_where_the_gpus_memory_was_too_small_the_next_machine_up_is_named_with_its_price(error):
     (hint,) = said(record=record(error=error))
     assert hint.startswith("The GPU's memory (4")
-    assert hint.endswith("A smaller batch needs less; --gpu A100 has more: 80 GiB, 1.59 credits/h.")
+    assert hint.endswith("A smaller batch needs less memory; --gpu A100 has more: 80 GiB, 1.59 credits/h.")
 
 
 def test_a_machine_that_would_not_have_been_enough_either_is_passed_over():
@@ -458,7 +458,7 @@ def test_samples_that_are_missing_now_and_then_do_not_hide_an_idle_gpu():
 def test_gpu_memory_that_is_nearly_full_and_rises_is_warned_of_while_the_run_goes_on():
     filling = metrics(gpuMemoryUtilizationPercent=series(80, 85, 88, 91, 93, 94))
     (hint,) = said(metrics=filling)
-    assert "94 % full and rising (80 % 1 min 15 s earlier)" in hint
+    assert "94 % full and rising (80 % were used 1 min 15 s earlier)" in hint
     assert said(metrics=filling, record=record("completed", code=0)) == []
 
 
@@ -472,7 +472,7 @@ def test_memory_that_is_full_but_steady_or_rising_but_low_is_no_matter(values):
 
 def test_imports_that_took_most_of_the_time_are_told():
     (hint,) = said(record=record("completed", code=0, seconds=30), imports=Imports(21.04, "torch", 12.5))
-    assert hint.startswith("21.0 s of 30.0 s were imports, torch 12.5 s of them.")
+    assert hint.startswith("Imports took 21.0 s of 30.0 s, torch 12.5 s of them.")
 
 
 @pytest.mark.parametrize(("imports", "seconds"), [(9, 10), (14, 30), (0, 5)])

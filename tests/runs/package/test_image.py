@@ -86,7 +86,7 @@ def test_an_image_without_python_or_with_an_old_one_is_reported_in_one_line(sess
         ("y = np.zeros(3)", {}, "reads 'np' of this notebook, .* Nothing was sent. Import it in the cell"),
         ("x = 1", {"outputs": ["x"]}, "--out doesn't work with --image. Nothing was sent. An image run returns no"),
         ("x = 1", {"sync": True}, "--sync doesn't work with --image"),
-        ("x = 1", {"stage": ["lk://a:/a"]}, "--stage doesn't work with --image. .* sees the bucket at /mnt/s3"),
+        ("x = 1", {"stage": ["lk://a:/a"]}, "--stage doesn't work with --image. .*is mounted in the image at /mnt/s3"),
         ("x = 1", {"on": "vm"}, "--on doesn't work with --image"),
         ("def lk_checkpoint(folder): pass", {}, "Checkpoints don't work with --image"),
         ("import lk_jupyter\nprint(lk_jupyter.checkpoint_folder())", {}, "Checkpoints don't work with --image"),

@@ -89,7 +89,7 @@ def test_a_run_that_takes_less_fits(session):
 def test_runs_that_go_on_count_with_all_that_they_may_cost(session):
     settings.save("day_budget", "0.04")
     run = start(session, "import time; time.sleep(60)", timeout=60)
-    with pytest.raises(UsageError, match=r"0\.0269 credits may be used by active runs"):
+    with pytest.raises(UsageError, match=r"0\.0269 credits may still be used by active runs"):
         start(session, timeout=60)
     run.abort()
 
@@ -116,7 +116,7 @@ def test_runs_with_the_default_time_limit_start_until_a_budget_is_reserved(sessi
     settings.save("day_budget", str(13 * WORST))
     first, second = (start(session, "import time; time.sleep(60)") for _ in range(2))
     assert (first.bundle.timeout, second.bundle.timeout) == (600, 177)
-    with pytest.raises(UsageError, match="may be used by active runs"):
+    with pytest.raises(UsageError, match="may still be used by active runs"):
         start(session)
     first.abort()
     second.abort()

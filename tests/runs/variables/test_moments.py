@@ -57,7 +57,7 @@ def test_a_moment_that_the_run_has_not_signed_sets_nothing(session):
     session.storage.put(content[:-1] + bytes([content[-1] ^ 1]), key, overwrite=True)
     assert dict(started.outputs()) == {}
     assert started.outputs().missing == {
-        "state": "The record of changes didn't arrive, because the run finished before sending it"
+        "state": "The record of the changed variables didn't arrive, because the run finished before sending it"
     }
 
 

@@ -194,7 +194,7 @@ def test_a_value_whose_package_this_notebook_lacks_names_the_installation_on_thi
     missing = ModuleNotFoundError("No module named 'torch'", name="torch")
     reason = "not installed in this notebook: %pip install torch, and run the cell again"
     assert envelope.missing_package(missing, "model") == f"needs torch, which is {reason}"
-    module = "is a module of the run that this notebook doesn't have: %pip install torch"
+    module = "is a module that the run has but this notebook doesn't have: %pip install torch"
     assert envelope.missing_package(missing, "torch") == module
     own_module = ModuleNotFoundError("No module named 'absent_here'", name="absent_here")
     assert "%pip" not in envelope.missing_package(own_module, "model")  # nobody knows who owns a package of that name
@@ -218,7 +218,7 @@ def test_what_cannot_be_sent_is_named_before_anything_is_sent(session):
     [
         ({"inputs": ["datas"]}, r"--in: this notebook has no variable datas. Nothing was sent. Did you mean data\?"),
         ({"inputs": ["a b"]}, "--in takes variable names"),
-        ({"outputs": ["1x"]}, "--out takes variable names, such as df,model, got '1x'"),
+        ({"outputs": ["1x"]}, "--out takes variable names, for example df,model. '1x' isn't a variable name"),
         ({"outputs": ["class"]}, "--out takes variable names"),
     ],
 )
@@ -283,7 +283,7 @@ def test_changes_that_were_deleted_from_the_bucket_are_named(session):
     returned = bucket.returned_key(started.bundle.token, "values")
     session.storage.remove(returned)
     missing = read_changes(started).missing
-    assert missing == {"state": f"The record of changes was deleted from the bucket: {returned}"}
+    assert missing == {"state": f"The record of the changed variables was deleted from the bucket: {returned}"}
 
 
 def test_a_colleagues_run_sets_no_variable_here_and_unpickles_nothing(session, tmp_path, monkeypatch):
@@ -297,7 +297,10 @@ def test_a_colleagues_run_sets_no_variable_here_and_unpickles_nothing(session, t
     mine = {"plain": "as it was"}
     (said,) = Returned(mine).ended(found, found.record)
     assert mine == {"plain": "as it was"}
-    assert str(said).endswith(f"so no variable was set. To set its outputs: %lk_attach {theirs[:8]} --out evil,plain")
+    assert str(said).endswith(
+        "so no variable was set. To set its output variables in this notebook: %lk_attach "
+        f"{theirs[:8]} --out evil,plain"
+    )
     said = Returned(mine, ["evil", "plain"]).ended(found, found.record)
     assert mine == {"plain": 7}
     assert "--pickle was not given" in str(said[1])
@@ -444,7 +447,7 @@ def test_other_versions_are_refused_by_name(session, monkeypatch):
     with pytest.raises(RunFailed):
         failed.result()
     assert (
-        f"m is pickled, and scikit-learn is {sklearn.__version__} here, and 0.1 on the other side"
+        f"m is pickled, and scikit-learn has version {sklearn.__version__} on this side, and 0.1 on the other side"
         in failed.record.stderr
     )
     assert "ran" not in (failed.record.stdout or "")
@@ -605,7 +608,7 @@ def test_large_variables_are_asked_about_before_they_travel_by_themselves(sessio
     monkeypatch.setenv("LK_CARRY_LIMIT", "1000000")
     inputs = {"big": MEGABYTES, "small": 1}
     with pytest.raises(
-        UsageError, match=r"The cell reads 2.4 MB of variables: big .*Nothing was sent. Send them: --in"
+        UsageError, match=r"The cell reads these variables, 2.4 MB in total: big .*Nothing was sent. Send them: --in"
     ):
         session.run("print(big[0], small)", inputs=inputs, carry=True, gpu="L40S")
     assert uploads == []
