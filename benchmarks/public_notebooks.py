@@ -43,8 +43,8 @@ QUESTION = "Send these variables and return changes?"
 #: Way → options of each line; ``{}`` stands for the number of the notebook.
 OPTIONS = {"kept": "--keep 5m", "alternate": "--session s{} --sync"}
 
-#: Endings of refusals of cells that would fail.
-REFUSALS = ("nothing has set it. Nothing was sent.", "CodeError: ")
+#: Words of refusals of cells that would fail.
+REFUSALS = ("The cell uses undefined names: ", "CodeError: ")
 
 
 @dataclass(frozen=True)

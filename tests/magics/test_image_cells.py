@@ -52,7 +52,7 @@ def test_a_cell_runs_in_an_image_and_is_sent_again_and_its_start_is_compared(sig
     assert python_image in output
     assert "start by --image auto" in output
     refusal = run_cell("%%lk_run --image auto --machine cpu --dry-run\nprint('never run')")
-    assert "--image auto compares earlier runs of this cell, and there are none. Nothing was sent." in refusal
+    assert "--image auto compares earlier runs of this cell, but this cell has none. Nothing was sent." in refusal
 
 
 @pytest.mark.nightly
