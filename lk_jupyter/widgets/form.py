@@ -63,7 +63,7 @@ class Form(View):
         self._model = options if isinstance(options, type) else type(options)
         initial = {} if isinstance(options, type) else options.model_dump(exclude_defaults=True)
         super().__init__(fields=[_describe_field(self._model, name) for name in self._model.model_fields])
-        self.entries = {name: _value_entry(value) for name, value in initial.items()}
+        self.entries = {name: _format_entry(value) for name, value in initial.items()}
 
     @property
     def value(self) -> Any:
@@ -145,7 +145,7 @@ def _field_choices(field: FieldInfo) -> list[str]:
     return [""] + [value for value in allowed if value != field.default] if allowed else []
 
 
-def _value_entry(value: Any) -> Any:
+def _format_entry(value: Any) -> Any:
     if isinstance(value, bool):
         return value
     if isinstance(value, dict):

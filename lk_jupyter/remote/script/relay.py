@@ -85,7 +85,7 @@ class Saver:
             self._is_reported = True
             self._add_mark()
             if _age() >= self._after:
-                self._end()
+                self._upload_and_exit()
 
     def watch(self) -> None:
         """Mark changed files that the code doesn't report, and end the run with files that stay unchanged."""
@@ -100,7 +100,7 @@ class Saver:
                         self._add_mark()
                 is_due = _age() >= self._latest or (changed_at >= self._after and not self._is_reported)
                 if is_due and self._mark and (self._is_reported or _age() - changed_at >= _QUIET):
-                    self._end()
+                    self._upload_and_exit()
 
     def _add_mark(self) -> None:
         self._mark += 1
@@ -120,7 +120,7 @@ class Saver:
                     pass
         return state
 
-    def _end(self) -> None:
+    def _upload_and_exit(self) -> None:
         """Upload the files, report the upload with the last message of the run, and end the run."""
         if time.monotonic() < self._retry_at:
             return

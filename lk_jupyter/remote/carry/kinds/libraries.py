@@ -46,7 +46,7 @@ def _fill_tensor(value: Any, new: Any) -> None:
 
 
 @functools.lru_cache(maxsize=None)
-def _homes(kind: Any) -> tuple[str, ...]:
+def _instance_modules(kind: Any) -> tuple[str, ...]:
     """Return the modules in which a package may keep shared instances of a class."""
     top = kind.__module__.partition(".")[0]
     is_installed = top in getattr(sys, "stdlib_module_names", ()) or pickles.find_package(top)[1] is not None
@@ -60,20 +60,25 @@ _global_names: dict[str, tuple[int, dict[int, str]]] = {}
 def find_global(value: Any) -> tuple[str, str] | None:
     """Return module and name of an object that a package keeps as a global; None for any other object."""
     kind: Any = type(value)
-    for home in _homes(kind) if isinstance(kind.__module__, str) else ():
-        names = vars(sys.modules.get(home, types))
-        if home not in _global_names or _global_names[home][0] != len(names):
-            _global_names[home] = len(names), {id(global_value): name for name, global_value in list(names.items())}
-        name = _global_names[home][1].get(id(value))
-        if name is not None and names.get(name) is value and not _is_set_later(home, name):
-            return home, name
+    for module_name in _instance_modules(kind) if isinstance(kind.__module__, str) else ():
+        names = vars(sys.modules.get(module_name, types))
+        if module_name not in _global_names or _global_names[module_name][0] != len(names):
+            _global_names[module_name] = (
+                len(names),
+                {id(global_value): name for name, global_value in list(names.items())},
+            )
+        name = _global_names[module_name][1].get(id(value))
+        if name is not None and names.get(name) is value and not _is_set_later(module_name, name):
+            return module_name, name
     return None
 
 
 @functools.lru_cache(maxsize=None)
-def _is_set_later(home: str, name: str) -> bool:
+def _is_set_later(module_name: str, name: str) -> bool:
     """Return whether a function of a module sets a global name, whose value then differs between processes."""
-    codes = (value.__code__ for value in list(vars(sys.modules[home]).values()) if type(value) is types.FunctionType)
+    codes = (
+        value.__code__ for value in list(vars(sys.modules[module_name]).values()) if type(value) is types.FunctionType
+    )
     return any(
         step.opname == "STORE_GLOBAL" and step.argval == name
         for code in codes
