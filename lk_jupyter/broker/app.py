@@ -135,7 +135,7 @@ class Broker:
         try:
             response = await self._dispatch(request)
         except RefusedCall as refusal:
-            response = JSONResponse({"detail": refusal.detail}, refusal.status)
+            response = JSONResponse({"detail": refusal.detail, **refusal.fields}, refusal.status)
         except OddAnswer as problem:
             response = JSONResponse({"detail": str(problem)}, 502)
         response.headers[CLOUD_HEADER] = self._upstream.base_url

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal, InvalidOperation
@@ -28,12 +29,13 @@ _MAX_NAME, _MAX_ENTRIES = 100, 50
 
 
 class RefusedCall(Exception):
-    """A refused request: HTTP status and the reason for the caller. Nothing was forwarded."""
+    """A refused request: HTTP status, reason and more fields for the caller. Nothing was forwarded."""
 
-    def __init__(self, status: int, detail: str) -> None:
+    def __init__(self, status: int, detail: str, fields: Mapping[str, Any] | None = None) -> None:
         super().__init__(detail)
         self.status = status
         self.detail = detail
+        self.fields = dict(fields or {})
 
 
 #: Fields of a request for a grant.

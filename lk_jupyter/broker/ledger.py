@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from lk_jupyter.broker.grants import BILLION, SCOPES, Grant, GrantLimits, RefusedCall
+from lk_jupyter.protocol.metadata import SAME_KEY
 
 #: The grant of the operator, without limits.
 ROOT = "root"
@@ -43,7 +44,7 @@ CREATE TABLE IF NOT EXISTS runs (
     mark TEXT PRIMARY KEY, grant_id TEXT NOT NULL REFERENCES grants (id), operation TEXT NOT NULL,
     machine TEXT NOT NULL, price INTEGER NOT NULL, timeout INTEGER NOT NULL, reserved INTEGER NOT NULL,
     state TEXT NOT NULL, execution_id TEXT UNIQUE, stream TEXT, created_at REAL NOT NULL, running_at REAL,
-    ended_at REAL, billed INTEGER, seconds INTEGER, alarm TEXT NOT NULL DEFAULT ''
+    ended_at REAL, billed INTEGER, seconds INTEGER, alarm TEXT NOT NULL DEFAULT '', start_key TEXT
 ) STRICT;
 CREATE TABLE IF NOT EXISTS uploads (
     grant_id TEXT NOT NULL REFERENCES grants (id), month TEXT NOT NULL, bytes INTEGER NOT NULL,
@@ -58,6 +59,12 @@ CREATE TABLE IF NOT EXISTS day_sums (
     seconds INTEGER NOT NULL, PRIMARY KEY (grant_id, day)
 ) STRICT, WITHOUT ROWID;
 """
+
+#: Adds the column of start keys to the ledger of an earlier version.
+_ADD_START_KEY = "ALTER TABLE runs ADD COLUMN start_key TEXT"
+
+#: Refuses the second run of a start key. A released start has no key: the key may start another run.
+_START_KEYS = "CREATE UNIQUE INDEX IF NOT EXISTS start_keys ON runs (grant_id, start_key) WHERE start_key IS NOT NULL"
 
 #: Adds up ended runs by grant and day, in UTC.
 _ADD_UP = """
@@ -143,6 +150,9 @@ class GrantLedger:
         self._database.execute("PRAGMA synchronous=FULL")
         self._database.execute("PRAGMA foreign_keys=ON")
         self._database.executescript(_TABLES)
+        if "start_key" not in {row[1] for row in self._database.execute("PRAGMA table_info(runs)")}:
+            self._database.execute(_ADD_START_KEY)
+        self._database.execute(_START_KEYS)
         self._database.execute(_ADD_UP.format("NOT EXISTS (SELECT 1 FROM day_sums)"))  # of an earlier version
 
     def close(self) -> None:
@@ -291,25 +301,45 @@ class GrantLedger:
             self._database.execute("UPDATE grants SET blocked = ? WHERE id = ?", (reason, grant_id))
 
     def reserve(  # noqa: PLR0913 (the facts of a start)
-        self, grant: Grant, *, operation: str, machine: str, price: int, timeout: int, margin: int, tokens: int = 0
+        self,
+        grant: Grant,
+        *,
+        operation: str,
+        machine: str,
+        price: int,
+        timeout: int,
+        margin: int,
+        tokens: int = 0,
+        start_key: str | None = None,
     ) -> str:
         """Reserve the highest bill of a run in the grant and all grants above it, and return the mark of the run.
 
         ``price`` is in billionths per hour; ``timeout`` and ``margin`` are in seconds; ``tokens`` is the price of the
-        tokens of a model's answer, in billionths. Raises RefusedCall if a limit doesn't allow the run. The check and
-        the reservation are one transaction, so parallel starts can't overspend.
+        tokens of a model's answer, in billionths. Raises RefusedCall if a limit doesn't allow the run, or if the grant
+        has started a run with the same ``start_key``. The checks and the reservation are one transaction, so parallel
+        starts can't overspend.
         """
         reserved = tokens + -(-price * (timeout + margin) // 3600)
-        mark = secrets.token_hex(16)
+        mark, digest = secrets.token_hex(16), None if start_key is None else _digest(start_key)
         with self._transaction():
+            self._require_unused_key(grant, digest)
             for grant_id in grant.chain:
                 self._require_room(self.grant(grant_id), machine, timeout, reserved)
             self._database.execute(
-                "INSERT INTO runs (mark, grant_id, operation, machine, price, timeout, reserved, state, created_at) "
-                "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (mark, grant.id, operation, machine, price, timeout, reserved, RESERVED, time.time()),
+                "INSERT INTO runs (mark, grant_id, operation, machine, price, timeout, reserved, state, created_at, "
+                "start_key) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (mark, grant.id, operation, machine, price, timeout, reserved, RESERVED, time.time(), digest),
             )
         return mark
+
+    def _require_unused_key(self, grant: Grant, digest: str | None) -> None:
+        """Raise RefusedCall if a run of a grant has the start key with this digest, with the id of the run."""
+        query = "SELECT execution_id FROM runs WHERE grant_id = ? AND start_key = ?"
+        row = self._database.execute(query, (grant.id, digest)).fetchone()
+        if row is not None:
+            run = "A run" if row[0] is None else f"Run {row[0]}"
+            state = "is being started" if row[0] is None else "was started"
+            raise RefusedCall(409, f"{run} {state} with {SAME_KEY}. Nothing was started.", {"execution_id": row[0]})
 
     def _require_room(self, grant: Grant, machine: str, timeout: int, reserved: int) -> None:
         """Raise RefusedCall if the limits of a grant don't allow another run."""
@@ -354,8 +384,8 @@ class GrantLedger:
         return changed == 1
 
     def release(self, mark: str) -> None:
-        """Release a reservation whose run was certainly not started."""
-        self._set(mark, state=REFUSED, ended_at=time.time())
+        """Release a reservation whose run was certainly not started, and its start key."""
+        self._set(mark, state=REFUSED, ended_at=time.time(), start_key=None)
 
     def doubt(self, mark: str, reason: str) -> None:
         """Mark a start without a usable answer: its reservation stays until the run is found."""
@@ -448,7 +478,7 @@ def _require_usable(grant: Grant, participle: str) -> None:
 
 
 def _digest(key: str) -> str:
-    """Return the stored form of a key. Lookups use this form, so no comparison shows how close a guess was."""
+    """Return the stored form of a key or a start key. Lookups use this form: no comparison shows a close guess."""
     return hashlib.sha256(key.encode(errors="replace")).hexdigest()
 
 

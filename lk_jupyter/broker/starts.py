@@ -14,6 +14,7 @@ from lk_jupyter.api.states import is_run_id
 from lk_jupyter.broker.grants import Grant, RefusedCall
 from lk_jupyter.broker.ledger import GrantLedger
 from lk_jupyter.broker.upstream import Answer, OddAnswer, OrganizationClient, read_id
+from lk_jupyter.protocol.metadata import REQUEST_KEY, SOURCE_KEY
 
 #: Key of the broker's mark in the metadata of a run.
 MARK = "lk_broker"
@@ -47,7 +48,8 @@ class Starter:
     async def start(self, grant: Grant, path: str, body: Any) -> Answer:
         """Start a run of a grant, and return the answer of the cloud. Raises RefusedCall.
 
-        The reservation is on disk before the request is sent. It is released only if the cloud certainly refused.
+        The reservation is on disk before the request is sent. It is released only if the cloud certainly refused. A
+        start key starts one run of a grant, also from several computers.
         """
         fields, machine, timeout = _read_request(path, body)
         grant.require("runs")
@@ -59,7 +61,13 @@ class Starter:
         if "enable_s3_mount" in START_FIELDS[path] and not grant.allows("bucket"):
             fields["enable_s3_mount"] = False
         mark = self._ledger.reserve(
-            grant, operation=path, machine=machine, price=price, timeout=timeout, margin=self._margin
+            grant,
+            operation=path,
+            machine=machine,
+            price=price,
+            timeout=timeout,
+            margin=self._margin,
+            start_key=_read_start_key(fields["metadata"]),
         )
         fields["metadata"] = {**fields.get("metadata", {}), MARK: mark}
         try:
@@ -125,3 +133,9 @@ def _read_request(path: str, body: Any) -> tuple[dict[str, Any], str, int]:
     if not isinstance(fields["metadata"], dict):
         raise RefusedCall(422, "metadata must be an object. Nothing was started.")
     return fields, machine, timeout
+
+
+def _read_start_key(metadata: dict[str, Any]) -> str | None:
+    """Return the token of a start key; None for a start without a key, whose token is never sent again."""
+    token = metadata.get(REQUEST_KEY) if SOURCE_KEY in metadata else None
+    return token if isinstance(token, str) else None

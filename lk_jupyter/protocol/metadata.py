@@ -27,6 +27,9 @@ REQUEST_KEY = "lk_request"
 #: Key in a run's metadata: digest of the code and the machine of a run with a start key.
 SOURCE_KEY = "lk_source"
 
+#: Words by which a client recognizes a broker's refusal (HTTP 409) of a second run with the same start key.
+SAME_KEY = "the same start key"
+
 #: Keys in a run's metadata: names of the outputs, whether the run may pickle them, and whether variables are carried.
 OUTPUTS_KEY, PICKLE_KEY, CARRY_KEY = "lk_outputs", "lk_pickle", "lk_carry"
 

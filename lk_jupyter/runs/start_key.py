@@ -16,9 +16,9 @@ from lk_jupyter.api.states import is_run_id
 from lk_jupyter.code.source import code_hash
 from lk_jupyter.config.files import open_locked
 from lk_jupyter.config.settings import setting
-from lk_jupyter.errors import OutcomeUnknown, UsageError
+from lk_jupyter.errors import Conflict, OutcomeUnknown, UsageError
 from lk_jupyter.journal.journal import REFUSED, JournalEntry, journal
-from lk_jupyter.protocol.metadata import REQUEST_KEY, SOURCE_KEY
+from lk_jupyter.protocol.metadata import REQUEST_KEY, SAME_KEY, SOURCE_KEY
 from lk_jupyter.runs.package.bundle import Bundle
 from lk_jupyter.runs.reattach import open_run
 from lk_jupyter.runs.run import Run
@@ -30,22 +30,39 @@ if TYPE_CHECKING:
 #: Length of the mark of a request.
 _TOKEN_LENGTH = 32
 
-#: Seconds to wait for another process that starts a run with the same key, and between two attempts.
-_PATIENCE, _PAUSE = 40.0, 0.05
+#: Seconds to wait for another process or computer that starts a run with the same key, and between two attempts.
+_PATIENCE, _PAUSE, _BROKER_PAUSE = 40.0, 0.05, 1.0
 
 
 def start_with_key(session: Connection, bundle: Bundle, key: str) -> Run:
     """Start a run, or return the run that this key has already started on this server.
 
     The mark of the request results from the key, so the run is recognized in the journal of this machine and in the
-    lists of the cloud. Raises UsageError if the key belongs to a run with other code or another machine, and
-    OutcomeUnknown if an earlier start with the key has no answer yet.
+    lists of the cloud. A broker also refuses a second start at the same moment. Raises UsageError if the key belongs to
+    a run with other code or another machine, and OutcomeUnknown if an earlier start with the key has no answer yet.
     """
     token = _token_for(session, key)
     metadata = {**(bundle.request.metadata or {}), REQUEST_KEY: token, SOURCE_KEY: _digest_source(bundle)}
     bundle = replace(bundle, request=bundle.request.model_copy(update={"metadata": metadata}))
-    with _lock(token):
-        return _find_run(session, bundle, key) or Run.submit(session, bundle)
+    end = time.monotonic() + _PATIENCE
+    with _lock(token, end):
+        while (run := _find_run(session, bundle, key) or _submit(session, bundle)) is None:
+            if time.monotonic() > end:
+                raise OutcomeUnknown(
+                    f"Another computer starts a run with the key '{key}'. Nothing was sent. Check: %lk_runs"
+                )
+            time.sleep(_BROKER_PAUSE)
+        return run
+
+
+def _submit(session: Connection, bundle: Bundle) -> Run | None:
+    """Start a run. Return None if a broker refuses because another computer has started, or starts, the run."""
+    try:
+        return Run.submit(session, bundle)
+    except Conflict as refusal:
+        if SAME_KEY not in refusal.detail:
+            raise
+        return None
 
 
 def find_started(session: Connection, key: str) -> Run | None:
@@ -62,14 +79,12 @@ def _token_for(session: Connection, key: str) -> str:
 def _find_run(session: Connection, bundle: Bundle, key: str) -> Run | None:
     """Return the run that was started with the mark of the bundle. Raises UsageError, OutcomeUnknown."""
     entry = journal().get(bundle.token)
-    if entry is None:
+    if entry is None or entry.state == REFUSED:  # another computer may have started the run
         runs = find_marked(session.client, bundle.token, {"metadata": {REQUEST_KEY: bundle.token}})
         if runs.user_run and is_run_id(runs.user_run.execution_id):
             return _open_cloud_run(session, runs.user_run.execution_id, bundle, key)
         if runs.advice:
             raise OutcomeUnknown(f"Runs with the start key '{key}' exist. Nothing was sent.{runs.advice}")
-        return None
-    if entry.state == REFUSED:
         return None
     _require_same_request(entry, bundle, key)
     if run := open_run(session, entry):
@@ -118,11 +133,11 @@ def _digest_source(bundle: Bundle) -> str:
 
 
 @contextmanager
-def _lock(token: str) -> Iterator[None]:
-    """Wait until no other process starts a run with this mark. Raises OutcomeUnknown after 40 seconds."""
+def _lock(token: str, end: float) -> Iterator[None]:
+    """Wait until no other process starts a run with this mark. Raises OutcomeUnknown at ``end``."""
     folder = setting("journal").parent / "start-keys"
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    path, end = folder / token, time.monotonic() + _PATIENCE
+    path = folder / token
     while (descriptor := open_locked(path, os.O_CREAT)) is None:
         if time.monotonic() > end:
             raise OutcomeUnknown("Another process is starting a run with this key. Nothing was sent. Check: %lk_runs")
