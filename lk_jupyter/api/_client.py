@@ -159,7 +159,7 @@ class Client:
     @property
     def has_broker(self) -> bool:
         """Whether the last answers came from a broker: it deletes the VMs of its keys, and its keys issue no keys."""
-        return self._http.cloud_url != self._http.base_url
+        return self._http.has_broker
 
     @property
     def lease_end(self) -> int | None:

@@ -53,6 +53,7 @@ from lk_jupyter.api._detail import error_message
 from lk_jupyter.api._endpoint import CLOUD_HEADER, EXTERNAL, IRIS, LEASE_HEADER, PLACEHOLDER, Call, Endpoint, explain
 from lk_jupyter.api._events import DONE, StreamEvent, complete_stream, reader_for
 from lk_jupyter.api._failures import check_advice, lost_request, too_large
+from lk_jupyter.api._models import Model
 from lk_jupyter.api._retry import AGAIN, Loss, RequestOutcome, send_with_retries, unknown
 from lk_jupyter.api._tokens import ServerEnded, Tokens
 from lk_jupyter.api._tolerant import empty
@@ -65,6 +66,7 @@ from lk_jupyter.errors import (
     LkError,
     OperationNotAvailable,
     OutcomeUnknown,
+    UsageError,
     error_for,
 )
 from lk_jupyter.protocol.json_limits import JsonTooLarge
@@ -173,6 +175,8 @@ class Http:
         Raises the ApiError of the status, ConnectionFailed, OutcomeUnknown or InvalidResponse.
         """
         host = host_name(self.address(call.path))
+        if isinstance(call.body, Model) and (reason := call.body.broker_reason()):
+            self._require_broker(reason)
         outcome = self._send_audited(call)
         if error := self._error(call.endpoint, outcome, host):
             raise error
@@ -180,6 +184,18 @@ class Http:
         if call.endpoint.downloads:
             return open_download(answer, host)
         return self._parsed(call.endpoint, answer, host)
+
+    def _require_broker(self, reason: str) -> None:
+        """Raise UsageError with a reason if no broker answers; each answer of a broker shows that it is a broker."""
+        if not self.has_broker:
+            self.probe("GET", f"{EXTERNAL}/user/status")
+        if not self.has_broker:
+            raise UsageError(f"{reason} {host_name(self.base_url)} isn't a broker. Nothing was sent.")
+
+    @property
+    def has_broker(self) -> bool:
+        """Whether the last answers came from a broker."""
+        return self.cloud_url != self.base_url
 
     def _send_audited(self, call: Call) -> RequestOutcome:
         """Send a request, and record the request in the audit log, even if an interrupt ends the wait."""

@@ -41,6 +41,10 @@ class Model(BaseModel):
         """Return in words why a request must not be sent; empty for a valid request."""
         return ""
 
+    def broker_reason(self) -> str:
+        """Return in words why only a broker may get a request; empty for a request that a cloud may get."""
+        return ""
+
 
 def _decimal(value: Any) -> Any:
     """Read a float by its shortest decimal form, so that 0.0041 stays 0.0041."""

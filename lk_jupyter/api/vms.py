@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal
+from contextlib import suppress
+from datetime import datetime
+from typing import Annotated, Any, Literal
 
-from pydantic import AliasChoices, Field
+from pydantic import AliasChoices, Field, ValidatorFunctionWrapHandler, WrapValidator
+from pydantic.json_schema import SkipJsonSchema
 
 from lk_jupyter.api._endpoint import DELETE, GET, PATCH, POST, Group
 from lk_jupyter.api._models import (
@@ -36,6 +39,21 @@ VmId = Annotated[
 ]
 
 InstanceType = Literal["on-demand", "spot"]
+
+#: Seconds of a lease at a broker whose request has no ``timeout``, and of the shortest lease.
+DEFAULT_LEASE, SHORTEST_LEASE = 3600, 60
+
+
+def _read_lease_end(value: Any, read: ValidatorFunctionWrapHandler) -> datetime | None:
+    """Return the end of a lease; None for a value that isn't a moment. The VM is rented, whatever its answer has."""
+    with suppress(ValueError, OverflowError):
+        moment: datetime | None = read(value)
+        return moment and moment.astimezone() and moment
+    return None
+
+
+#: The moment at which a broker deletes a machine; None without a broker.
+LeaseEnd = Annotated[Timestamp | None, WrapValidator(_read_lease_end)]
 
 
 class InstanceSpecs(Model):
@@ -74,6 +92,15 @@ class CreateVMRequest(Model):
         description="Allow the cloud to copy the volumes of volume_ids to the location of the VM. This takes hours.",
     )
     new_volume: NewVolume | None = Field(None, description="New volume to create and attach.")
+    timeout: SkipJsonSchema[int | None] = Field(
+        None,
+        ge=SHORTEST_LEASE,
+        description="Only at a broker: seconds of the lease, after which the broker deletes the VM. Default: 3600.",
+    )
+
+    def broker_reason(self) -> str:
+        """Return why only a broker may get a lease: a cloud ignores it, and bills the VM until someone deletes it."""
+        return "" if self.timeout is None else "timeout, the lease of a VM, needs a broker, which deletes the VM."
 
     def problem(self) -> str:
         """Return why a machine must not be requested: the service rents another shape than a wrong count suggests."""
@@ -132,6 +159,7 @@ class VM(Model):
     polling_message: str | None = None
     user_id: str | None = None
     org_id: str | None = None
+    lease_ends_at: SkipJsonSchema[LeaseEnd] = Field(None, description="Only at a broker: when it deletes the VM.")
     volume: PendingVolume | None = None
     volume_notice: str | None = None
     volume_migration_in_progress: bool | None = None
@@ -167,6 +195,7 @@ class VMStatus(Model):
     name: str | None = None
     display_name: str | None = None
     volumes: list[AttachedVolume] | None = None
+    lease_ends_at: SkipJsonSchema[LeaseEnd] = Field(None, description="Only at a broker: when it deletes the VM.")
 
     @property
     def usable(self) -> bool:

@@ -16,7 +16,7 @@ from contextlib import suppress
 from datetime import datetime, timezone
 from typing import Any
 
-from lk_jupyter.api.vms import ENDED_STATES, means_no_capacity
+from lk_jupyter.api.vms import DEFAULT_LEASE, ENDED_STATES, SHORTEST_LEASE, means_no_capacity
 from lk_jupyter.broker.grants import Grant, RefusedCall, moment_text
 from lk_jupyter.broker.ledger import ACTIVE, RENTAL, RESERVED, UNKNOWN, GrantLedger, RunRow
 from lk_jupyter.broker.starts import MAX_TIMEOUT, REFUSED_STATUSES
@@ -29,9 +29,6 @@ VM_PATH = re.compile(r"/vms/([\w-]{1,100})(/status)?", re.ASCII)
 _FIELDS = ("user_public_key", "hardware_profile", "instance_specs", "instance_type")
 _VOLUME_FIELDS = ("new_volume", "volume_ids", "volume_migration_allowed")
 _GPU_COUNTS = frozenset({1, 2, 4, 8})
-
-#: Seconds of a lease whose request has no ``timeout``, and of the shortest lease.
-DEFAULT_LEASE, _SHORTEST_LEASE = 3600, 60
 
 #: Seconds for the answer to a rental. Afterwards the VM is searched by its mark, and released if it stays missing.
 _CREATE_SECONDS, _RELEASE_SECONDS = 300.0, 900.0
@@ -66,8 +63,7 @@ class Rentals:
 
     async def create(self, grant: Grant, body: Any) -> Answer:
         """Rent a VM for a lease of ``timeout`` seconds, a field that only the broker knows. Raises RefusedCall."""
-        requested_at = time.time()
-        fields, price_name, lease = read_rental(body, grant, requested_at)
+        fields, price_name, lease = read_rental(body, grant, time.time())
         grant.require("vms")
         try:
             price = await self._upstream.vm_price(price_name)
@@ -92,8 +88,7 @@ class Rentals:
             return answer
         vm_id = (answer.fields or {}).get("vm_id")
         if is_vm_id(vm_id) and self._ledger.activate(mark, str(vm_id), None):
-            ends_at = datetime.fromtimestamp(int(requested_at) + lease, timezone.utc).isoformat()
-            return Answer(answer.status, {**_without_mark(answer.fields or {}), "lease_ends_at": ends_at})
+            return Answer(answer.status, _describe_vm(answer.fields or {}, self._find(grant, vm_id)))
         self._ledger.doubt(
             mark, f"The cloud answered the request for a VM with HTTP {answer.status}, but without a usable id."
         )
@@ -110,7 +105,11 @@ class Rentals:
         for row in self._ledger.open_runs():
             if row.state == UNKNOWN and (vm_id := by_mark.get(row.mark)):
                 self._ledger.activate(row.mark, vm_id, None)
-        rows = [_without_mark(row) for row in list_rows(answer.content) if self._find(grant, row.get("vm_id"))]
+        rows = [
+            _describe_vm(row, rental)
+            for row in list_rows(answer.content)
+            if (rental := self._find(grant, row.get("vm_id")))
+        ]
         return Answer(answer.status, {"vms": rows, "total": len(rows)})
 
     async def call(self, grant: Grant, method: str, path: str, vm_id: str, body: Any) -> Answer:
@@ -125,7 +124,7 @@ class Rentals:
         if answer.fields is None:
             return answer
         reason = {"status_details": row.abort_reason} if row.abort_reason and _has_ended(answer.fields) else {}
-        return Answer(answer.status, {**_without_mark(answer.fields), **reason})
+        return Answer(answer.status, {**_describe_vm(answer.fields, row), **reason})
 
     def _find(self, grant: Grant, vm_id: Any) -> RunRow | None:
         row = self._ledger.find_run(grant, vm_id) if isinstance(vm_id, str) else None
@@ -163,7 +162,7 @@ class Rentals:
         """Return why a VM must be deleted; empty if its lease hasn't ended."""
         if row.alarm == _REVIVED:
             return row.alarm
-        lease_end = row.created_at + row.timeout
+        lease_end = _lease_end(row)
         lease_reason = f"the lease of the VM ended at {moment_text(lease_end)}" if now >= lease_end else ""
         return self._ledger.grant(row.grant_id).end_reason or lease_reason
 
@@ -251,9 +250,9 @@ def read_rental(body: Any, grant: Grant, now: float) -> tuple[dict[str, Any], st
     rest = MAX_TIMEOUT if grant.limits.ends_at is None else int(grant.limits.ends_at - now)
     lease = body.get("timeout")
     lease = min(DEFAULT_LEASE, rest) if lease is None else lease
-    if isinstance(lease, bool) or not isinstance(lease, int) or not _SHORTEST_LEASE <= lease <= MAX_TIMEOUT:
+    if isinstance(lease, bool) or not isinstance(lease, int) or not SHORTEST_LEASE <= lease <= MAX_TIMEOUT:
         raise RefusedCall(
-            422, f"timeout is the lease of the VM in seconds. It must be an integer from {_SHORTEST_LEASE} to "
+            422, f"timeout is the lease of the VM in seconds. It must be an integer from {SHORTEST_LEASE} to "
                 f"{MAX_TIMEOUT}. "
             "Nothing was rented.",
         )  # fmt: skip
@@ -283,9 +282,16 @@ def _display_name(row: Mapping[str, Any]) -> str:
     return name if isinstance(name, str) else ""
 
 
-def _without_mark(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a record of a VM as its key sees it."""
-    return {**row, "display_name": _MARK.sub("", _display_name(row)) or None}
+def _lease_end(rental: RunRow) -> float:
+    """Return when the broker deletes a VM, in Unix seconds."""
+    return rental.created_at + rental.timeout
+
+
+def _describe_vm(fields: Mapping[str, Any], rental: RunRow | None) -> dict[str, Any]:
+    """Return a record of a VM as its key sees it: without the broker's mark, with the end of the lease."""
+    name = _MARK.sub("", _display_name(fields)) or None
+    end = rental and datetime.fromtimestamp(int(_lease_end(rental)), timezone.utc).isoformat()
+    return {**fields, "display_name": name, "lease_ends_at": end}
 
 
 def _has_ended(row: Mapping[str, Any]) -> bool:

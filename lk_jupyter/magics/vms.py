@@ -6,6 +6,8 @@ import re
 import shlex
 import shutil
 import subprocess
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 from importlib.util import find_spec
 
@@ -16,6 +18,7 @@ from lk_jupyter.account.burn_rate import hardware_label
 from lk_jupyter.account.low_balance import low_hour_notices
 from lk_jupyter.api._client import Client
 from lk_jupyter.api.vms import (
+    DEFAULT_LEASE,
     ENDED_STATES,
     UP_STATES,
     VM,
@@ -45,7 +48,7 @@ from lk_jupyter.options.vms import (
 )
 from lk_jupyter.runs.interrupts import true_interrupts
 from lk_jupyter.session import current
-from lk_jupyter.text.units import credits_label, disk_label, duration_label, moment_label
+from lk_jupyter.text.units import credits_label, disk_label, duration_label, limit_label, moment_label
 from lk_jupyter.vms import ssh_config
 from lk_jupyter.vms import vms as vm
 from lk_jupyter.vms.facts import VmFacts, facts_folder, find_vm_facts
@@ -67,7 +70,7 @@ SHORT = 8
 lk_vm = Subcommands(
     "lk_vm",
     "Rent a VM with GPUs and log in over SSH.\n\nA VM costs credits until you delete it with %lk_vm delete. The "
-    "VM stays active even if you close the notebook.",
+    "VM stays active even if you close the notebook. Only a broker deletes a VM, at the end of its lease.",
 )
 lk_volumes = Subcommands(
     "lk_volumes",
@@ -88,7 +91,10 @@ def _list(options: ListVmsOptions, _shell: InteractiveShell) -> None:
     empty = "" if vms else "No VMs. Prices: %lk_vm offers. Rent one: %lk_vm create --gpu A100"
     note = "\n".join(filter(None, [empty, *list_exceeded_budgets(session)]))
     columns = ("VM", "Name", "State", "GPUs", "Address", "Started", "Cost so far")
-    display(Table(columns, [vm_row(each) for each in vms], note=note, right=frozenset({"Cost so far"})))
+    rows = [vm_row(each) for each in vms]
+    if client.has_broker:
+        columns, rows = (*columns, "Lease ends"), [(*vm_row(each), _lease_end_label(each) or "unknown") for each in vms]
+    display(Table(columns, rows, note=note, right=frozenset({"Cost so far"})))
 
 
 @lk_vm.verb("offers", NoOptions)
@@ -109,37 +115,43 @@ def _create(options: CreateVmOptions, shell: InteractiveShell) -> None:
     """Rent a VM after your confirmation, wait until the VM is ready, and show how to log in.
 
     Shows the price before you confirm. You log in with your SSH key from ~/.ssh. If you have no key, lk_jupyter offers
-    to create a key. If you interrupt the waiting, the VM keeps running.
+    to create a key. If you interrupt the waiting, the VM keeps running. At a broker, the VM has a lease: the broker
+    deletes the VM at its end.
 
     Examples::
 
         %lk_vm create --gpu A100 --dry-run
         %lk_vm create --gpu H100 --count 2 --name train
         %lk_vm create --gpu L40S --new-volume 200 --yes
+        %lk_vm create --gpu A100 --timeout 2h
     """
     _check(options)
     session = current()
-    client, key = session.client, _key(options)
-    wish = VmShape(options.gpu.lower(), options.count, "spot" if options.spot else "on-demand", options.new_volume)
+    client = session.client
     free = list_offers(client.vms.availability())
+    lease = _plan_lease(client, options.timeout)
+    wish = VmShape(options.gpu.lower(), options.count, "spot" if options.spot else "on-demand", options.new_volume)
     offer = choose_offer(free, wish)
+    key = _key(options)
     volumes = [vm.find_volume(client, text).volume_id for text in options.volume]
-    display(_plan(offer, key, options, volumes))
+    display(_plan(offer, key, options, volumes, lease))
     for notice in low_hour_notices(session, offer.per_hour):
         display(Note(str(notice)))
     if offer.free is False:
         raise UsageError(f"No {offer} is free now. Nothing was rented. {alternatives_line(free, offer)}")
     if options.dry_run:
         return
-    refuse_over_budget(session, CostRequest(f"{offer} in its first hour", offer.per_hour))  # before the question
-    if not is_sure(options, f"Rent {offer} until you delete it?", "Nothing was rented."):
+    refuse_over_budget(session, _cost_request(offer, lease))  # before the question
+    if not is_sure(options, _question(offer, lease), "Nothing was rented."):
         return
-    request = vm.request_for(wish, key.line, options.name, volumes, move=options.move)
+    request = vm.request_for(replace(wish, lease=options.timeout), key.line, options.name, volumes, move=options.move)
     name = request.display_name
     with advise_on_interrupt(
         f"VM {name!r} may exist and be billed. Check: %lk_vm list. Delete it: %lk_vm delete {name}"
     ):
         created = vm.create_once(client, request, offer)
+    if lease and (created.lease_ends_at is None or created.lease_ends_at <= client.utc_now):
+        display(Note(f"The broker didn't report when it deletes VM {created.vm_id[:SHORT]}. Check: %lk_vm list"))
     if options.no_wait:
         display(_line(_initial_status(created), [f"SSH login: %lk_vm ssh {created.vm_id[:SHORT]}"]))
         return
@@ -337,7 +349,70 @@ def _check(options: CreateVmOptions) -> None:
         raise UsageError("%lk_vm create: --move needs --volume. Nothing was sent.")
 
 
-def _plan(offer: VmOffer, key: PublicKey, options: CreateVmOptions, volumes: list[str]) -> Table:
+@dataclass(frozen=True)
+class Lease:
+    """The planned lease of a VM at a broker: seconds, and the moment of its end if the VM is rented now."""
+
+    seconds: int
+    ends_at: datetime
+
+    @property
+    def end_label(self) -> str:
+        """The end of the lease in local time."""
+        return _end_label(self.ends_at)
+
+
+def _plan_lease(client: Client, seconds: int | None) -> Lease | None:
+    """Return the lease of a VM at a broker, None without a broker. Raises UsageError for a lease without a broker.
+
+    Each answer shows whether a broker has answered. A lease without a time ends with the key at the latest.
+    """
+    if not client.has_broker:
+        if seconds:
+            raise UsageError(
+                f"--timeout needs a broker, which deletes the VM at its end. {client.base_url} isn't a broker. Nothing "
+                "was rented. Leave out --timeout, and delete the VM yourself: %lk_vm delete"
+            )
+        return None
+    if seconds is None:
+        rest = DEFAULT_LEASE if client.lease_end is None else int(client.lease_end - client.now())
+        seconds = max(0, min(DEFAULT_LEASE, rest))
+    return Lease(seconds, client.utc_now + timedelta(seconds=seconds))
+
+
+def _end_label(moment: datetime) -> str:
+    """Return the end of a lease in local time, with the day unless it is today."""
+    is_today = moment.astimezone().date() == datetime.now().astimezone().date()
+    return moment_label(moment, "%H:%M" if is_today else "%d %b %H:%M")
+
+
+def _lease_end_label(each: VM | VMStatus) -> str:
+    """Return when a broker deletes a VM; empty if the VM has ended, or has no readable end."""
+    return "" if each.lease_ends_at is None or each.status in ENDED_STATES else _end_label(each.lease_ends_at)
+
+
+def _question(offer: VmOffer, lease: Lease | None) -> str:
+    if lease is None:
+        return f"Rent {offer} until you delete it?"
+    cost = credits_label(offer.lease_cost(lease.seconds))
+    return f"Rent {offer} for at most {cost}? The broker deletes the VM at {lease.end_label}."
+
+
+def _cost_request(offer: VmOffer, lease: Lease | None) -> CostRequest:
+    """Return what the VM may cost: in its lease, otherwise in its first hour."""
+    if lease is None:
+        return CostRequest(f"{offer} in its first hour", offer.per_hour, saves="")
+    cost = offer.lease_cost(lease.seconds)
+    return CostRequest(f"{offer} until {lease.end_label}", cost, saves="--timeout 30m")
+
+
+def _plan(
+    offer: VmOffer, key: PublicKey, options: CreateVmOptions, volumes: list[str], lease: Lease | None = None
+) -> Table:
+    cost = f"{offer.per_hour * 24:.2f} per day, until you delete the VM with %lk_vm delete"
+    if lease is not None:
+        highest = credits_label(offer.lease_cost(lease.seconds))
+        cost = f"at most {highest} in the lease of {limit_label(lease.seconds)}"
     disk = (
         f"{options.new_volume} GB, new; costs credits until you delete it with %lk_volumes delete"
         if options.new_volume
@@ -346,14 +421,8 @@ def _plan(offer: VmOffer, key: PublicKey, options: CreateVmOptions, volumes: lis
     rows = [
         ("Machine", str(offer)),
         ("Free now", {True: "yes", False: "no", None: "unknown"}[offer.free]),
-        (
-            "Cost",
-            (
-                f"{offer.per_hour:.2f} credits per hour, {offer.per_hour * 24:.2f} per day, until you "
-                "delete the VM with "
-                "%lk_vm delete"
-            ),
-        ),
+        ("Cost", f"{offer.per_hour:.2f} credits per hour, {cost}"),
+        ("Deleted", f"by the broker at {lease.end_label}" if lease else ""),
         ("Reclaimed", "at any time, without warning" if offer.instance_type == "spot" else ""),
         ("Name", options.name or ""),
         ("Your key", f"{key.path} ({key.line.split(' ')[0]})"),
@@ -418,6 +487,7 @@ def _show_login(status: VMStatus, key: PublicKey | None, facts: VmFacts | None =
         ),
         ("Jump", jump or ""),
         ("Delete", f"%lk_vm delete {name}"),
+        ("Lease ends", _lease_end_label(status)),
     ]
     display(Table(("SSH", ""), [row for row in rows if row[1]]))
     host = re.sub(r"[^\w.-]+", "-", name)
@@ -454,7 +524,10 @@ def _default_key() -> PublicKey | None:
 
 def _line(status: VMStatus, more: list[str]) -> StatusLine:
     up = f"up {duration_label(status.uptime_seconds)}" if status.uptime_seconds else ""
-    facts = [_name(status), _gpus(status), status.ip_address or "", up, credits_label(_cost(status)), *more]
+    is_over = status.lease_ends_at is not None and status.lease_ends_at <= datetime.now(timezone.utc)
+    end = "its lease ended at" if is_over else "the broker deletes the VM at"
+    end = f"{end} {label}" if (label := _lease_end_label(status)) else ""
+    facts = [_name(status), _gpus(status), status.ip_address or "", up, credits_label(_cost(status)), end, *more]
     return StatusLine(status.status, facts)
 
 

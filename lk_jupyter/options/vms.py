@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from lk_jupyter.api.vms import SHORTEST_LEASE
 from lk_jupyter.options.fields import option, switch, word, yes
 from lk_jupyter.options.runs import Options
 
@@ -19,6 +20,12 @@ class CreateVmOptions(Options):
     count: int = option(1, "Number of GPUs: 1, 2, 4 or 8.", metavar="N", ge=1)
     spot: bool = switch("Pay less for a VM that the cloud may reclaim at any time.")
     name: str | None = option(None, "Name of the VM. Default: chosen automatically.")
+    timeout: int | None = option(
+        None,
+        "At a broker: time after which the broker deletes the VM, such as 2h. Default: 1h.",
+        metavar="DURATION",
+        ge=SHORTEST_LEASE,
+    )
     key: str | None = option(
         None, "Public key file for SSH. Default: your key in ~/.ssh.", metavar="FILE", completer="paths"
     )

@@ -41,6 +41,10 @@ class VmOffer:
     spot_per_hour: Decimal | None = field(default=None, compare=False)
     is_leased: bool = field(default=False, compare=False)
 
+    def lease_cost(self, seconds: float) -> Decimal:
+        """Return the price of a complete lease of this many seconds, in credits."""
+        return self.per_hour * Decimal(seconds) / 3600
+
     def __str__(self) -> str:
         spot = " spot" if self.instance_type == "spot" else ""
         several = f"{self.count} " if self.count > 1 else ""

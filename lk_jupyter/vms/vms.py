@@ -44,7 +44,7 @@ def request_for(
     wish: VmShape, public_key: str, name: str | None = None, volumes: Sequence[str] = (), *, move: bool = False
 ) -> CreateVMRequest:
     """Return the request for a machine. If the answer is lost, the name identifies the machine."""
-    request = CreateVMRequest(
+    return CreateVMRequest(
         user_public_key=public_key,
         hardware_profile=wish.profile,
         instance_specs=InstanceSpecs(gpu_count=wish.count),
@@ -53,8 +53,8 @@ def request_for(
         volume_ids=list(volumes) or None,
         volume_migration_allowed=True if volumes and move else None,
         new_volume=NewVolume(size_gb=wish.volume_gb) if wish.volume_gb else None,
+        timeout=wish.lease,
     )
-    return request.model_copy(update={"timeout": wish.lease}) if wish.lease else request
 
 
 def create_once(client: Client, request: CreateVMRequest, offer: VmOffer) -> VM:

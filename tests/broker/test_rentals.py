@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
+from datetime import datetime
 
 import pytest
 from broker.running import API, read_state, wait_settled
@@ -15,19 +16,21 @@ from patience import wait_until
 from vms.on_vm import facts_of
 
 import lk_jupyter
+from lk_jupyter.api.vms import VM, CreateVMRequest
 from lk_jupyter.broker.ledger import GrantLedger
-from lk_jupyter.errors import RunAborted
+from lk_jupyter.errors import RunAborted, UsageError
 from lk_jupyter.journal.journal import journal
+from lk_jupyter.vms import vms
 
 CHAT = {"model": "local/echo", "messages": [{"role": "user", "content": "hello there"}]}
-VM = {"user_public_key": "ssh-ed25519 AAAA test", "hardware_profile": "a100", "display_name": "box"}
+RENTAL = {"user_public_key": "ssh-ed25519 AAAA test", "hardware_profile": "a100", "display_name": "box"}
 
 #: Credits that a lease of a minute reserves: 120 s of an A100.
 LEASE = 1.59 * 120 / 3600
 
 
 def rent(client, **changes):
-    return client.post(f"{API}/vms/create", json={**VM, "timeout": 60, **changes})
+    return client.post(f"{API}/vms/create", json={**RENTAL, "timeout": 60, **changes})
 
 
 def read_models(client):
@@ -137,6 +140,100 @@ def vm_child(broker, home, monkeypatch):
     for name, value in (("LK_BASE_URL", broker.base_url), ("LK_API_KEY", child.key), ("LK_CARRY", "always")):
         monkeypatch.setenv(name, value)
     return child
+
+
+@pytest.fixture
+def answers(home, monkeypatch):
+    """The questions that were asked, each answered with yes; the SSH key is in the home of the test."""
+    questions = []
+    monkeypatch.setattr("builtins.input", lambda question: questions.append(" ".join(question.split())) or "y")
+    folder = home / ".ssh"
+    folder.mkdir()
+    (folder / "id_ed25519.pub").write_text("ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIO5Lc8oWn0c9iX0rZ0l1sT7v m@laptop\n")
+    return questions
+
+
+def read_lease(child, broker):
+    [vm] = child.get(f"{API}/vms/list").json()["vms"]
+    ledger = GrantLedger(broker.data / "ledger.sqlite")
+    row = ledger.run(vm["vm_id"])
+    ledger.close()
+    assert datetime.fromisoformat(vm["lease_ends_at"]).timestamp() == int(row.created_at + row.timeout)
+    return row.timeout, f"{datetime.fromtimestamp(row.created_at + row.timeout).astimezone():%H:%M}"
+
+
+def test_the_magic_rents_a_vm_for_a_lease_and_shows_its_end_before_and_after(vm_child, broker, answers, run_cell):
+    output = run_cell("%lk_vm create --gpu A100 --timeout 2h --name train")
+    seconds, end = read_lease(vm_child, broker)
+    assert seconds == 7200
+    assert re.search(
+        r"for at most 3\.18 credits\? The broker deletes the VM at (\d\d \w+ )?\d\d:\d\d\. \[y/N\]", answers[0]
+    )
+    assert re.search(r"Cost +1\.59 credits per hour, at most 3\.18 credits in the lease of 2 h", output)
+    assert re.search(rf"the broker deletes the VM at (\d\d \w+ )?{end}", output), output
+    assert re.search(rf"Lease ends +(\d\d \w+ )?{end}", output), output
+    assert re.search(rf"Lease ends\n(?s:.*) (\d\d \w+ )?{end}", run_cell("%lk_vm list"))
+    assert re.search(rf"the broker deletes the VM at (\d\d \w+ )?{end}", run_cell("%lk_vm status train"))
+    run_cell("%lk_vm delete train --yes")
+
+
+def test_without_a_time_a_lease_is_an_hour_or_the_rest_of_the_key(broker, vm_child, answers, run_cell, monkeypatch):
+    run_cell("%lk_vm create --gpu A100 --no-wait")
+    assert read_lease(vm_child, broker)[0] == 3600
+    assert "for at most 1.59 credits?" in answers[0]
+    child = broker.grant(scopes=["vms"], ends_in=1800)
+    monkeypatch.setenv("LK_API_KEY", child.key)
+    run_cell("%lk_vm create --gpu A100 --no-wait")
+    assert 1700 < read_lease(child, broker)[0] <= 1800
+    assert re.search(r"for at most 0\.7\d+ credits\?", answers[1])
+    refused = run_cell("%lk_vm create --gpu A100 --no-wait --timeout 2h")
+    assert "this key expires then" in refused
+    for each in (child, vm_child):
+        for vm in each.get(f"{API}/vms/list").json()["vms"]:
+            each.delete(f"{API}/vms/{vm['vm_id']}")
+
+
+@pytest.mark.parametrize("end", [None, 7, "soon", ["x"], "9999-12-31T23:59:59-12:00", "2020-01-01T00:00:00+00:00"])
+def test_an_odd_end_of_a_lease_is_one_line_and_the_vm_is_rented(end, vm_child, answers, run_cell, monkeypatch):
+    create = vms.create_once
+
+    def create_with_odd_end(*arguments):
+        fields = create(*arguments).model_dump()
+        del fields["lease_ends_at"]
+        return VM.model_validate(fields if end is None else {**fields, "lease_ends_at": end})
+
+    monkeypatch.setattr(vms, "create_once", create_with_odd_end)
+    output = run_cell("%lk_vm create --gpu A100 --no-wait --name box")
+    [vm] = vm_child.get(f"{API}/vms/list").json()["vms"]
+    note = f"The broker didn't report when it deletes VM {vm['vm_id'][:8]}. Check: %lk_vm list"
+    assert note in " ".join(output.split())
+    assert "pending" in output
+    run_cell("%lk_vm delete box --yes")
+
+
+def test_a_lease_without_a_broker_is_refused_before_anything_is_rented(upstream, answers, run_cell, monkeypatch, home):
+    monkeypatch.setenv("LK_BASE_URL", upstream.base_url)
+    monkeypatch.setenv("LK_API_KEY", upstream.api_key)
+    earlier = len(upstream.client.vms.list())
+    refused = run_cell("%lk_vm create --gpu A100 --timeout 2h --yes")
+    assert "--timeout needs a broker, which deletes the VM at its end." in refused
+    assert "Nothing was rented. Leave out --timeout" in refused
+    request = CreateVMRequest(user_public_key="ssh-ed25519 AAAA", hardware_profile="a100", timeout=7200)
+    with lk_jupyter.connect() as session, pytest.raises(UsageError, match=r"isn't a broker\. Nothing was sent\."):
+        session.client.vms.create(request)
+    assert (len(upstream.client.vms.list()), answers) == (earlier, [])
+
+
+def test_the_typed_call_rents_a_vm_for_a_lease_as_its_first_request(vm_child, broker):
+    request = CreateVMRequest(user_public_key="ssh-ed25519 AAAA", hardware_profile="a100", timeout=7200)
+    with lk_jupyter.connect() as session:
+        vm = session.client.vms.create(request)
+        assert read_lease(vm_child, broker)[0] == 7200
+        assert vm.lease_ends_at == session.client.vms.status(vm.vm_id).lease_ends_at
+        assert 7100 < (vm.lease_ends_at - session.client.utc_now).total_seconds() <= 7200
+        session.client.vms.delete(vm.vm_id)
+        with pytest.raises(ValueError, match="timeout"):
+            CreateVMRequest(user_public_key="ssh-ed25519 AAAA", hardware_profile="a100", timeout=59)
 
 
 def test_a_cell_of_three_hours_runs_on_a_vm_that_the_broker_deletes_and_its_receipt_is_the_bill(
