@@ -90,10 +90,10 @@ def _list(options: ListVmsOptions, _shell: InteractiveShell) -> None:
     vms = list(client.vms.list()) if options.all else vm.active_vms(client)
     empty = "" if vms else "No VMs. Prices: %lk_vm offers. Rent one: %lk_vm create --gpu A100"
     note = "\n".join(filter(None, [empty, *list_exceeded_budgets(session)]))
-    columns = ("VM", "Name", "State", "GPUs", "Address", "Started", "Cost so far")
-    rows = [vm_row(each) for each in vms]
+    columns: tuple[str, ...] = ("VM", "Name", "State", "GPUs", "Address", "Started", "Cost so far")
+    rows = list(map(vm_row, vms))
     if client.has_broker:
-        columns, rows = (*columns, "Lease ends"), [(*vm_row(each), _lease_end_label(each) or "unknown") for each in vms]
+        columns, rows = (*columns, "Lease ends"), [(*vm_row(each), _lease_end_label(each)) for each in vms]
     display(Table(columns, rows, note=note, right=frozenset({"Cost so far"})))
 
 
@@ -350,7 +350,7 @@ def _check(options: CreateVmOptions) -> None:
 
 
 @dataclass(frozen=True)
-class Lease:
+class VmLease:
     """The planned lease of a VM at a broker: seconds, and the moment of its end if the VM is rented now."""
 
     seconds: int
@@ -362,7 +362,7 @@ class Lease:
         return _end_label(self.ends_at)
 
 
-def _plan_lease(client: Client, seconds: int | None) -> Lease | None:
+def _plan_lease(client: Client, seconds: int | None) -> VmLease | None:
     """Return the lease of a VM at a broker, None without a broker. Raises UsageError for a lease without a broker.
 
     Each answer shows whether a broker has answered. A lease without a time ends with the key at the latest.
@@ -377,7 +377,7 @@ def _plan_lease(client: Client, seconds: int | None) -> Lease | None:
     if seconds is None:
         rest = DEFAULT_LEASE if client.lease_end is None else int(client.lease_end - client.now())
         seconds = max(0, min(DEFAULT_LEASE, rest))
-    return Lease(seconds, client.utc_now + timedelta(seconds=seconds))
+    return VmLease(seconds, client.utc_now + timedelta(seconds=seconds))
 
 
 def _end_label(moment: datetime) -> str:
@@ -391,14 +391,14 @@ def _lease_end_label(each: VM | VMStatus) -> str:
     return "" if each.lease_ends_at is None or each.status in ENDED_STATES else _end_label(each.lease_ends_at)
 
 
-def _question(offer: VmOffer, lease: Lease | None) -> str:
+def _question(offer: VmOffer, lease: VmLease | None) -> str:
     if lease is None:
         return f"Rent {offer} until you delete it?"
     cost = credits_label(offer.lease_cost(lease.seconds))
     return f"Rent {offer} for at most {cost}? The broker deletes the VM at {lease.end_label}."
 
 
-def _cost_request(offer: VmOffer, lease: Lease | None) -> CostRequest:
+def _cost_request(offer: VmOffer, lease: VmLease | None) -> CostRequest:
     """Return what the VM may cost: in its lease, otherwise in its first hour."""
     if lease is None:
         return CostRequest(f"{offer} in its first hour", offer.per_hour, saves="")
@@ -407,7 +407,7 @@ def _cost_request(offer: VmOffer, lease: Lease | None) -> CostRequest:
 
 
 def _plan(
-    offer: VmOffer, key: PublicKey, options: CreateVmOptions, volumes: list[str], lease: Lease | None = None
+    offer: VmOffer, key: PublicKey, options: CreateVmOptions, volumes: list[str], lease: VmLease | None = None
 ) -> Table:
     cost = f"{offer.per_hour * 24:.2f} per day, until you delete the VM with %lk_vm delete"
     if lease is not None:
