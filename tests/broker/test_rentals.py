@@ -187,7 +187,7 @@ def test_without_a_time_a_lease_is_an_hour_or_the_rest_of_the_key(broker, vm_chi
     assert 1700 < read_lease(child, broker)[0] <= 1800
     assert re.search(r"for at most 0\.7\d+ credits\?", answers[1])
     refused = run_cell("%lk_vm create --gpu A100 --no-wait --timeout 2h")
-    assert "this key expires then" in refused
+    assert "this key expires after" in refused
     for each in (child, vm_child):
         for vm in each.get(f"{API}/vms/list").json()["vms"]:
             each.delete(f"{API}/vms/{vm['vm_id']}")
