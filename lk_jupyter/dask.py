@@ -327,9 +327,8 @@ def prepare_cluster(session: Session, options: dict[str, Any], idle: float) -> B
     gpus = split_count(chosen.gpu or chosen.machine or setting("machine"))[0]
     if gpus > _MOST_GPUS:
         raise UsageError(
-            f"gpu: a cluster runs on one VM with at most {_MOST_GPUS} GPUs, but {gpus} were requested. Nothing "
-            "was rented. "
-            "For more GPUs, start one cluster for each part of the data."
+            f"gpu: a cluster runs on one VM with at most {_MOST_GPUS} GPUs, but {gpus} were requested. Nothing was "
+            "rented. For more GPUs, start one cluster for each part of the data."
         )
     versions = {name: local_version(name) for name in _SAME if has_package(name)}
     requirements = [part for text in _chosen_requirements(chosen) for part in _with_imports(text)]

@@ -122,9 +122,8 @@ def _check_account(key: Credential) -> None:
         f"You are now signed in as {name}. Before, you were signed in as {until_now}. Keep the new account? [y/N] "
     ):
         raise NotSignedIn(
-            f"You signed in as '{name}' on the website, but lk_jupyter is signed in as '{until_now}'. Nothing "
-            "was changed. To change "
-            "the account: %lk_logout, then %lk_login --browser"
+            f"You signed in as '{name}' on the website, but lk_jupyter is signed in as '{until_now}'. Nothing was "
+            "changed. To change the account: %lk_logout, then %lk_login --browser"
         )
 
 

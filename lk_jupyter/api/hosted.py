@@ -100,9 +100,8 @@ class HostedServer:
         response = self._request("GET", "api/kernels")
         if response.is_success and _parse_id_list(response) is not None:
             raise InvalidResponse(
-                f"The Jupyter server at {self.url} has no password, because its image ignores the password "
-                "option. Nothing was sent to the server. Use another image: --image "
-                "quay.io/jupyter/base-notebook:latest"
+                f"The Jupyter server at {self.url} has no password, because its image ignores the password option. "
+                "Nothing was sent to the server. Use another image: --image quay.io/jupyter/base-notebook:latest"
             )
         return response.status_code in {401, 403}
 

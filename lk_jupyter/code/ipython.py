@@ -101,8 +101,7 @@ def check_magics(tree: ast.Module, first_line: int, *, has_ipython: bool) -> Non
         if name not in _supported(sign) and not has_ipython:
             raise UsageError(
                 f"{where} doesn't work in a run. Nothing was sent. These magics work in a run: "
-                f"{', '.join(sorted(_supported(sign)))}. "
-                "Write plain Python, or install IPython's magics with -r "
+                f"{', '.join(sorted(_supported(sign)))}. Write plain Python, or install IPython's magics with -r "
                 "ipython."
             )
 

@@ -532,9 +532,8 @@ def save(name: str, value: object) -> None:
         assumptions().set(name.removeprefix(GUESS), None if value is None else str(value))
     elif setting_row.secret:
         raise UsageError(
-            f"'{name}' is a secret, so you can't set it with %lk_config. Sign in: %lk_login. Sign out: "
-            "%lk_logout. If you just typed an API key, your history contains the key: replace it in the "
-            "dashboard."
+            f"'{name}' is a secret, so you can't set it with %lk_config. Sign in: %lk_login. Sign out: %lk_logout. If "
+            "you just typed an API key, your history contains the key: replace it in the dashboard."
         )
     elif setting_row.hidden and value is not None:
         raise UsageError(

@@ -25,10 +25,9 @@ from lk_jupyter.session import current
 lk_kernel = Subcommands(
     "lk_kernel",
     "Use cloud machines as kernels, from the launcher and the kernel picker.\n\nA machine starts and stops with its "
-    "kernel: when you shut down the kernel, the machine's bill ends. If you only restart the kernel, the "
-    f"machine stays. The machine is released automatically after idle time or at its maximum cost, {MAX_COST} "
-    "credits by default. JupyterLab shows price and "
-    "maximum cost before each start, and starts the machine when you click Start.",
+    "kernel: when you shut down the kernel, the machine's bill ends. If you only restart the kernel, the machine "
+    f"stays. The machine is released automatically after idle time or at its maximum cost, {MAX_COST} credits by "
+    "default. JupyterLab shows price and maximum cost before each start, and starts the machine when you click Start.",
 )
 
 

@@ -27,9 +27,8 @@ from lk_jupyter.text.units import moment_label
 
 lk_keys = Subcommands(
     "lk_keys",
-    "Create, list, revoke and delete API keys: your own and your organization's.\n\nThe secret of a new key is "
-    "shown once, behind a button. Only the browser receives the secret; the notebook doesn't save it. With "
-    "--to-env or "
+    "Create, list, revoke and delete API keys: your own and your organization's.\n\nThe secret of a new key is shown "
+    "once, behind a button. Only the browser receives the secret; the notebook doesn't save it. With --to-env or "
     "--login it isn't shown at all.",
 )
 

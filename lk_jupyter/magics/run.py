@@ -182,15 +182,13 @@ def lk_attach(options: AttachOptions, shell: InteractiveShell) -> None:
 def _discard(entry: JournalEntry | None, name: str | None) -> None:
     if entry is None:
         raise UsageError(
-            "--discard is only for a start request that the cloud never answered. The cloud answered the "
-            f"request that started {name!r}. "
-            "Nothing was changed."
+            "--discard is only for a start request that the cloud never answered. The cloud answered the request that "
+            f"started {name!r}. Nothing was changed."
         )
     discard_start(entry)
     show_text(
         f"Removed the start request {entry.token[:SHORT_ID]} from the list. If the cloud started a run anyway, "
-        "%lk_runs "
-        "lists this run."
+        "%lk_runs lists this run."
     )
 
 

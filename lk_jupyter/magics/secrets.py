@@ -25,9 +25,8 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 lk_secrets = Subcommands(
     "lk_secrets",
-    "Store secrets, such as HF_TOKEN, that every run finds in its environment.\n\nA hidden prompt asks for the "
-    "value, or this kernel's environment supplies it. The value never appears in a cell and is never shown "
-    "again.",
+    "Store secrets, such as HF_TOKEN, that every run finds in its environment.\n\nA hidden prompt asks for the value, "
+    "or this kernel's environment supplies it. The value never appears in a cell and is never shown again.",
 )
 
 

@@ -11,9 +11,8 @@ from lk_jupyter.options.runs import Options
 
 def _model() -> Any:
     return word(
-        "Id of a model or of your deployment. For a deployment, the first characters are enough. Default: the "
-        "last model used in "
-        "this notebook.",
+        "Id of a model or of your deployment. For a deployment, the first characters are enough. Default: the last "
+        "model used in this notebook.",
         None,
         completer="models",
     )

@@ -104,8 +104,7 @@ def _open_cloud_run(session: Connection, run_id: str, bundle: Bundle, key: str) 
     if digest is None:
         raise OutcomeUnknown(
             f"Run {run_id} has the start key '{key}', but the cloud doesn't show whether the run has this code. "
-            "Nothing was "
-            f"sent. Show its log: %lk_logs {run_id}"
+            f"Nothing was sent. Show its log: %lk_logs {run_id}"
         )
     if digest != _digest_source(bundle):
         raise _refuse_key(key, f"run {run_id}")

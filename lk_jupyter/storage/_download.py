@@ -306,9 +306,8 @@ def check_room(folder: Path, what: str, size: int, files: Iterable[FetchedFile])
         raise StorageError(f"Can't write to {folder} ({error.strerror}).") from None
     if size > free and (needed := size - sum(file.stored_bytes for file in files)) > free:
         raise StorageError(
-            f"{what} has {size:,} bytes. The {needed:,} missing bytes don't fit in {folder}, which has only "
-            f"{free:,} bytes free. Nothing was downloaded. Free {size_label(needed - free)}, or choose a folder "
-            "on another disk."
+            f"{what} has {size:,} bytes. The {needed:,} missing bytes don't fit in {folder}, which has only {free:,} "
+            f"bytes free. Nothing was downloaded. Free {size_label(needed - free)}, or choose a folder on another disk."
         )
 
 

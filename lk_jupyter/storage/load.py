@@ -110,9 +110,8 @@ def _format_for(key: str) -> tuple[Format, Callable[[Any], Any] | None]:
     kind = FORMATS.get(inner[-1] if inner else "")
     if inner and inner[-1] in _PICKLED:
         raise StorageError(
-            f"{key!r} is a pickle file. Reading it executes code of its author, and every member of your "
-            "organization can write the file. Nothing was read. If you trust the author, download it: %lk_get "
-            f"{key}"
+            f"{key!r} is a pickle file. Reading it executes code of its author, and every member of your organization "
+            f"can write the file. Nothing was read. If you trust the author, download it: %lk_get {key}"
         )
     if kind is None:
         loadable = " ".join(sorted([*FORMATS, *PACKED]))

@@ -146,9 +146,8 @@ class RemainingTime(RunObserver):
         balance = self._watch.left
         if balance is not None and eta.cost is not None and price and balance < eta.cost:
             yield Notice(
-                f"The run costs about {credits_label(eta.cost)} more, but the balance of "
-                f"{credits_label(balance)} lasts only for about {lasting_label(balance, price)}. "
-                f"{self._watch.advice}",
+                f"The run costs about {credits_label(eta.cost)} more, but the balance of {credits_label(balance)} "
+                f"lasts only for about {lasting_label(balance, price)}. {self._watch.advice}",
                 WARNING,
             )
 

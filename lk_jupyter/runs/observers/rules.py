@@ -278,9 +278,8 @@ def missing_object(case: Evidence) -> str | None:
         if match and match[1].startswith(f"{folder}/"):
             key = match[1].removeprefix(f"{folder}/")
             return (
-                f"The run has no '{match[1]}'. If %lk_ls {key} lists this file, the bucket is in another folder "
-                "of the run. "
-                "Find the folder: %lk_check --spend"
+                f"The run has no '{match[1]}'. If %lk_ls {key} lists this file, the bucket is in another folder of the "
+                "run. Find the folder: %lk_check --spend"
             )
     return None
 
@@ -547,9 +546,8 @@ def slow_installation(case: Evidence) -> str | Hint | None:
     if not request.requirements_content or part_settings(request.import_files, PACKAGES) is not None:
         return None
     return (
-        f"The start of the machine and the installation of the packages took {duration_label(launch)} before the "
-        "code started. Keep the packages in your bucket "
-        "for later runs: %lk_config keep_packages on"
+        f"The start of the machine and the installation of the packages took {duration_label(launch)} before the code "
+        "started. Keep the packages in your bucket for later runs: %lk_config keep_packages on"
     )
 
 

@@ -82,9 +82,8 @@ def choose_start(base_url: str, code: str, options: RunOptions) -> tuple[RunOpti
     starts = measure_starts(base_url, code)
     if not starts:
         raise UsageError(
-            "--image auto compares earlier runs of this cell, but this cell has none. Nothing was sent. Run the "
-            "cell once with "
-            "-r, and once with an image: --image python:3.12"
+            "--image auto compares earlier runs of this cell, but this cell has none. Nothing was sent. Run the cell "
+            "once with -r, and once with an image: --image python:3.12"
         )
     fastest = starts[0]
     update = {"image": fastest.image or None, "requirements": list(fastest.requirements)}

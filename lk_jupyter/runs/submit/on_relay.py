@@ -24,10 +24,9 @@ def question(bundle: Bundle) -> str:
     cost = "price unknown" if bundle.worst_case is None else f"at most {credits_label(_highest_cost(bundle))}"
     machine = machine_name(bundle.machine.hardware_profile)
     return (
-        f"Run this cell as a relay of about {starts} runs on {machine}: {cost} for "
-        f"{limit_label(bundle.timeout)}. Each run waits in the queue, installs packages and loads data again, "
-        "which counts toward the time and the cost. The relay continues while this notebook or its Jupyter "
-        "server is on. [y/N] "
+        f"Run this cell as a relay of about {starts} runs on {machine}: {cost} for {limit_label(bundle.timeout)}. Each "
+        "run waits in the queue, installs packages and loads data again, which counts toward the time and the cost. "
+        "The relay continues while this notebook or its Jupyter server is on. [y/N] "
     )
 
 
@@ -35,9 +34,8 @@ def require_consent(bundle: Bundle) -> None:
     """Refuse a relay without consent: an answer, or an option with a maximum cost. Raises UsageError."""
     if bundle.secrets:
         raise UsageError(
-            "--relay stores the code and the files of the run on this machine, and they seem "
-            "to contain a secret. Nothing was sent. "
-            "Store the secret: %lk_secrets set NAME"
+            "--relay stores the code and the files of the run on this machine, and they seem to contain a secret. "
+            "Nothing was sent. Store the secret: %lk_secrets set NAME"
         )
     if bundle.vm_allowed or bundle.options.max_cost is not None:
         return

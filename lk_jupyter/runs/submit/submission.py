@@ -251,9 +251,8 @@ class Submission:
             self._error = error
             if self._is_in_transit and not isinstance(error, LkError):
                 self._error = OutcomeUnknown(
-                    f"The response to the request that starts the run was lost: {type(error).__name__}: "
-                    f"{error}\nThe run may be active and "
-                    "billed. It was not sent again.\nCheck before you start it again: %lk_runs"
+                    f"The response to the request that starts the run was lost: {type(error).__name__}: {error}\nThe "
+                    "run may be active and billed. It was not sent again.\nCheck before you start it again: %lk_runs"
                 )
                 self._error.__cause__ = error
             if self._never_started:
