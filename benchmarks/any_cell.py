@@ -36,7 +36,7 @@ from nbformat import NotebookNode
 
 import lk_jupyter
 from lk_jupyter.code.imports import imported_names
-from lk_jupyter.code.ipython import as_python
+from lk_jupyter.code.ipython import replace_ipython_syntax
 from lk_jupyter.kernels import specs
 from lk_jupyter.localcloud import launch
 
@@ -177,7 +177,7 @@ def cells_of(path: Path) -> list[str]:
 def _absent(path: Path) -> list[str]:
     """Return the packages that a notebook imports and that are not here."""
     made = path.read_text(encoding="utf-8")
-    names = {name for cell in cells_of(path) for name in imported_names(ast.parse(as_python(cell)))}
+    names = {name for cell in cells_of(path) for name in imported_names(ast.parse(replace_ipython_syntax(cell)))}
     return sorted(name for name in names if find_spec(name) is None and f"{name}.py" not in made)
 
 
@@ -270,7 +270,7 @@ def _line(cell: str) -> str:
 
 
 def _set_by(cell: str) -> list[str]:
-    tree = ast.parse(as_python(cell))
+    tree = ast.parse(replace_ipython_syntax(cell))
     named = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
     made = {node.name for node in tree.body if isinstance(node, (ast.FunctionDef, ast.ClassDef))}
     return sorted(named | made)

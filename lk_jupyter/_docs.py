@@ -60,7 +60,7 @@ def magics_table() -> str:
 
 def options_table() -> str:
     """Return the options of ``%%lk_run``."""
-    rows = [(_on_the_line(name, field), field.description or "") for name, field in RunOptions.model_fields.items()]
+    rows = [(_option_flag(name, field), field.description or "") for name, field in RunOptions.model_fields.items()]
     return _table(("Option", "What it does"), rows)
 
 
@@ -408,7 +408,7 @@ def takes(part: Any) -> list[str]:
     return [name for name in parameters if name not in {"self", "cls", "traits"}]
 
 
-def versioned(text: str) -> str:
+def set_version(text: str) -> str:
     """Return a file of npm with the version of the package."""
     return re.sub(r'("name": "lk-jupyter",\s+"version": ")[^"]*', rf"\g<1>{__version__}", text)
 
@@ -452,7 +452,7 @@ def _first_sentence(documented: Callable[..., object]) -> str:
     return first_sentence(inspect.getdoc(documented) or "")
 
 
-def _on_the_line(name: str, field: FieldInfo) -> str:
+def _option_flag(name: str, field: FieldInfo) -> str:
     if field.annotation == bool | None:
         return f"`--{name}`, `--no-{name}`"
     metavar = extras(field).get("metavar") or ("" if is_switch(field) else name.upper())
@@ -467,7 +467,7 @@ def main(*, check: bool) -> str | None:
         OPTIONS: options_module(),
         KEYWORDS: keywords_module(),
         STATES: states_module(),
-        **{path: versioned(path.read_text(encoding="utf-8")) for path in NPM_FILES},
+        **{path: set_version(path.read_text(encoding="utf-8")) for path in NPM_FILES},
     }
     old = [path for path, current in files.items() if not path.exists() or path.read_text(encoding="utf-8") != current]
     if check:

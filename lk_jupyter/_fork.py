@@ -15,7 +15,7 @@ class Renewed(Protocol):
         """Renew the parts that a fork leaves broken; called in the child."""
 
 
-def in_child(act: Callable[[], None]) -> None:
+def call_in_child(act: Callable[[], None]) -> None:
     """Call ``act`` in each process that is forked from this process, on systems with fork."""
     if hasattr(os, "register_at_fork"):
         os.register_at_fork(after_in_child=act)
@@ -32,4 +32,4 @@ def _renew() -> None:
 
 
 _things: WeakSet[Renewed] = WeakSet()
-in_child(_renew)
+call_in_child(_renew)

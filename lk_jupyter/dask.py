@@ -18,7 +18,7 @@ from weakref import WeakSet
 
 from packaging.requirements import InvalidRequirement, Requirement
 
-from lk_jupyter._fork import in_child
+from lk_jupyter._fork import call_in_child
 from lk_jupyter._threads import run_before_exit
 from lk_jupyter.account.prompt import prompt_confirmation
 from lk_jupyter.code.imports import has_package, local_version, providers
@@ -235,7 +235,7 @@ class LyceumCluster(SpecCluster):  # type: ignore[misc]  # distributed has few t
         assert bundle.vm_offer  # noqa: S101 (each cluster is on a VM)
         gpus = bundle.vm_offer.count
         n_workers = gpus if n_workers is None else n_workers
-        self.run = Run.submit(session, _with_consent(bundle))
+        self.run = Run.submit(session, _require_consent(bundle))
         self._scheduler = scheduler = VmScheduler(self.run)
         self._contact: asyncio.Task[None] | None = None
         self.offer = bundle.vm_offer
@@ -305,7 +305,7 @@ class LyceumCluster(SpecCluster):  # type: ignore[misc]  # distributed has few t
 
 #: Clusters that must be closed before Python exits.
 _clusters: WeakSet[LyceumCluster] = WeakSet()
-in_child(_clusters.clear)  # the cluster belongs to the process that forked
+call_in_child(_clusters.clear)  # the cluster belongs to the process that forked
 
 
 def _close_clusters() -> None:
@@ -331,7 +331,7 @@ def prepare_cluster(session: Session, options: dict[str, Any], idle: float) -> B
             "rented. For more GPUs, start one cluster for each part of the data."
         )
     versions = {name: local_version(name) for name in _SAME if has_package(name)}
-    requirements = [part for text in _chosen_requirements(chosen) for part in _with_imports(text)]
+    requirements = [part for text in _chosen_requirements(chosen) for part in _resolve_requirement(text)]
     pins = [f"{name}=={local}" for name, local in versions.items()]
     chosen = chosen.model_copy(update={"requirements": [*requirements, *pins], "fresh": True})
     code = (SHIPPED / "dask_head.py").read_text("utf-8")
@@ -346,7 +346,7 @@ def _chosen_requirements(chosen: RunOptions) -> list[str]:
     return chosen.requirements or list(filter(None, [setting("requirements")]))
 
 
-def _with_imports(text: str) -> list[str]:
+def _resolve_requirement(text: str) -> list[str]:
     """Return a requirement, or the packages of all modules that the notebook has names of for ``auto``."""
     if text != AUTO:
         return [text]
@@ -389,7 +389,7 @@ def _local_versions() -> dict[str, str]:
     return {"python": python, **{name: local_version(name) for name in ("dask", "distributed")}}
 
 
-def _with_consent(bundle: Bundle) -> Bundle:
+def _require_consent(bundle: Bundle) -> Bundle:
     """Return the bundle with the user's consent to its price: by ``max_cost``, or an answer. Raises UsageError."""
     secret_scan.require_consent([bundle])
     if bundle.options.max_cost is None:

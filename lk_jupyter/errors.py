@@ -398,7 +398,7 @@ class RunFailed(RunError):
     def _render_traceback_(self) -> list[str]:
         """Return the traceback of the run and the message, which quotes the error only where no traceback does."""
         traceback = only_colors(self.shown)
-        traceback = traceback if _in_colour() else re.sub(_COLOUR, "", traceback)
+        traceback = traceback if _uses_color() else re.sub(_COLOUR, "", traceback)
         cause = self.traceback.rstrip().rpartition("\n")[2]
         summary, *page = super()._render_traceback_()
         return [*traceback.splitlines(), summary.replace(f" ({cause})", "") if cause else summary, *page]
@@ -443,7 +443,7 @@ def page_address(page: str, anchor: str = "") -> str:
     return f"%lk_help {anchor or 'WORD'}"
 
 
-def _in_colour() -> bool:
+def _uses_color() -> bool:
     """Return whether errors may have colors: as set in the environment and in IPython, and never in a file or pipe."""
     if sys.stdout is sys.__stdout__ and not (sys.stdout and sys.stdout.isatty()):  # a kernel's is another
         return False

@@ -19,7 +19,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakSet
 
-from lk_jupyter._fork import in_child
+from lk_jupyter._fork import call_in_child
 from lk_jupyter._threads import run_before_exit
 from lk_jupyter.code.packages import installed_requirements
 from lk_jupyter.code.source import Source
@@ -33,7 +33,7 @@ from lk_jupyter.runs.abort import LET_GO
 from lk_jupyter.runs.functions.call import Arguments, FunctionCall, RemoteTraceback, read_answer, read_item
 from lk_jupyter.runs.functions.items import SLICE_SECONDS, Chunk, ItemMap, ItemPolicy
 from lk_jupyter.runs.functions.stored_answers import StoredAnswers
-from lk_jupyter.runs.interrupts import AtInterrupt, in_background, is_interrupt, true_interrupts
+from lk_jupyter.runs.interrupts import AtInterrupt, call_in_background, is_interrupt, true_interrupts
 from lk_jupyter.runs.notebooks.worker_pool import CallHandlers, Worker, WorkerPool, is_busy
 from lk_jupyter.runs.outcome import list_problems
 from lk_jupyter.runs.package import secret_scan
@@ -332,7 +332,7 @@ class Executor(concurrent.futures.Executor):
         if wait:
             self._end()
         elif self._pool:
-            in_background(self._end, "lk-shutdown")
+            call_in_background(self._end, "lk-shutdown")
 
     def _end(self) -> None:
         """Wait for active calls, and stop the machines."""
@@ -425,7 +425,7 @@ class Executor(concurrent.futures.Executor):
 
 #: Executors whose calls Python must wait for during its exit.
 _EXECUTORS: WeakSet[Executor] = WeakSet()
-in_child(_EXECUTORS.clear)  # a forked process has no threads that end the calls
+call_in_child(_EXECUTORS.clear)  # a forked process has no threads that end the calls
 
 
 def _finish_calls() -> None:

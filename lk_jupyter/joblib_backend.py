@@ -14,7 +14,7 @@ from concurrent.futures import Future
 from contextlib import suppress
 from typing import Any
 
-from lk_jupyter._fork import in_child
+from lk_jupyter._fork import call_in_child
 from lk_jupyter.config.settings import setting
 from lk_jupyter.errors import UsageError
 from lk_jupyter.executor import AUTO, Executor
@@ -43,7 +43,7 @@ _EXECUTOR_OPTIONS = {"initializer", "initargs", *(name for name, _ in CALLS["Exe
 
 #: Options and number of machines → the executor whose machines stay between calls of ``Parallel``.
 _executors: dict[tuple[str, int], Executor] = {}
-in_child(_executors.clear)  # a forked process has no threads that make the calls
+call_in_child(_executors.clear)  # a forked process has no threads that make the calls
 
 
 class LkBackend(*_BASES):  # type: ignore[misc]  # joblib has no types

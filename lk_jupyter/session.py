@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from lk_jupyter._fork import in_child
+from lk_jupyter._fork import call_in_child
 from lk_jupyter.connection.connection import Connection, find_target
 from lk_jupyter.errors import ApiError
 from lk_jupyter.text.terminal import plain
@@ -435,7 +435,7 @@ def _after_fork() -> None:
     _lock = threading.Lock()
 
 
-in_child(_after_fork)
+call_in_child(_after_fork)
 _current: list[Session] = []
 
 

@@ -30,7 +30,7 @@ OPTION = {
         '\n    sign: bool = switch("Print a signature when the code starts.")\n',
     ),
     "lk_jupyter/runs/package/prepare.py": (
-        '    honored(options, "A single run", {"several"})\n',
+        '    require_support(options, "A single run", {"several"})\n',
         "    if options.sign:\n        source = replace(source, code=f\"print('signed')\\n{source.code}\")\n",
     ),
     "tests/test_session.py": (

@@ -101,7 +101,7 @@ def test_the_browser_half_has_the_version_of_the_package():
         found = json.loads(file.read_text(encoding="utf-8"))
         versions = {found["version"], found.get("packages", {}).get("", found)["version"]}
         assert versions == {lk_jupyter.__version__}, f"{file.name}: make docs"
-    assert _docs.versioned('{"name": "lk-jupyter",\n  "version": "9"}') == (
+    assert _docs.set_version('{"name": "lk-jupyter",\n  "version": "9"}') == (
         f'{{"name": "lk-jupyter",\n  "version": "{lk_jupyter.__version__}"}}'
     )
 

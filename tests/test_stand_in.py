@@ -200,7 +200,7 @@ def test_an_odd_answer_to_a_change_is_recorded_and_ends_in_no_error_of_the_audit
 def test_a_selection_of_an_unknown_word_that_no_list_has_is_waited_for_no_more(cloud, connected):
     cloud.on("GET /execution/gpu_selection/{}/status", {"status": "zorp"})
     cloud.on("GET /execution/{}", {"execution_id": ID, "status": "zorp"})
-    status = select._followed(connected.client, ID, None)
+    status = select._follow_selection(connected.client, ID, None)
     assert status.status == "zorp"
 
 

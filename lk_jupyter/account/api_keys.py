@@ -49,9 +49,9 @@ def list_keys(client: Client, org: str | None) -> list[Key]:
     """Return the caller's keys, then the organization's; a key of an organization has no caller."""
     all_keys: list[Key] = []
     with suppress(Forbidden):
-        all_keys += (_from_personal_key(key, client.utc_now) for key in client.auth.list_api_keys())
+        all_keys += (_convert_personal_key(key, client.utc_now) for key in client.auth.list_api_keys())
     if org:
-        all_keys += (_from_org_key(key, client.utc_now, org) for key in client.orgs.list_api_keys(org))
+        all_keys += (_convert_org_key(key, client.utc_now, org) for key in client.orgs.list_api_keys(org))
     return all_keys
 
 
@@ -91,11 +91,11 @@ def parse_expiry(text: str, now: datetime) -> datetime:
     return datetime(day.year, day.month, day.day, 23, 59, 59, tzinfo=timezone.utc)
 
 
-def _from_personal_key(key: ApiKey, now: datetime) -> Key:
+def _convert_personal_key(key: ApiKey, now: datetime) -> Key:
     times = (key.created_at, key.expires_at, key.last_used_at)
     return Key(key.id, key.key_name, key.key_prefix, key.is_active, *times, now)
 
 
-def _from_org_key(key: OrgApiKey, now: datetime, org: str) -> Key:
+def _convert_org_key(key: OrgApiKey, now: datetime, org: str) -> Key:
     times = (key.created_at, key.expires_at, key.last_used_at)
     return Key(key.id, key.name, key.prefix, key.is_active, *times, now, org)

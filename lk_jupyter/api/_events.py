@@ -222,7 +222,7 @@ def complete_stream(pieces: Iterable[bytes], *, is_output: bool) -> Iterator[byt
 
     Long output arrives in few events. Raises JsonTooLarge for an event that is too large.
     """
-    stream = _limit_events(_without_mark(pieces))
+    stream = _limit_events(_remove_byte_order_mark(pieces))
     return chain(join_output(stream) if is_output else stream, [_BETWEEN])
 
 
@@ -246,7 +246,7 @@ def _find_last_end(text: bytes) -> int:
     return max(start + length if start >= 0 else 0 for start, length in ends)
 
 
-def _without_mark(pieces: Iterable[bytes]) -> Iterator[bytes]:
+def _remove_byte_order_mark(pieces: Iterable[bytes]) -> Iterator[bytes]:
     """Yield the pieces of a text without a leading byte order mark."""
     begin, rest = b"", iter(pieces)
     for piece in rest:
@@ -268,11 +268,11 @@ def join_output(pieces: Iterable[bytes]) -> Iterator[bytes]:
         if len(piece) < FLOOD:
             yield piece
         else:
-            yield from filter(None, _joined(piece, last))
+            yield from filter(None, _split_events(piece, last))
         last = (last + piece[-2:])[-2:]
 
 
-def _joined(piece: bytes, before: bytes) -> tuple[bytes, bytes, bytes]:
+def _split_events(piece: bytes, before: bytes) -> tuple[bytes, bytes, bytes]:
     """Return the end of an event, complete events, and the start of an event; ``before`` are two bytes."""
     start = 0 if before == _BETWEEN else (before + piece).find(_BETWEEN, 1)
     last = piece.rfind(_BETWEEN)

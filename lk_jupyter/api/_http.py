@@ -183,7 +183,7 @@ class Http:
         answer: httpx.Response = outcome.carries
         if call.endpoint.downloads:
             return open_download(answer, host)
-        return self._parsed(call.endpoint, answer, host)
+        return self._parse_answer(call.endpoint, answer, host)
 
     def _require_broker(self, reason: str) -> None:
         """Raise UsageError with a reason if no broker answers; each answer of a broker shows that it is a broker."""
@@ -340,7 +340,7 @@ class Http:
             response = send_once(client, request, auth=signer)
             return response if endpoint.downloads and response.is_success else complete(response)
 
-    def _parsed(self, endpoint: Endpoint, answer: httpx.Response, host: str) -> Any:
+    def _parse_answer(self, endpoint: Endpoint, answer: httpx.Response, host: str) -> Any:
         """Return the content of a successful answer.
 
         Any 2xx confirms a change. So an unreadable answer is only an error if its content is needed, and the
@@ -568,7 +568,7 @@ class _Wire(Generic[E]):
         response.stream = _Events(cast("httpx.SyncByteStream", response.stream), is_output=self._is_output)
         try:
             if not is_stream(response):
-                return (yield from self._at_once(response))
+                return (yield from self._yield_complete_answer(response))
             frames = takewhile(lambda _: not self._closed.is_set(), EventSource(response).iter_sse())
             return (yield from self._reader(frames))
         except httpx.RequestError as failure:
@@ -578,7 +578,7 @@ class _Wire(Generic[E]):
         finally:
             response.close()
 
-    def _at_once(self, response: httpx.Response) -> Generator[E, None, LkError | None]:
+    def _yield_complete_answer(self, response: httpx.Response) -> Generator[E, None, LkError | None]:
         """Yield an answer that arrived as an object instead of a stream, and is billed as usual."""
         response.read()
         content = RawAnswer(response.status_code, "", response.content).json

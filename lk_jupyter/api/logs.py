@@ -34,7 +34,7 @@ class LogEntry(Model):
         return self.message.rstrip("\r\n") + "\n"
 
 
-def by_time(entries: Sequence[LogEntry]) -> list[LogEntry]:
+def sort_by_time(entries: Sequence[LogEntry]) -> list[LogEntry]:
     """Sort stored lines, oldest first. Lines of the same time keep their order, which may be newest first.
 
     A line without a time stays behind the line before.

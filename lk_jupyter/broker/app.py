@@ -157,7 +157,7 @@ class Broker:
         if path.startswith(f"{OPENAI}/"):
             path = f"{EXTERNAL}/serverless{path.removeprefix(OPENAI)}"
         if not path.startswith(f"{EXTERNAL}/"):
-            raise _not_offered(request.method, path)
+            raise _refuse_operation(request.method, path)
         answer = await self._call(request, grant, path.removeprefix(EXTERNAL))
         if isinstance(answer, ModelStream):
             kind = answer.response.headers.get("content-type", "text/event-stream")
@@ -196,12 +196,12 @@ class Broker:
         for run_method, pattern in _RUN_PATHS:
             if run_method == method and (match := pattern.fullmatch(path)):
                 return await self._call_on_run(request, grant, path, match[1])
-        raise _not_offered(method, path)
+        raise _refuse_operation(method, path)
 
     async def _start(self, request: Request, grant: Grant, path: str) -> Answer:
         answer = await self._starter.start(grant, path, await _read_json(request))
         self.keeper.wake()
-        return self._with_stream_address(request, answer)
+        return self._set_stream_address(request, answer)
 
     async def _issue_credentials(self, request: Request, grant: Grant) -> Answer:
         """Return credentials of the organization's bucket, or of the files of a key. Raises RefusedCall."""
@@ -221,7 +221,7 @@ class Broker:
             return await self._rentals.list_vms(grant, _read_query(request))
         match = VM_PATH.fullmatch(path)
         if match is None or (request.method, match[2]) not in _VM_OPERATIONS:
-            raise _not_offered(request.method, path)
+            raise _refuse_operation(request.method, path)
         body = await _read_json(request) if request.method == "PATCH" else None
         answer = await self._rentals.call(grant, request.method, path, match[1], body)
         self.keeper.wake()
@@ -278,7 +278,7 @@ class Broker:
     def _stream_token(self, execution_id: str) -> str:
         return hmac.new(self._stream_secret, execution_id.encode(), hashlib.sha256).hexdigest()
 
-    def _with_stream_address(self, request: Request, answer: Answer) -> Answer:
+    def _set_stream_address(self, request: Request, answer: Answer) -> Answer:
         """Return the answer to a start with the address of its output at this broker."""
         if answer.fields is None:
             return answer
@@ -387,7 +387,7 @@ _REASONS = {
 }
 
 
-def _not_offered(method: str, path: str) -> RefusedCall:
+def _refuse_operation(method: str, path: str) -> RefusedCall:
     operation = path.removeprefix(EXTERNAL)
     reason = next((f" {text}" for start, text in _REASONS.items() if operation.startswith(start)), "")
     return RefusedCall(403, f"Child keys can't call {method} {path[:100]!r}.{reason} Nothing was forwarded.")

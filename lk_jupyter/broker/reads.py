@@ -101,7 +101,7 @@ class Reads:
         for run_id, run in (await self._upstream.list_active()).items():
             mark = read_mark(run)
             if run_id in ids or (mark in marks and self._ledger.activate(str(mark), run_id, None)):
-                listed.append(_without_hidden(run))
+                listed.append(_remove_hidden_fields(run))
             elif grant.id == ROOT and mark is None:
                 listed.append(run)
         return Answer(200, listed)
@@ -113,7 +113,7 @@ class Reads:
         ids = {str(row.execution_id) for row in rows_below if row.execution_id and row.operation != RENTAL}
         runs: dict[str, Any] = {}
         async for page in self._upstream.history(_PAGES if ids else 0):
-            runs |= {run_id: _without_hidden(run) for run_id, run in page.items() if run_id in ids}
+            runs |= {run_id: _remove_hidden_fields(run) for run_id, run in page.items() if run_id in ids}
             if len(runs) >= min(offset + limit, len(ids)):
                 break
         rows = list(runs.values())[offset : offset + limit]
@@ -185,5 +185,5 @@ def _describe_bill(row: RunRow) -> dict[str, Any]:
     }
 
 
-def _without_hidden(run: dict[str, Any]) -> dict[str, Any]:
+def _remove_hidden_fields(run: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in run.items() if name not in _HIDDEN}

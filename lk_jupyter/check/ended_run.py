@@ -251,7 +251,7 @@ def bill_form(record: ExecutionRecord, price: Decimal) -> tuple[str, bool]:
     for unit, factor in _UNITS.items():
         for rounding in _ROUNDINGS:
             for name, seconds in _spans(record):
-                counted = _rounded_up(seconds, rounding)
+                counted = _round_up(seconds, rounding)
                 cost = factor * (cost_at(price, counted) or Decimal(0))
                 if cost and abs(cost - billed) <= max(_step(billed) / 2, cost / 50):
                     rounded = f"rounded up to {rounding} seconds" if rounding else "not rounded up"
@@ -283,7 +283,7 @@ def _seconds(start: datetime | None, end: datetime | None) -> float | None:
     return (end - start).total_seconds() if start and end else None
 
 
-def _rounded_up(seconds: float, step: int) -> float:
+def _round_up(seconds: float, step: int) -> float:
     if not step:
         return seconds
     return float((Decimal(str(seconds)) / step).to_integral_value(ROUND_CEILING) * step)

@@ -172,14 +172,14 @@ def _compare(report: Report, description: Description) -> None:
     report.set_assumption("absent_operations", ",".join(dict.fromkeys(absent)))
 
 
-def in_group(endpoint: Endpoint) -> bool:
+def is_in_group(endpoint: Endpoint) -> bool:
     """Return whether another assumption covers the place or absence of an operation."""
     placed = re.match("/(batches|files|serverless/(?!route)|execution/gpu_selection|machine-types)", endpoint.path)
     return bool(placed) or endpoint.server in {IRIS, V1} or endpoint.owner.__name__ == "OpenAI"
 
 
 def _is_absent(endpoint: Endpoint, description: Description) -> bool:
-    if in_group(endpoint):
+    if is_in_group(endpoint):
         return False
     return not any((endpoint.method, server + endpoint.path) in description for server in endpoint.servers)
 

@@ -19,7 +19,7 @@ from lk_jupyter.api.orgs import Orgs
 from lk_jupyter.api.states import is_run_id
 from lk_jupyter.api.user import User
 from lk_jupyter.check.findings import Report
-from lk_jupyter.check.published import Description, carried, in_group
+from lk_jupyter.check.published import Description, carried, is_in_group
 from lk_jupyter.config.assumptions import ABSENT, find_assumption
 from lk_jupyter.config.read_only import is_read_only
 from lk_jupyter.connection.connection import Connection
@@ -86,7 +86,7 @@ def look(connection: Connection, report: Report, description: Description | None
         report.notes.append(
             "Requests that start runs weren't tested. Test these requests too: %lk_check --probe-starts"
         )
-    grouped = {str(endpoint) for endpoint in ENDPOINTS if in_group(endpoint)}
+    grouped = {str(endpoint) for endpoint in ENDPOINTS if is_in_group(endpoint)}
     named = report.values.get("absent_operations", "")
     if description is None or not named:
         report.add_to_assumption("absent_operations", [each for each in absent if each not in grouped])

@@ -16,28 +16,28 @@ _CALLS = {"run_line_magic": "%", "run_cell_magic": "%%"}
 _NO_CODE = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.ENDMARKER, tokenize.INDENT, tokenize.DEDENT}
 
 
-def as_python(code: str) -> str:
+def replace_ipython_syntax(code: str) -> str:
     """Return code with IPython's syntax replaced by calls of ``get_ipython()``, each line in its place."""
     if not re.search(r"[!%?]|^[^\S\n]*(>>>|In \[)", code, re.MULTILINE):
         return code
     lines = code.splitlines(keepends=True)
     empty = next((at for at, line in enumerate(lines) if line.strip()), 0)
     python: str = _manager().transform_cell("".join(lines[empty:]))
-    return "\n" * empty + _with_inner(python)
+    return "\n" * empty + _replace_inner_syntax(python)
 
 
 #: Magics whose lines below are code of the notebook, which may have IPython's syntax too.
 _CODE_MAGICS = {"time", "timeit", "capture", "prun"}
 
 
-def _with_inner(python: str) -> str:
+def _replace_inner_syntax(python: str) -> str:
     """Replace IPython's syntax in the lines below a magic such as ``%%time`` too."""
     if not python.startswith("get_ipython().run_cell_magic("):
         return python
     magic, line, below = (ast.literal_eval(argument) for argument in ast.parse(python).body[0].value.args)  # type: ignore[attr-defined]
     if magic not in _CODE_MAGICS:
         return python
-    return f"get_ipython().run_cell_magic({magic!r}, {line!r}, {as_python(below)!r})\n"
+    return f"get_ipython().run_cell_magic({magic!r}, {line!r}, {replace_ipython_syntax(below)!r})\n"
 
 
 @cache
@@ -98,11 +98,11 @@ def check_magics(tree: ast.Module, first_line: int, *, has_ipython: bool) -> Non
                 f"{where.partition(':')[0]}: a run can't show help. Nothing was sent. Use a separate cell without "
                 "%%lk_run."
             )
-        if name not in _supported(sign) and not has_ipython:
+        if name not in _supported_magics(sign) and not has_ipython:
             raise UsageError(
                 f"{where} doesn't work in a run. Nothing was sent. These magics work in a run: "
-                f"{', '.join(sorted(_supported(sign)))}. Write plain Python, or install IPython's magics with -r "
-                "ipython."
+                f"{', '.join(sorted(_supported_magics(sign)))}. Write plain Python, or install IPython's magics "
+                "with -r ipython."
             )
 
 
@@ -123,7 +123,7 @@ def _magics(tree: ast.Module) -> list[tuple[int, str, str]]:
 
 
 @cache
-def _supported(sign: str) -> frozenset[str]:
+def _supported_magics(sign: str) -> frozenset[str]:
     """Return the magics that ``remote/display/magics.py`` has."""
     kind = {"%": "line", "%%": "cell"}[sign]
     text = (SHIPPED / "display" / "magics.py").read_text(encoding="utf-8")

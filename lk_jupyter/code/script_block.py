@@ -146,7 +146,7 @@ def _find_blocks(lines: list[str], first_line: int, place: str) -> Iterator[tupl
         if closing is not None:
             yield opening[1], at, closing
         elif opening[1] == _SCRIPT and _is_comment(lines, at):
-            raise _unclosed(lines, at, end, first_line, place)
+            raise _unclosed_error(lines, at, end, first_line, place)
         at = at + 1 if closing is None else closing + 1
 
 
@@ -164,7 +164,7 @@ def _is_comment(lines: list[str], at: int) -> bool:
 _TEXTS = {tokenize.STRING, getattr(tokenize, "FSTRING_MIDDLE", tokenize.STRING)}
 
 
-def _unclosed(lines: list[str], at: int, end: int, first_line: int, place: str) -> UsageError:
+def _unclosed_error(lines: list[str], at: int, end: int, first_line: int, place: str) -> UsageError:
     if end < len(lines) and lines[end].startswith("#"):
         problem = f"{lines[end][:40]!r} has no space after '#'"
         return _problem(place, end + first_line, problem, "Put a space after '#'.")

@@ -41,7 +41,7 @@ def future_features(values: Iterable[object]) -> list[Any]:
     return [value for value in values if isinstance(value, type(__future__.annotations))]
 
 
-def without_warnings(make_tree: Callable[[], _Read]) -> _Read:
+def call_without_warnings(make_tree: Callable[[], _Read]) -> _Read:
     """Call a function that creates a tree of code.
 
     Python 3.11 sometimes raises SystemError while another thread creates a tree, for a traceback too.
@@ -54,7 +54,7 @@ def without_warnings(make_tree: Callable[[], _Read]) -> _Read:
 
 def parse(code: str | bytes, file_name: str = "<unknown>") -> ast.Module:
     """Return the syntax tree of code. Raises SyntaxError or ValueError."""
-    return without_warnings(lambda: ast.parse(code, file_name))
+    return call_without_warnings(lambda: ast.parse(code, file_name))
 
 
 @lru_cache(maxsize=8)  # a fan-out calls this for each run
@@ -73,7 +73,7 @@ def check_code(code: str, *, file_name: str, first_line: int = 1, awaits: bool =
         lines = code if not awaits else "\n".join("" if _FUTURE.match(line) else line for line in code.split("\n"))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", SyntaxWarning)  # the run shows warnings
-            without_warnings(lambda: compile(lines, file_name, "exec", flags, dont_inherit=True))
+            call_without_warnings(lambda: compile(lines, file_name, "exec", flags, dont_inherit=True))
     except (SyntaxError, ValueError) as error:
         _name_ipython_lines(code, first_line)
         raise _move_lines(error, file_name, first_line) from None
@@ -82,7 +82,7 @@ def check_code(code: str, *, file_name: str, first_line: int = 1, awaits: bool =
 
 def _name_ipython_lines(code: str, first_line: int) -> None:
     ipython_lines = [
-        f"line {number}: {match['line']}   →   {_in_place(match['line'])}"
+        f"line {number}: {match['line']}   →   {_suggest_replacement(match['line'])}"
         for number, text in enumerate(code.splitlines(), first_line)
         if (match := _SHELL_OR_MAGIC.match(text))
     ]
@@ -94,7 +94,7 @@ def _name_ipython_lines(code: str, first_line: int) -> None:
         )
 
 
-def _in_place(line: str) -> str:
+def _suggest_replacement(line: str) -> str:
     for pattern, advice in _IN_PLACE:
         if match := re.fullmatch(pattern, line.strip()):
             return advice.format(**match.groupdict())

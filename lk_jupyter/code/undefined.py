@@ -7,7 +7,7 @@ import builtins
 from collections.abc import Container, Iterator
 from contextlib import suppress
 
-from lk_jupyter.code.ipython import as_python
+from lk_jupyter.code.ipython import replace_ipython_syntax
 from lk_jupyter.code.syntax import parse
 
 #: Calls after which a name may be set in ways that the text doesn't show, or after which no statement is executed.
@@ -35,7 +35,7 @@ def undefined_names(code: str, namespace: Container[str]) -> list[str]:
     Only statements that are always executed count, up to the first statement that may set names invisibly.
     """
     with suppress(SyntaxError):
-        return list(dict.fromkeys(_undefined(parse(as_python(code)), namespace)))
+        return list(dict.fromkeys(_undefined(parse(replace_ipython_syntax(code)), namespace)))
     return []
 
 

@@ -15,7 +15,7 @@ from types import BuiltinFunctionType, FunctionType, MethodDescriptorType, Metho
 from typing import TYPE_CHECKING, Any
 
 from lk_jupyter.code.imports import imported_names
-from lk_jupyter.code.ipython import as_python
+from lk_jupyter.code.ipython import replace_ipython_syntax
 from lk_jupyter.code.syntax import parse
 from lk_jupyter.errors import UsageError
 from lk_jupyter.options.runs import RunOptions
@@ -33,7 +33,9 @@ def uploaded_variables(source: Source, options: RunOptions) -> dict[str, Any]:
 def read_in(source: Source) -> list[str]:
     """Return the variables that the code reads; none for invalid code, whose error is reported with the request."""
     with suppress(SyntaxError):
-        return [name for name in read_by(as_python(source.code), source.namespace) if name not in source.values]
+        return [
+            name for name in read_by(replace_ipython_syntax(source.code), source.namespace) if name not in source.values
+        ]
     return []
 
 
@@ -92,7 +94,7 @@ def assigned_names(code: str) -> list[str]:
     Imports, names with an underscore in front, and targets of loops and ``with`` are not included, nor deleted names.
     """
     with suppress(SyntaxError):
-        nodes = list(_top_level(parse(as_python(code)).body))
+        nodes = list(_top_level(parse(replace_ipython_syntax(code)).body))
         passing = {id(name) for node in nodes for target in _targets(node) for name in ast.walk(target)}
         deleted = {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Del)}
         names = dict.fromkeys(name for node in nodes if id(node) not in passing for name in _set_by(node))
@@ -143,7 +145,7 @@ _TEST_MAGICS, _TEXT_MAGICS = (
 def reads_all(code: str) -> bool:
     """Return whether the code looks at all names, such as by ``globals()`` or in ``__main__``."""
     with suppress(SyntaxError):
-        tree = parse(as_python(code))
+        tree = parse(replace_ipython_syntax(code))
         calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
         magics = (getattr(call.args[0], "value", "") for call in calls if _is_shell(call.func) and call.args)
         plain = (getattr(call.func, "id", "") in _ALL_NAMES and not call.args for call in calls)
@@ -279,7 +281,7 @@ class _Flow:
         inner = self if name in _KEEPS else _Flow(self.set, self.read)
         for line in lines:
             with suppress(SyntaxError):
-                inner.follow(parse(as_python(str(line)[_FLAGS.match(str(line)).end() :])).body)  # type: ignore[union-attr]
+                inner.follow(parse(replace_ipython_syntax(str(line)[_FLAGS.match(str(line)).end() :])).body)  # type: ignore[union-attr]
 
     def _store(self, *targets: ast.AST | None) -> None:
         for target in filter(None, targets):

@@ -39,13 +39,13 @@ def approve(server: str, org: str, costs: Mapping[str, Decimal], times: int) -> 
     rows = {
         digest: {"server": server, "org": org, "cost": f"{cost:f}", "left": times} for digest, cost in costs.items()
     }
-    with _locked():
+    with _lock_file():
         _write({**_read(), **rows})
 
 
 def withdraw(digests: Collection[str]) -> int:
     """Delete the approvals of these cells, and return their number. Raises UsageError."""
-    with _locked():
+    with _lock_file():
         rows = _read()
         remaining = {digest: row for digest, row in rows.items() if digest not in digests}
         _write(remaining)
@@ -62,7 +62,7 @@ def use_approval(server: str, org: str, digest: str, cost: Decimal) -> bool:
 
     Two processes never use the same approval. Raises UsageError if the file can't be written.
     """
-    with _locked():
+    with _lock_file():
         rows = _read()
         row = rows.get(digest)
         if row is None or not _allows(row, server, org, cost):
@@ -99,7 +99,7 @@ def _write(rows: dict[str, dict[str, Any]]) -> None:
 
 
 @contextmanager
-def _locked() -> Iterator[None]:
+def _lock_file() -> Iterator[None]:
     """Wait until no other process changes the file. Raises UsageError."""
     path, end = approvals_file(), time.monotonic() + _PATIENCE
     try:

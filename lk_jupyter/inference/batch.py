@@ -272,7 +272,7 @@ class Work:
 
     def cancel(self) -> int:
         """Cancel active batches; return the number of their rows."""
-        parts = [self._with_batch(part) for part in self._file.open_parts()]
+        parts = [self._find_batch(part) for part in self._file.open_parts()]
         for part in parts:
             if part.batch and part.batch != REQUESTED:
                 self._client.batches.cancel(part.batch)
@@ -293,7 +293,7 @@ class Work:
 
     def _create_batch(self, part: BatchPart) -> None:
         """Create the batch of a part, if the batch doesn't exist yet."""
-        part = self._with_batch(part)
+        part = self._find_batch(part)
         if part.batch == REQUESTED:
             raise OutcomeUnknown(_UNCLEAR)
         if part.batch:
@@ -309,14 +309,14 @@ class Work:
                 self._file.note(part, batch=self._client.batches.create(request).id)
         except (OutcomeUnknown, InvalidResponse, ServerError) as lost:
             with suppress(LkError):
-                part = self._with_batch(part)
+                part = self._find_batch(part)
             if part.batch == REQUESTED:
                 raise OutcomeUnknown(f"{first_line(lost)}\n{_UNCLEAR}") from None
         except LkError:  # the request was refused, or never sent
             self._file.clear_request(part)
             raise
 
-    def _with_batch(self, part: BatchPart) -> BatchPart:
+    def _find_batch(self, part: BatchPart) -> BatchPart:
         """Return a part with its batch, if the cloud has a batch with the part's token or file."""
         if part.batch not in {None, REQUESTED} or not part.file:
             return part

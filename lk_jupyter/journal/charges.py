@@ -87,7 +87,7 @@ class ChargeBook:
 
     def add(self, charge: RecordedCharge) -> None:
         """Record a charge, which is on disk when this method returns."""
-        row = _to_columns({name: getattr(charge, name) for name in _FIELDS})
+        row = _convert_to_columns({name: getattr(charge, name) for name in _FIELDS})
         names, marks = ", ".join(row), ", ".join("?" * len(row))
         self._execute(
             f"INSERT OR REPLACE INTO {_TABLE} ({names}) VALUES ({marks})",  # noqa: S608
@@ -97,7 +97,7 @@ class ChargeBook:
 
     def update(self, token: str, **changes: Any) -> None:
         """Change fields of the charge with this token."""
-        row = _to_columns(changes)
+        row = _convert_to_columns(changes)
         assigned = ", ".join(f"{name} = ?" for name in row)
         self._execute(f"UPDATE {_TABLE} SET {assigned} WHERE token = ?", [*row.values(), token])  # noqa: S608
 
@@ -131,7 +131,7 @@ class ChargeBook:
         return []
 
 
-def _to_columns(changes: dict[str, Any]) -> dict[str, Any]:
+def _convert_to_columns(changes: dict[str, Any]) -> dict[str, Any]:
     """Return values in their stored form, without secrets."""
     row = dict(changes)
     for name, value in changes.items():

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from lk_jupyter.api.states import FINAL_STATES, is_run_id
-from lk_jupyter.journal.texts import without_files
+from lk_jupyter.journal.texts import remove_files
 from lk_jupyter.protocol.json_limits import load_json
 from lk_jupyter.protocol.metadata import POOL_KEY
 
@@ -197,7 +197,7 @@ def read_run(path: Path, execution_id: str) -> JournalEntry | None:
 def read_request(path: Path, execution_id: str) -> dict[str, Any] | None:
     """Return the start request of a run, without files; None for a run that isn't in the journal."""
     request = load_json(_read_column(path, execution_id, "request") or "null")
-    return without_files(request) if isinstance(request, dict) else None
+    return remove_files(request) if isinstance(request, dict) else None
 
 
 def read_server(path: Path, execution_id: str) -> str | None:

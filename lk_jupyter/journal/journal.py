@@ -88,7 +88,7 @@ class Journal:
     def add(self, entry: JournalEntry) -> None:
         """Store a new run, and replace an entry with the same token; the run is on disk when this method returns."""
         with self._database.lock:  # a row copies the request: rows of many runs would wait for the file in memory
-            row = to_columns({name: getattr(entry, name) for name in FIELDS})
+            row = convert_to_columns({name: getattr(entry, name) for name in FIELDS})
             row["request"], added = _split(row["request"])
             names = ", ".join(f'"{name}"' for name in row)
             query = f"INSERT OR REPLACE INTO runs ({names}) VALUES ({_placeholders(row)})"  # noqa: S608
@@ -96,7 +96,7 @@ class Journal:
 
     def update(self, name: str, **changes: Any) -> None:
         """Change fields of the newest run with this id or token: fields that the cloud can report again."""
-        row = to_columns(changes)
+        row = convert_to_columns(changes)
         assigned = ", ".join(f'"{key}" = ?' for key in row)
         query = f"UPDATE runs SET {assigned} WHERE rowid = (SELECT rowid FROM runs {_NEWEST})"  # noqa: S608
         self._execute(query, [*row.values(), name, name])
@@ -222,7 +222,7 @@ class Journal:
     def _select(self, rest: str, *values: Any, is_complete: bool = True) -> Iterator[JournalEntry]:
         rows = self._execute(f"SELECT * FROM runs {rest}", values)  # noqa: S608
         for entry in filter(None, map(parse_entry, rows)):
-            entry.request = self._complete(entry.request) if is_complete else texts.without_files(entry.request)
+            entry.request = self._complete(entry.request) if is_complete else texts.remove_files(entry.request)
             yield entry
 
     def _complete(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -279,7 +279,7 @@ def _placeholders(values: Iterable[Any]) -> str:
     return ", ".join("?" for _ in values)
 
 
-def to_columns(changes: dict[str, Any]) -> dict[str, Any]:
+def convert_to_columns(changes: dict[str, Any]) -> dict[str, Any]:
     """Return the values of fields in their stored form, without secrets."""
     row = dict(changes)
     for name, value in changes.items():

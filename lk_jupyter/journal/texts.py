@@ -39,7 +39,7 @@ def redact_request(request: dict[str, Any]) -> dict[str, Any]:
     if not files:
         return dict(redact_values(request, mask_secrets))
     clean = {mask_secrets(name): _mask_file(text, secrets.in_use) for name, text in files.items()}
-    return {**redact_values(without_files(request), mask_secrets), _FILES: json.dumps(clean)}
+    return {**redact_values(remove_files(request), mask_secrets), _FILES: json.dumps(clean)}
 
 
 @lru_cache(maxsize=32)
@@ -91,6 +91,6 @@ def join_request(request: dict[str, Any], texts: Mapping[str, str]) -> dict[str,
     return {**request, _FILES: json.dumps(complete)}
 
 
-def without_files(request: dict[str, Any]) -> dict[str, Any]:
+def remove_files(request: dict[str, Any]) -> dict[str, Any]:
     """Return a request without files."""
     return {name: value for name, value in request.items() if name != _FILES}

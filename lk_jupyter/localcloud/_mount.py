@@ -62,7 +62,7 @@ def mount(app: FastAPI, routing: Routing) -> None:
     for endpoint in HANDLERS:
         operations.setdefault((endpoint.method, endpoint.path), endpoint)
     for endpoint in sorted(operations.values(), key=_placeholders):
-        handler = _with_signature(routing.handler(endpoint, HANDLERS[endpoint]), endpoint, routing)
+        handler = _set_signature(routing.handler(endpoint, HANDLERS[endpoint]), endpoint, routing)
         for method, path in routing.places(endpoint):
             app.add_api_route(
                 path,
@@ -86,7 +86,7 @@ def _placeholders(endpoint: Endpoint) -> list[bool]:
     return [part.startswith("{") for part in endpoint.path.split("/")]
 
 
-def _with_signature(handler: Callable[..., Any], endpoint: Endpoint, routing: Routing) -> Callable[..., Any]:
+def _set_signature(handler: Callable[..., Any], endpoint: Endpoint, routing: Routing) -> Callable[..., Any]:
     """Give the handler the signature that FastAPI reads: the declaration's, and the context."""
     context = Annotated[Context, Depends(caller)] if endpoint.auth else Annotated[AnonymousContext, Depends(visitor)]
     declared = [

@@ -50,7 +50,7 @@ def build_routes(strange: Strange) -> FastAPI:
     app.add_exception_handler(RequestValidationError, _unprocessable)
     app.add_exception_handler(HTTPException, _error_response)
     app.add_exception_handler(envelope.Refusal, _error_response)
-    app.add_exception_handler(Exception, _failed)
+    app.add_exception_handler(Exception, _answer_failure)
     mount(app, strange)
     app.include_router(anthropic.router)
     app.include_router(serverless.router)
@@ -65,7 +65,7 @@ async def _unprocessable(request: Request, error: Exception) -> JSONResponse:
     """Answer 422 with place, message and type; never with the input, which may contain a secret."""
     assert isinstance(error, RequestValidationError)  # noqa: S101 (FastAPI's own type is too wide)
     rows = [{"loc": list(e["loc"]), "msg": e["msg"], "type": e["type"]} for e in error.errors()]
-    if envelope.speaks_openai(request.url.path) or envelope.refused_by_model(rows):
+    if envelope.speaks_openai(request.url.path) or envelope.is_refused_by_model(rows):
         return _refusal(request, envelope.first_refusal(rows))
     return JSONResponse({"detail": rows}, 422)
 
@@ -98,6 +98,6 @@ def _refusal(request: Request, refusal: envelope.Refusal) -> JSONResponse:
     return envelope.answer(refusal)
 
 
-async def _failed(_: Request, error: Exception) -> JSONResponse:
+async def _answer_failure(_: Request, error: Exception) -> JSONResponse:
     logging.getLogger("uvicorn.error").error("unexpected", exc_info=error)
     return JSONResponse({"detail": f"The local cloud failed: {type(error).__name__}. See its log."}, 500)

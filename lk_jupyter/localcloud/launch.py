@@ -111,7 +111,7 @@ def start(data: Path, *options: str) -> Address:
     while time.monotonic() < deadline:
         if running := find(data):
             return running
-        if process.poll() is not None and not _lost_race(log):
+        if process.poll() is not None and not _has_lost_race(log):
             break
         time.sleep(_POLL_SECONDS)
     raise LocalCloudError(_describe_failure(process, log))
@@ -206,7 +206,7 @@ def is_alive(address: Address) -> bool:
     return True
 
 
-def _lost_race(log: Path) -> bool:
+def _has_lost_race(log: Path) -> bool:
     """Whether our server gave way to a server that another process started at the same moment."""
     return "already runs" in _last_words(log)
 

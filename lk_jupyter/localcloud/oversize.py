@@ -6,7 +6,7 @@ from fastapi.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lk_jupyter.api._endpoint import EXTERNAL
-from lk_jupyter.localcloud.buckets.s3 import no_room
+from lk_jupyter.localcloud.buckets.s3 import no_room_error
 
 _UPLOADS = f"{EXTERNAL}/storage/upload"
 
@@ -31,7 +31,7 @@ class Oversize:
             await self._app(scope, body, send)
         except _TooLargeError:
             await body.drain()
-            refusal = no_room(None, self._most)
+            refusal = no_room_error(None, self._most)
             await JSONResponse({"detail": refusal.detail}, refusal.status_code)(scope, receive, send)
 
 

@@ -35,7 +35,7 @@ from lk_jupyter.localcloud.cloud import Cloud
 from lk_jupyter.localcloud.context import AnonymousContext
 from lk_jupyter.localcloud.models import models
 from lk_jupyter.localcloud.models.envelope import Refusal
-from lk_jupyter.localcloud.models.upstream import for_upstream
+from lk_jupyter.localcloud.models.upstream import restrict_for_upstream
 from lk_jupyter.localcloud.options import (
     IMAGE_FOLDER,
     LONGEST_NOTEBOOK,
@@ -101,7 +101,7 @@ class Strange:
 
     def handler(self, endpoint: Endpoint, usual: Callable[..., Any]) -> Callable[..., Any]:
         """Return the handler of an operation."""
-        return _from_now if endpoint is _STREAM and "late_attach" in self.names else usual
+        return _stream_from_now if endpoint is _STREAM and "late_attach" in self.names else usual
 
     def dependencies(self, endpoint: Endpoint) -> list[Any]:
         """Return the undeclared requirements of an operation."""
@@ -201,7 +201,7 @@ _BODIES: tuple[tuple[str, Callable[[Any], Any]], ...] = (
     ("notebook_limit", _for_notebooks),
     ("bucket_folder_image", _move_mount),
     ("deployment_gpu_field", _by_type),
-    (UPSTREAM, for_upstream),
+    (UPSTREAM, restrict_for_upstream),
 )
 
 
@@ -217,7 +217,7 @@ async def _require_bearer(
         raise HTTPException(401, "Not authenticated")
 
 
-async def _from_now(ctx: AnonymousContext, execution_id: str) -> StreamingResponse:
+async def _stream_from_now(ctx: AnonymousContext, execution_id: str) -> StreamingResponse:
     """Follow a run from now on."""
     try:
         facts = ctx.cloud.records.facts(execution_id)
@@ -236,7 +236,7 @@ _LINE_BREAK = re.compile(rb"\\\\|\\n")
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
 
-def _without_controls(piece: bytes) -> bytes:
+def _remove_controls(piece: bytes) -> bytes:
     return _ESCAPED.sub(lambda match: match[0] if match[0] == rb"\\" else b"", piece)
 
 
@@ -245,7 +245,7 @@ def _double_line_breaks(piece: bytes) -> bytes:
 
 
 _STREAMED: tuple[tuple[str, Callable[[bytes], bytes]], ...] = (
-    ("frames", _without_controls),
+    ("frames", _remove_controls),
     ("newlines", _double_line_breaks),
 )
 
@@ -269,7 +269,7 @@ def _strip_control_characters(row: dict[str, Any]) -> dict[str, Any]:
     return {key: _CONTROL.sub("", value) if isinstance(value, str) else value for key, value in row.items()}
 
 
-def _no_metadata(row: dict[str, Any]) -> dict[str, Any]:
+def _remove_metadata(row: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in row.items() if key != "metadata"}
 
 
@@ -280,7 +280,7 @@ _ANSWERS: tuple[tuple[str, str, str, Callable[[int, Any], tuple[int, Any]]], ...
         "metadata_echo",
         "GET",
         r"/execution/[^/]+|/workloads/list|/billing/history|/batches(/.*)?",
-        lambda status, content: (status, _change_objects(content, _no_metadata)),
+        lambda status, content: (status, _change_objects(content, _remove_metadata)),
     ),
     (
         "final_words",

@@ -143,13 +143,13 @@ def _override_notice(options: ConfigOptions) -> str:
 
 def settings_table(rows: Iterable[Setting], note: str = "") -> Table:
     """Show settings with their values and sources; values that don't fit are explained below the table."""
-    looked_up = [(row, *_looked_up(row)) for row in rows]
+    looked_up = [(row, *_look_up(row)) for row in rows]
     cells = [(row.name, _value_label(row, resolved), resolved.source, row.help) for row, resolved, _ in looked_up]
     notes = dict.fromkeys([note, *(problem for *_, problem in looked_up)])
     return Table(("Setting", "Value", "From", "Meaning"), cells, note="\n".join(filter(None, notes)))
 
 
-def _looked_up(row: Setting) -> tuple[Resolved, str]:
+def _look_up(row: Setting) -> tuple[Resolved, str]:
     try:
         return settings.resolve(row.name), ""
     except LkError as problem:

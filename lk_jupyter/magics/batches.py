@@ -62,7 +62,7 @@ def lk_batch(options: BatchOptions, shell: InteractiveShell) -> Any:
             return None
         if file.is_new() and not _confirm_start(job, options):
             return None
-        result = _followed(work, job, shell)
+        result = _follow(work, job, shell)
     return _deliver(rows, result, options, shell)
 
 
@@ -111,7 +111,7 @@ def _unbounded(job: Job, estimate: Estimate) -> str:
     )
 
 
-def _followed(work: Work, job: Job, shell: InteractiveShell) -> BatchResult:
+def _follow(work: Work, job: Job, shell: InteractiveShell) -> BatchResult:
     """Follow a batch to its end in the output of the cell, and return its result."""
     output, began, was_done = LiveOutput(shell), time.monotonic(), work.is_done()
     try:

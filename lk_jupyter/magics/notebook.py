@@ -168,7 +168,9 @@ def started_server(
                 if status.appends:
                     status.show(_start_line(run, facts, warnings), now=True)
                 with end_header_on_failure(run, status):
-                    server = _waited_for(run, lambda state: status.show(_server_line(state, facts, notes, bundle, run)))
+                    server = _wait_for_server(
+                        run, lambda state: status.show(_server_line(state, facts, notes, bundle, run))
+                    )
         except KeyboardInterrupt:
             raise interrupt(sending.outcome()) from None
     return run, server
@@ -205,7 +207,7 @@ def _start_line(run: Run, facts: Sequence[str], warnings: str) -> StatusLine:
     return StatusLine("submitted", [*facts[:-1], f"run {run.execution_id}"], "\n".join(filter(None, notices)))
 
 
-def _waited_for(run: Run, watch: Callable[[str], object]) -> HostedServer:
+def _wait_for_server(run: Run, watch: Callable[[str], object]) -> HostedServer:
     """Wait until the server of a run answers; a server that doesn't answer is stopped."""
     try:
         return wait_for_server(run, watch)

@@ -11,7 +11,7 @@ from pathlib import Path
 from IPython.core.interactiveshell import InteractiveShell
 
 from lk_jupyter.code.imports import imported_names, local_files, providers
-from lk_jupyter.code.ipython import as_python
+from lk_jupyter.code.ipython import replace_ipython_syntax
 from lk_jupyter.code.packages import frequent_packages, installed_requirements
 from lk_jupyter.code.script_block import format_block, read_block, read_code_cells
 from lk_jupyter.code.syntax import parse
@@ -59,7 +59,7 @@ def _imports(cell: str) -> frozenset[str]:
     """Return the imported modules of a cell; nothing for a cell that isn't Python."""
     first, _, rest = cell.partition("\n")
     with suppress(SyntaxError, ValueError):
-        return imported_names(parse(as_python(rest if _RUN_LINE.fullmatch(first) else cell)))
+        return imported_names(parse(replace_ipython_syntax(rest if _RUN_LINE.fullmatch(first) else cell)))
     return frozenset()
 
 

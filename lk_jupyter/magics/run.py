@@ -21,7 +21,7 @@ from lk_jupyter.api._polling import add_advice
 from lk_jupyter.api.execution import is_final
 from lk_jupyter.api.states import label_of
 from lk_jupyter.api.workloads import Workload
-from lk_jupyter.code.ipython import as_python
+from lk_jupyter.code.ipython import replace_ipython_syntax
 from lk_jupyter.code.source import Source
 from lk_jupyter.config.consents import keep_machine
 from lk_jupyter.config.files import working_folder
@@ -65,8 +65,8 @@ from lk_jupyter.options.runs import (
     AttachOptions,
     RunOptions,
     StartOptions,
-    honored,
     is_several,
+    require_support,
 )
 from lk_jupyter.protocol.parts import plain_name
 from lk_jupyter.runs.fanout.plan import prepare_plans
@@ -125,7 +125,7 @@ def lk_run(options: RunOptions, shell: InteractiveShell, cell: str) -> None:
     if options.session:
         run_in_warm_python(session, cell, options, shell)
         return
-    honored(options, "A run", {"session"})
+    require_support(options, "A run", {"session"})
     if not (options.fresh or options.dry_run):
         fetch_for(cell, shell)
     if is_several(options):
@@ -421,7 +421,7 @@ def _strip_run_lines(inputs: Any) -> Any:
         return inputs.partition("\n")[2]
     if isinstance(inputs, str) and inputs.startswith(_RUN_CALLED):
         call = ast.parse(inputs).body[0]
-        return as_python(ast.literal_eval(call.value.args[-1])).rstrip("\n")  # type: ignore[attr-defined]
+        return replace_ipython_syntax(ast.literal_eval(call.value.args[-1])).rstrip("\n")  # type: ignore[attr-defined]
     return inputs
 
 

@@ -13,7 +13,7 @@ from IPython.display import display
 
 from lk_jupyter.api.billing import ExecutionSummary
 from lk_jupyter.api.execution import ExecutionRecord, is_final
-from lk_jupyter.api.logs import LogEntry, by_time
+from lk_jupyter.api.logs import LogEntry, sort_by_time
 from lk_jupyter.api.states import state_label
 from lk_jupyter.api.workloads import Workload
 from lk_jupyter.config.read_only import refuse_if_read_only
@@ -183,7 +183,7 @@ def _record_entries(record: ExecutionRecord) -> list[LogEntry]:
 def _print_all_logs(options: LogsOptions) -> None:
     """Print the newest lines of all runs, each after the id of its run."""
     entries = current().client.logs.user(min(options.limit, 5000), min(options.hours, 24)).items
-    _print_entries(by_time(entries), NO_NONCE, names_runs=True)
+    _print_entries(sort_by_time(entries), NO_NONCE, names_runs=True)
     if not entries:
         display(Note(f"No log lines were stored in the last {min(options.hours, 24)} hours."))
 

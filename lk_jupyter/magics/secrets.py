@@ -47,7 +47,7 @@ def _set(options: SetOptions, _shell: InteractiveShell) -> None:
     """
     name = _require_no_value(options)
     value = (
-        _from_environment(options.from_env)
+        _read_environment(options.from_env)
         if options.from_env
         else ask_hidden(
             f"Value of {name} (it is not shown): ",
@@ -108,7 +108,7 @@ def _require_no_value(options: SetOptions) -> str:
     return name
 
 
-def _from_environment(variable: str) -> str:
+def _read_environment(variable: str) -> str:
     value = os.environ.get(variable)
     register_secrets(value)
     if not value:

@@ -83,7 +83,7 @@ def lk_select(options: SelectOptions, shell: InteractiveShell, cell: str) -> Non
         session.assumptions.store_finding("gpu_selection", ABSENT)
         _one_for_each(session, options, shell, cell)
         return
-    _show_result(_followed(session.client, execution_id, shell), execution_id)
+    _show_result(_follow_selection(session.client, execution_id, shell), execution_id)
 
 
 def _one_for_each(session: Session, options: SelectOptions, shell: InteractiveShell, cell: str) -> None:
@@ -136,7 +136,7 @@ def _plan(session: Session, options: SelectOptions) -> tuple[Table, str]:
     return Table(("GPU", "Machine", "At most"), rows, note=note, right=frozenset({"At most"})), most
 
 
-def _followed(client: Client, execution_id: str, shell: InteractiveShell) -> GpuSelectionStatus:
+def _follow_selection(client: Client, execution_id: str, shell: InteractiveShell) -> GpuSelectionStatus:
     """Show the progress of a selection until its end; an interrupt aborts the selection with its active try."""
     line, answered_at, ending = LiveOutput(shell), time.monotonic(), Ending(client, execution_id)
     advice = f"The selection may still be active. Stop it: %lk_abort {execution_id}"

@@ -42,7 +42,7 @@ from lk_jupyter.protocol.notice import Notice
 from lk_jupyter.runs.clock import Bill
 from lk_jupyter.runs.interrupts import AtInterrupt, true_interrupts
 from lk_jupyter.runs.notebooks.hosted_kernel import lost_notices, unsigned_notices
-from lk_jupyter.runs.notebooks.servers import ended_on_failure, idle_seconds, release_label, stop_server
+from lk_jupyter.runs.notebooks.servers import idle_seconds, release_label, stop_on_failure, stop_server
 from lk_jupyter.runs.notebooks.warm_python import (
     LIMIT_MARGIN,
     WarmPython,
@@ -192,7 +192,7 @@ def _start_session(
     name = str(options.session)
     run, server = started_server(session, machine, status, "this session", notice)
     try:
-        with end_header_on_failure(run, status), ended_on_failure(run):
+        with end_header_on_failure(run, status), stop_on_failure(run):
             warm = start_warm_python(name, run, server, idle_minutes(options))
             restored = warm.restore(is_owner=bool(options.keep))
     except KeyboardInterrupt as error:

@@ -200,7 +200,7 @@ def lk_rm(options: RmOptions, shell: InteractiveShell) -> None:  # noqa: ARG001
         %lk_rm data/old/ "tmp/*.csv" --yes
     """
     storage = current().storage
-    objects = [info for key in options.keys for info in _to_remove(storage, _key(key))]
+    objects = [info for key in options.keys for info in _objects_to_delete(storage, _key(key))]
     size = size_label(sum(info.size for info in objects))
     what = objects[0].key if len(objects) == 1 else f"{len(objects):,} files, such as {objects[0].key}"
     if not is_sure(options, f"Delete {what} ({size}) permanently?", "Nothing was deleted."):
@@ -268,7 +268,7 @@ def _matching(storage: Storage, pattern: str) -> Iterator[ObjectInfo]:
     return (info for info in below if fnmatchcase(info.key, pattern))
 
 
-def _to_remove(storage: Storage, key: str) -> Iterable[ObjectInfo]:
+def _objects_to_delete(storage: Storage, key: str) -> Iterable[ObjectInfo]:
     """Return the objects to delete. Raises UsageError for the entire bucket, NoSuchObject if no object matches."""
     if not key.strip("/"):
         raise UsageError("%lk_rm needs a key, a pattern or a folder; it doesn't delete the entire bucket.")

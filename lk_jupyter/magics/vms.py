@@ -155,7 +155,7 @@ def _create(options: CreateVmOptions, shell: InteractiveShell) -> None:
     if options.no_wait:
         display(_line(_initial_status(created), [f"SSH login: %lk_vm ssh {created.vm_id[:SHORT]}"]))
         return
-    status = _waited_for(client, created, offer, shell)
+    status = _wait_for_vm(client, created, offer, shell)
     if options.save:
         shell.user_ns[options.save] = status
     if status.usable:
@@ -432,7 +432,7 @@ def _plan(
     return Table((head, ""), [row for row in rows if row[1]])
 
 
-def _waited_for(client: Client, created: VM, offer: VmOffer, shell: InteractiveShell) -> VMStatus:
+def _wait_for_vm(client: Client, created: VM, offer: VmOffer, shell: InteractiveShell) -> VMStatus:
     """Show the states of a machine until the machine is ready. An interrupt leaves the machine active."""
     line, name, status = LiveOutput(shell), created.display_name or created.vm_id[:SHORT], _initial_status(created)
     line.show(_line(status, [str(offer), _STAYS]))

@@ -20,7 +20,7 @@ from lk_jupyter.options.runs import (
     ServerOptions,
     check,
     extras,
-    honored,
+    require_support,
 )
 
 
@@ -93,4 +93,4 @@ CALLS: dict[str, KeywordCall] = {
 def check_call(name: str, values: dict[str, Any]) -> Any:  # the model of the call
     """Make the options of a call of Python. Raises as ``check``, and UsageError for an option without effect."""
     call = CALLS[name]
-    return honored(check(call.model, values), name, call.lacks)
+    return require_support(check(call.model, values), name, call.lacks)

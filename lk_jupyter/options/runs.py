@@ -54,8 +54,8 @@ def check(model: type[Options], values: dict[str, Any]) -> Any:  # the given mod
         name = str(first["loc"][0]) if first["loc"] else ""
         field = model.model_fields.get(name)
         example = _EXAMPLES.get(str(extras(field).get("metavar"))) if field else None
-        hint = f" Example: {on_the_line(model, name)} {example}" if example else ""
-        subject = on_the_line(model, name) if name else model.__name__
+        hint = f" Example: {option_flag(model, name)} {example}" if example else ""
+        subject = option_flag(model, name) if name else model.__name__
         rejected = options.get(name, first["input"]) if len(first["loc"]) == 1 else first["input"]
         raise UsageError(f"{subject} {describe_problem(first)}, got {str(rejected)!r}.{hint}") from None
 
@@ -95,7 +95,7 @@ def current_name(model: type[Options], name: str) -> str:
 _EXAMPLES = {"DURATION": "2h", "CREDITS": "2.50", "PORT": "8000", "N": "10", "GIB": "40"}
 
 
-def on_the_line(model: type[Options], name: str) -> str:
+def option_flag(model: type[Options], name: str) -> str:
     """Return how an option is written on a magic's line, such as ``--max-cost``."""
     field = model.model_fields.get(name)
     return name if field and extras(field).get("positional") else "--" + name.replace("_", "-")
@@ -113,7 +113,7 @@ def line_of(options: Options) -> str:
 
 
 def _words(name: str, value: Any) -> Iterator[str]:
-    flag = on_the_line(RunOptions, name)
+    flag = option_flag(RunOptions, name)
     if value is True:
         yield flag
     elif isinstance(value, dict):
@@ -144,7 +144,7 @@ def is_several(options: RunOptions) -> bool:
     return bool(options.sweep) or any("," in (wish or "") for wish in (options.gpu, options.machine))
 
 
-def honored(options: M, place: str, lacks: Collection[str]) -> M:
+def require_support(options: M, place: str, lacks: Collection[str]) -> M:
     """Return the options if the place supports all of them. Raises UsageError."""
     for name, needs in _unsupported(options, lacks):
         raise UsageError(f"{place} doesn't support '{name}'. Nothing was sent. The option works {NEEDS[needs]}.")
@@ -163,7 +163,7 @@ def refuse_in_session(options: RunOptions) -> None:
     for name, need in _unsupported(options, _SESSION_LACKS):
         advice = extras(type(options).model_fields[name])["instead"] or _SESSION_LACKS[need]
         place = "--keep" if options.keep else "--session"
-        raise UsageError(f"{on_the_line(type(options), name)} doesn't work with {place}. Nothing was sent. {advice}")
+        raise UsageError(f"{option_flag(type(options), name)} doesn't work with {place}. Nothing was sent. {advice}")
 
 
 def fits_session(options: RunOptions) -> bool:

@@ -318,9 +318,9 @@ class Splitter:
 
     def feed(self, text: str) -> list[str | Frame]:
         """Add a chunk and return the completed items, in order."""
-        return self._fed(self._restorer.restored(text))
+        return self._feed_text(self._restorer.restored(text))
 
-    def _fed(self, text: str) -> list[str | Frame]:
+    def _feed_text(self, text: str) -> list[str | Frame]:
         if not self._pending and not self._ended_line and not self._hidden and ESCAPE not in text:
             return [text] if text else []
         items: list[str | Frame] = []
@@ -330,7 +330,7 @@ class Splitter:
             self._add(items, text[at : start.start()])
             end = text.find(END, start.end())
             if end < 0:
-                at = self._unfinished(items, text, start.start())
+                at = self._delay_frame(items, text, start.start())
                 break
             size = len(text)
             text, at = self._take_frame(items, text, start.start(), end + 1, is_broken=failed == end + 1)
@@ -373,7 +373,7 @@ class Splitter:
 
     def end(self) -> list[str | Frame]:
         """Return the delayed items, at the end of the text."""
-        items = self._fed(self._restorer.end())
+        items = self._feed_text(self._restorer.end())
         pending, self._pending = self._pending, ""
         self._add(items, self._broken(pending) if _START.match(pending) else pending)
         _append(items, self._hidden.end())
@@ -389,7 +389,7 @@ class Splitter:
             text = re.sub(r"\A\r?\n", "", text)
         _append(items, self._hidden.without(text) if self._hidden else text)
 
-    def _unfinished(self, items: list[str | Frame], text: str, start: int) -> int:
+    def _delay_frame(self, items: list[str | Frame], text: str, start: int) -> int:
         """Delay a frame that may continue; return the position up to which the text is processed."""
         if len(text) - start > _LONGEST or text.count("\n", start) > _MOST_LINES:
             self._add(items, self._broken(text[start:]))
@@ -399,7 +399,7 @@ class Splitter:
 
     def _broken(self, text: str) -> str:
         """Return the visible text of an incomplete frame: "" for a frame of this run without foreign text."""
-        bare = _without_line_breaks(text)
+        bare = _remove_line_breaks(text)
         if not bare[len(_MARK) :].startswith(self.nonce):
             return text
         self.damaged += 1
@@ -408,7 +408,7 @@ class Splitter:
     def _take(self, items: list[str | Frame], fields: list[str]) -> None:
         self._ended_line = not fields[2].endswith("+")
         try:
-            frame = self._completed(*fields[1:4])
+            frame = self._add_line(*fields[1:4])
         except (TypeError, ValueError, RecursionError, zlib.error):
             self.damaged += 1
             return
@@ -417,7 +417,7 @@ class Splitter:
         if frame and frame.kind != HIDE:
             items.append(frame)
 
-    def _completed(self, seq: str, part: str, data: str) -> Frame | None:
+    def _add_line(self, seq: str, part: str, data: str) -> Frame | None:
         """Add a line of a frame, and return the frame if no line is missing any more."""
         if seq in self._numbers:
             return None
@@ -470,7 +470,7 @@ def _line_in(text: str, nonce: str) -> tuple[list[str], str] | None:
     """Return the fields of a frame's line and the other stream's text within; None if the line isn't from this run."""
     start = _START.match(text)
     body = text[start.end() if start else 0 : -1]
-    fields = _without_line_breaks(body).split(";")
+    fields = _remove_line_breaks(body).split(";")
     if (
         fields[0] == nonce
         and len(fields) == 5
@@ -530,7 +530,7 @@ def _crc_tables() -> tuple[list[int], dict[int, int]]:
     return table, {entry >> 24: index for index, entry in enumerate(table)}
 
 
-def _without_line_breaks(text: str) -> str:
+def _remove_line_breaks(text: str) -> str:
     return text.replace("\n", "").replace("\r", "")
 
 

@@ -181,7 +181,7 @@ def _pack(content: dict[str, Any]) -> str:
 _compiled: dict[str, str] = {}
 
 
-def with_code(files: Mapping[str, str]) -> dict[str, str]:
+def add_compiled_code(files: Mapping[str, str]) -> dict[str, str]:
     """Return the files of a run with compiled code of their modules, which only this version of Python reads.
 
     The code is added during the start and stored nowhere.

@@ -26,7 +26,7 @@ from lk_jupyter.api.states import is_known
 from lk_jupyter.errors import ApiError, LkError, NotFound, OperationNotAvailable
 from lk_jupyter.protocol.bucket import GRACE
 from lk_jupyter.runs.follow import PAUSES, Ending
-from lk_jupyter.runs.interrupts import SafeEvent, all_served, in_background
+from lk_jupyter.runs.interrupts import SafeEvent, call_in_background, serve_all
 
 #: Seconds after which a waiting caller gets a message; the abort continues.
 LET_GO = 10.0
@@ -182,7 +182,7 @@ class Abort:
             except Exception:  # noqa: BLE001 (such as no bucket: the abort doesn't need the bucket)
                 self.hurry()
 
-        in_background(request, "lk-stop")
+        call_in_background(request, "lk-stop")
         is_over = False
         try:
             while not (is_over := self._has_ended()) and not self._hurries.is_set() and self._is_grace:
@@ -281,7 +281,7 @@ def abort_soon(
     if request_stop is None:
         abort.hurry()
     _pending.add(abort)
-    in_background(abort.work, "lk-abort")
+    call_in_background(abort.work, "lk-abort")
     return abort
 
 
@@ -311,11 +311,11 @@ def _close_if_idle(client: Client) -> None:
 @atexit.register
 def wait_for_aborts() -> None:
     """Wait until the server has received all aborts, 30 s at most, when Python exits; ignore interrupts meanwhile."""
-    if _all_arrived():
+    if _have_all_arrived():
         return
     start, is_announced = time.monotonic(), False
     with _ignored_interrupts():
-        while not _all_arrived():
+        while not _have_all_arrived():
             waited = time.monotonic() - start
             if waited > _AT_EXIT:
                 print("The run may still be active. Check: %lk_runs", file=sys.stderr)  # noqa: T201
@@ -326,8 +326,8 @@ def wait_for_aborts() -> None:
             time.sleep(0.05)
 
 
-def _all_arrived() -> bool:
-    return all_served() and all(each.has_arrived for each in list(_pending))
+def _have_all_arrived() -> bool:
+    return serve_all() and all(each.has_arrived for each in list(_pending))
 
 
 @contextmanager

@@ -25,7 +25,7 @@ from lk_jupyter.api._events import Finished, Output, StreamEvent
 from lk_jupyter.api._http import EventStream
 from lk_jupyter.api._polling import BROKEN, check_patience
 from lk_jupyter.api.execution import SUCCEEDED_STATES, ExecutionRecord, is_final
-from lk_jupyter.api.logs import by_time
+from lk_jupyter.api.logs import sort_by_time
 from lk_jupyter.api.states import guess_end_state, is_known
 from lk_jupyter.errors import ApiError, InvalidResponse, LkError, NotFound, ServerError
 from lk_jupyter.protocol.metadata import REQUEST_KEY
@@ -382,10 +382,10 @@ class Follower:
     def _read_stored_output(self) -> Stored:
         """Return the output that the cloud has stored so far; nothing if the cloud can't be read now."""
         with suppress(*BROKEN):
-            return self._stored_now()
+            return self._read_stored_lines()
         return Stored()
 
-    def _stored_now(self) -> Stored:
+    def _read_stored_lines(self) -> Stored:
         """Return the stored lines, or the output of the record: some servers have only that."""
         stored = self._lines()
         text, ordered = (None, True) if stored.text else _record_text(self._ending.record())
@@ -398,7 +398,7 @@ class Follower:
         stored = self.client.logs.execution(self.execution_id, limit=limit)
         if len(stored) >= limit:
             return Stored()
-        entries = by_time(drop_earlier_lines(self.client, self.execution_id, stored.items))
+        entries = sort_by_time(drop_earlier_lines(self.client, self.execution_id, stored.items))
         lines = [(entry.stream, entry.text.encode(errors="replace")) for entry in entries]
         counts = Counter(text for _, text in lines)
         firsts = {stream: text for stream, text in reversed(lines) if text.strip()}.values()

@@ -226,7 +226,7 @@ _servant: threading.Thread | None = None
 _open: set[AtInterrupt] = set()
 
 
-def in_background(work: Callable[[], object], name: str) -> None:
+def call_in_background(work: Callable[[], object], name: str) -> None:
     """Call a function in a new thread; no interrupt of this thread can prevent the start."""
     if threading.current_thread() is threading.main_thread() and _begin_to_serve():
         _work.put(partial(_start_thread, work, name))
@@ -234,7 +234,7 @@ def in_background(work: Callable[[], object], name: str) -> None:
         _start_thread(work, name)
 
 
-def all_served() -> bool:
+def serve_all() -> bool:
     """Start the work that no thread has started yet; return whether all actions of interrupts have finished."""
     with suppress(Empty):
         while True:
@@ -254,7 +254,7 @@ def _begin_to_serve() -> bool:
     global _servant  # noqa: PLW0603 (one for the process, and a new one after a fork)
     if _servant is None or not _servant.is_alive():
         _servant = threading.Thread(target=_serve, name="lk-interrupts", daemon=True)
-        with suppress(RuntimeError):  # all_served does the work then
+        with suppress(RuntimeError):  # serve_all does the work then
             _servant.start()
     return _servant.is_alive()
 

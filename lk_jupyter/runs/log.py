@@ -15,7 +15,7 @@ from typing import IO
 
 from lk_jupyter.api._client import Client
 from lk_jupyter.api.execution import ExecutionRecord
-from lk_jupyter.api.logs import by_time
+from lk_jupyter.api.logs import sort_by_time
 from lk_jupyter.api.states import is_run_id
 from lk_jupyter.config.files import take_lock
 from lk_jupyter.config.settings import setting
@@ -92,7 +92,7 @@ def frames_on_cloud(
     text = record.stdout
     if not text:
         stored = client.logs.execution(record.execution_id, limit=_MOST_LINES, hours=_MOST_HOURS)
-        text = "".join(f"{entry.message}\n" for entry in by_time(stored.items))
+        text = "".join(f"{entry.message}\n" for entry in sort_by_time(stored.items))
     return _select_frames(text, nonce, kind, key)
 
 

@@ -73,13 +73,13 @@ class RunMessages:
         nonce = self.nonce
         return Splitter(nonce, key=self.key) if nonce else None
 
-    def in_log(self, kind: str) -> list[Frame]:
+    def read_from_log(self, kind: str) -> list[Frame]:
         """Return the messages of a kind that the local log has so far."""
         return frames_in_log(self._run.execution_id, self.nonce, kind, self.key)
 
     def read(self, kind: str) -> list[Frame]:
         """Return the messages of a kind from the local log, or from the cloud if the log has none."""
-        if frames := self.in_log(kind):
+        if frames := self.read_from_log(kind):
             return frames
         return frames_on_cloud(self._run.session.client, self._run.record, self.nonce, kind, self.key)
 

@@ -98,7 +98,7 @@ FAILED_STATES = frozenset({"failed", "failed_user"})
 _STOP_STATES = {STOPPED: "aborted", TIMED_OUT: "timeout", LEASE_OVER: "aborted"}
 
 
-def with_stop_state(record: ExecutionRecord) -> ExecutionRecord:
+def set_stop_state(record: ExecutionRecord) -> ExecutionRecord:
     """Return the record of a run that returns variables, with the reason as the state if the run was interrupted.
 
     Such a run ends on its own, so that the server knows an exit code only.
@@ -195,10 +195,10 @@ def _reason(record: ExecutionRecord) -> str:
             (advice for mark, advice in _INSTALL_ADVICE.items() if mark in log), "Correct -r, then run again."
         )
         return f"couldn't install its requirements:\n{lines}\n{advice}"
-    return _REASONS.get(record.status.lower(), _failed)(record)
+    return _REASONS.get(record.status.lower(), _failure_text)(record)
 
 
-def _failed(record: ExecutionRecord) -> str:
+def _failure_text(record: ExecutionRecord) -> str:
     cause = remote_traceback(split_printed_output(record)[1] or "", "", 0).rstrip().rpartition("\n")[2]
     if f"'{PACKAGE}'" in cause:
         return "couldn't find the uploaded files.\nThis cloud accepts only code: add --no-rich."

@@ -50,7 +50,7 @@ from lk_jupyter.runs.log import RunLog, log_path
 from lk_jupyter.runs.package.bundle import Bundle
 from lk_jupyter.runs.package.checkpoint import LATE
 from lk_jupyter.runs.submit.start import find_marked, start_once
-from lk_jupyter.runs.submit.upload import with_links
+from lk_jupyter.runs.submit.upload import add_links
 
 if TYPE_CHECKING:
     from lk_jupyter.connection.connection import Connection
@@ -349,7 +349,7 @@ class RelayRun:
         bundle = Bundle(
             source, RunOptions(), request.model_copy(update=update), machine, {}, 0, frames_token=facts.token
         )
-        return with_links(self._connection, bundle)
+        return add_links(self._connection, bundle)
 
     def _send(self, seconds: int) -> None:
         """Start a run; repeat that while the cloud is out of reach or has no machine.

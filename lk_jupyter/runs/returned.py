@@ -11,7 +11,7 @@ from lk_jupyter.protocol.metadata import CARRY_KEY, PICKLE_KEY, REQUEST_KEY
 from lk_jupyter.runs.messages import MessageSource, RunMessages
 from lk_jupyter.runs.variables.download import RETURNED, Outputs, download_outputs
 from lk_jupyter.runs.variables.payload import Origin, requested_outputs, settings_in
-from lk_jupyter.runs.variables.state import ChangedState, blob_reader, changed_state, origin_loader
+from lk_jupyter.runs.variables.state import ChangedState, blob_reader, download_changes, origin_loader
 
 
 class ReturningRun(MessageSource, Protocol):
@@ -67,7 +67,7 @@ def read_changes(run: ReturningRun, origin: Origin | None = None) -> ChangedStat
         )
     settings = settings_in(run.import_files) or {}
     frames = run.messages.read(RETURNED)[-1:]
-    return changed_state(
+    return download_changes(
         run.session.storage,
         str(metadata.get(REQUEST_KEY)),
         frames[0].payload if frames else None,

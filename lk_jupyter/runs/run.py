@@ -19,7 +19,7 @@ from lk_jupyter.account.low_balance import low_balance_notices
 from lk_jupyter.api._events import StreamEvent
 from lk_jupyter.api._polling import BROKEN, check_patience
 from lk_jupyter.api.execution import ExecutionMetrics, ExecutionRecord, is_final
-from lk_jupyter.api.logs import LogEntry, by_time
+from lk_jupyter.api.logs import LogEntry, sort_by_time
 from lk_jupyter.api.machine_types import MachineType
 from lk_jupyter.api.states import is_run_id
 from lk_jupyter.config.settings import setting
@@ -47,7 +47,7 @@ from lk_jupyter.runs.outcome import (
     journal_columns,
     read_result,
     repaired_label,
-    with_stop_state,
+    set_stop_state,
 )
 from lk_jupyter.runs.package.bundle import Bundle
 from lk_jupyter.runs.returned import read_outputs
@@ -156,7 +156,7 @@ class Run:
         run = cls(
             session,
             answer.execution_id,
-            bundle=sending.bundle.without_values(),
+            bundle=sending.bundle.remove_values(),
             streaming_url=answer.streaming_url or None,
             note=answer.pythia_decision,
         )
@@ -234,7 +234,7 @@ class Run:
             return self._record
         record = self._ending.last_record()
         if self._returns_variables:
-            record = with_stop_state(record)
+            record = set_stop_state(record)
         if is_final(record.status):
             self._record = record
             self._journal.update(self.execution_id, **journal_columns(record))
@@ -613,7 +613,7 @@ class Run:
         """
         client = self._session.client
         lines = client.logs.execution(self.execution_id, limit=limit, hours=hours).items
-        return by_time(drop_earlier_lines(client, self.execution_id, lines))
+        return sort_by_time(drop_earlier_lines(client, self.execution_id, lines))
 
     def metrics(self, step: str = "15s") -> ExecutionMetrics:
         """Return the GPU and host series of the run.

@@ -65,7 +65,7 @@ class OutputSplicer:
     def feed(self, data: bytes) -> bytes:
         """Accept a chunk, and return its new part."""
         if self._unplaced is None:
-            return self._new(self._not_again(data) if self._again or self._line else data)
+            return self._new(self._remove_repeated_lines(data) if self._again or self._line else data)
         if self._unplaced:
             return self._skip_overlap(self._unplaced + data)
         if self._late and not self.log.size:
@@ -106,7 +106,9 @@ class OutputSplicer:
             self._again = Counter(map(line_key, self.log.lines()))
         if self._again:
             self.is_joined = True
-            return filled + self._new(self._not_again(self._from_next_line(output) if overlap else output))
+            return filled + self._new(
+                self._remove_repeated_lines(self._skip_to_next_line(output) if overlap else output)
+            )
         overlap = overlap or 0
         if overlap < len(output):
             return filled + self._new(output[overlap:])
@@ -119,14 +121,14 @@ class OutputSplicer:
         gap = missing(self.log, stored)
         return unseen(self.log, stored) if gap is None else gap
 
-    def _from_next_line(self, output: bytes) -> bytes:
+    def _skip_to_next_line(self, output: bytes) -> bytes:
         """Remove the end of a known line at the start of a connection."""
         first, _, rest = output.partition(b"\n")
         key = line_key(first)
         is_end = key not in self._again and any(line.endswith(key) for line in self._again)
         return rest if is_end else output
 
-    def _not_again(self, data: bytes) -> bytes:
+    def _remove_repeated_lines(self, data: bytes) -> bytes:
         """Return the new lines; wait for the rest of an unfinished line."""
         *lines, self._line = (self._line + data).split(b"\n")
         return b"".join(line + b"\n" for line in lines if not self._comes_again(line))

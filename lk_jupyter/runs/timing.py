@@ -83,7 +83,7 @@ def read_phases(messages: RunMessages) -> dict[str, float]:
     """Return the phases whose time the run itself has reported, in seconds: its packages, and staged files."""
     phases: dict[str, float] = {}
     for kind in ("packages", "staged"):
-        for frame in messages.in_log(kind):
+        for frame in messages.read_from_log(kind):
             seconds = frame.payload.get("seconds")
             if isinstance(seconds, (int, float)) and isfinite(seconds):
                 phases[kind] = phases.get(kind, 0.0) + float(seconds)

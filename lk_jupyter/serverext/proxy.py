@@ -226,7 +226,7 @@ class Proxy(Handler):
             raise
         finally:
             if self._reservation:
-                self._reservation.confirm(_with_usage(end))
+                self._reservation.confirm(_find_usage_event(end))
         await self.finish(set_content_type=kind)
 
 
@@ -263,7 +263,7 @@ def _parse_response(endpoint: Endpoint, content: Any) -> Any:
     return None
 
 
-def _with_usage(events: bytes) -> Any:
+def _find_usage_event(events: bytes) -> Any:
     """Return the event of a stream that has the token counts, if present in the last bytes."""
     from lk_jupyter.api.serverless import ChatCompletionChunk  # noqa: PLC0415 (as above)
 

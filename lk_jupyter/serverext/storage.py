@@ -41,7 +41,7 @@ class ListingHandler(Handler):
     @guarded
     async def get(self) -> None:
         """Return the content of ``folder``: ``limit`` items from ``offset``, folders first, each group by name."""
-        folder = _checked_folder(self.get_query_argument("folder", "", strip=False))
+        folder = _check_folder(self.get_query_argument("folder", "", strip=False))
         limit, offset = self.number("limit", 200, MOST_ITEMS), self.number("offset", 0)
         files = await _files(await self.desk.upstream(), folder)
         items = _items(folder, files)
@@ -55,7 +55,7 @@ class Info(Handler):
     @guarded
     async def get(self) -> None:
         """Return the file ``key``, or the folder of that name."""
-        key = _checked_key(self.get_query_argument("key", strip=False).rstrip("/"))
+        key = _check_key(self.get_query_argument("key", strip=False).rstrip("/"))
         upstream = await self.desk.upstream()
         if (files := await _files(upstream, key, 1)) and files[0]["key"] == key:
             self.finish(_file(files[0], key.rpartition("/")[2]))
@@ -71,7 +71,7 @@ class PreviewHandler(Handler):
     @guarded
     async def get(self) -> None:
         """Return a preview of the file ``key``, or the reason for a missing preview in words."""
-        key = _checked_key(self.get_query_argument("key", strip=False))
+        key = _check_key(self.get_query_argument("key", strip=False))
         upstream = await self.desk.upstream()
         files = await _files(upstream, key, 1)
         if not files or files[0]["key"] != key:
@@ -96,7 +96,7 @@ class Folder(Handler):
         """Create the folder."""
         from lk_jupyter.serverext.models import FolderBody  # noqa: PLC0415 (at first use)
 
-        folder = _checked_folder(self.read(FolderBody).folder)
+        folder = _check_folder(self.read(FolderBody).folder)
         if not folder:
             raise RequestProblem("bad-request", "Give the folder a name.")
         upstream = await self.desk.upstream()
@@ -167,7 +167,7 @@ def _items(folder: str, files: list[dict[str, Any]]) -> list[dict[str, Any]]:
             folders[name] = {"key": f"{folder}{name}/", "name": name, "is_folder": True}
         elif name not in {"", KEEP}:
             children.append(_file(file, name))
-    return [*sorted(folders.values(), key=_by_name), *sorted(children, key=_by_name)]
+    return [*sorted(folders.values(), key=_name_order), *sorted(children, key=_name_order)]
 
 
 def _file(file: dict[str, Any], name: str) -> dict[str, Any]:
@@ -198,7 +198,7 @@ def file_preview(row: dict[str, Any], file: Any) -> dict[str, Any]:
     return StoragePreview.model_validate(preview_content(preview)).model_dump()
 
 
-def _by_name(item: dict[str, Any]) -> tuple[str, str]:
+def _name_order(item: dict[str, Any]) -> tuple[str, str]:
     return item["name"].casefold(), item["name"]
 
 
@@ -210,8 +210,8 @@ async def _moves(upstream: Upstream, source: str, target: str) -> list[tuple[str
             "A folder ends with a slash and a file doesn't. Source and target must both be folders, or both be files.",
         )
     if not source.endswith("/"):
-        return [(_checked_key(source), _checked_key(target))]
-    source, target = _checked_folder(source), _checked_folder(target)
+        return [(_check_key(source), _check_key(target))]
+    source, target = _check_folder(source), _check_folder(target)
     if not source or not target or target.startswith(source):
         raise RequestProblem("bad-request", "A folder can't be moved into itself, and the bucket can't be moved.")
     files = await _files(upstream, source)
@@ -290,11 +290,11 @@ def _size(response: httpx.Response) -> int | None:
     return int(length) if re.fullmatch(r"[0-9]{1,18}", length) else None
 
 
-def _checked_folder(folder: str) -> str:
-    return _checked_key(folder.rstrip("/")) + "/" if folder.strip("/") else ""
+def _check_folder(folder: str) -> str:
+    return _check_key(folder.rstrip("/")) + "/" if folder.strip("/") else ""
 
 
-def _checked_key(key: str) -> str:
+def _check_key(key: str) -> str:
     """Return a key that a path can carry. Raises RequestProblem."""
     from lk_jupyter.serverext.allowlist import leads_elsewhere  # noqa: PLC0415
 

@@ -155,10 +155,10 @@ class EventReader:
         except LkError as error:
             last = {"trouble": _error_problem(error).content()}
             if isinstance(error, NotFound) and not has_events:
-                last = self._without_stream(last)
+                last = self._put_stored_output(last)
         self._put([], last=last)
 
-    def _without_stream(self, last: dict[str, Any]) -> dict[str, Any]:
+    def _put_stored_output(self, last: dict[str, Any]) -> dict[str, Any]:
         """Put the stored output (this machine's or the record's) of a run without a stream; return its end."""
         from lk_jupyter.api.states import is_final  # noqa: PLC0415 (at first use)
 

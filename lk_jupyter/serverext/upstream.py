@@ -124,11 +124,11 @@ class Upstream:
         if not body:
             return None
         if "json" not in response.headers.get("content-type", ""):
-            raise _no_api(response)
+            raise _no_api_problem(response)
         try:
             content = from_json(self.hide(body.decode(errors="replace")), allow_inf_nan=False)
         except ValueError:
-            raise _no_api(response) from None
+            raise _no_api_problem(response) from None
         if isinstance(content, dict) and "streaming_url" in content:
             self.addresses[str(content.get("execution_id"))] = str(content["streaming_url"])
         return without(content, secret_fields(endpoint))
@@ -170,7 +170,7 @@ class Upstream:
         if status in _GATEWAY:
             return RequestProblem("unreachable", f"{host} can't be reached (HTTP {status}). Try again in a minute.")
         if page or response.is_redirect:
-            return _no_api(response)
+            return _no_api_problem(response)
         answer = RawAnswer(status, "", body)
         if answer.is_absent and self.client._http.lacks(endpoint, status):
             return RequestProblem("refused", str(OperationNotAvailable(str(endpoint), host, status)), status)
@@ -193,7 +193,7 @@ async def _body(response: httpx.Response, most: int) -> bytes:
     return bytes(content)
 
 
-def _no_api(response: httpx.Response) -> RequestProblem:
+def _no_api_problem(response: httpx.Response) -> RequestProblem:
     host = urlsplit(str(response.url)).netloc
     kind = response.headers.get("content-type", "").partition(";")[0][:80] or "no content type"
     return RequestProblem(

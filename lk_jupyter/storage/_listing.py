@@ -63,7 +63,7 @@ def request_page(wire: Wire, prefix: str, *, recursive: bool, size: int, token: 
         raise _repeated_page_error(prefix)
     items = _parse_items(root, prefix)
     if answer.headers.get("server", "").startswith(_LISTS_EMPTY_FOLDERS):
-        items = _without_empty_folders(wire, items)
+        items = _remove_empty_folders(wire, items)
     return FolderPage(items, following)
 
 
@@ -115,7 +115,7 @@ def is_prefix(wire: Wire, prefix: str) -> bool:
     return next(root.iter(f"{_xml_namespace(root)}Contents"), None) is not None
 
 
-def _without_empty_folders(wire: Wire, items: Page) -> Page:
+def _remove_empty_folders(wire: Wire, items: Page) -> Page:
     folders = [row.key for row in items if row.is_folder]
     folders_with_files: set[str] = set()
 

@@ -113,7 +113,7 @@ def is_key(name: str) -> bool:
     return _NO_NAMES.isdisjoint(name.split("/")) and "\\" not in name
 
 
-def checked_key(key: str) -> str:
+def check_key(key: str) -> str:
     """Return a key by which something can be stored. Raises StorageError."""
     if not is_key(key):
         raise StorageError(f"{key!r} isn't a key. Give a relative path such as data/train.csv.")

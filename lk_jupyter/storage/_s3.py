@@ -13,7 +13,7 @@ from obstore import exceptions
 from obstore.store import S3Store
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay
 
-from lk_jupyter._fork import in_child
+from lk_jupyter._fork import call_in_child
 from lk_jupyter.api._retry import random_pause
 from lk_jupyter.config.files import LOOPBACK
 from lk_jupyter.errors import LkError, NoSuchObject, StorageError
@@ -30,7 +30,7 @@ def _after_fork() -> None:
     is_copied = True
 
 
-in_child(_after_fork)
+call_in_child(_after_fork)
 
 #: Retries outlast a minute without a network: time limits them, not their number. The library draws each pause at
 #: random between ``init_backoff`` and ``base`` times the last pause, so with a small base pauses would hardly grow.

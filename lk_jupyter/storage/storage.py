@@ -24,7 +24,7 @@ from lk_jupyter.storage._files import ObjectFile, ObjectReader, ObjectWriter, Te
 from lk_jupyter.storage._library import Library
 from lk_jupyter.storage._listing import Page, is_prefix, list_folder_markers, list_pages, request_page
 from lk_jupyter.storage._parts import AT_ONCE, PART, part_ranges, regroup_pieces
-from lk_jupyter.storage._plan import checked_key, file_name
+from lk_jupyter.storage._plan import check_key, file_name
 from lk_jupyter.storage._s3_http import Wire
 from lk_jupyter.storage._sign import Request, presigned_urls
 from lk_jupyter.storage._tree import Tree, draw_tree
@@ -147,7 +147,7 @@ class Storage:
             return _folders.upload_folder(
                 self, path, key.rstrip("/"), _folders.TransferOptions(progress, overwrite=overwrite)
             )
-        key = checked_key(key + path.name if key.endswith("/") or not key else key)
+        key = check_key(key + path.name if key.endswith("/") or not key else key)
         with translate_disk_errors(path):
             meter = Meter(1, path.stat().st_size, progress)
         with translate_disk_errors(path):
@@ -326,7 +326,7 @@ class Storage:
         self, key: str, kind: type[ObjectWriter] = ObjectWriter, *, append: bool = False, autocommit: bool = True
     ) -> ObjectWriter:
         refuse_if_read_only("writes")
-        writer = kind(checked_key(key), self.put, autocommit=autocommit)
+        writer = kind(check_key(key), self.put, autocommit=autocommit)
         if append:
             try:
                 with suppress(NoSuchObject), self.open(key) as before:
@@ -583,7 +583,7 @@ class Storage:
     def _put_bytes(
         self, source: Bytes | Iterable[bytes], key: str, progress: Watcher | None, *, overwrite: bool
     ) -> TransferResult:
-        checked_key(key)
+        check_key(key)
         meter = Meter(1, len(source) if isinstance(source, (bytes, bytearray, memoryview)) else 0, progress)
         if isinstance(source, (bytes, bytearray, memoryview)):
             content = memoryview(source).cast("B")
@@ -613,7 +613,7 @@ class Storage:
         meter.add(len(content))
 
     def _copy_object(self, info: ObjectInfo, to: str) -> None:
-        checked_key(to)
+        check_key(to)
         if info.size > _COPIED_AT_ONCE:
             _upload.copy_in_parts(self._wire, info.key, info.size, to)
         else:

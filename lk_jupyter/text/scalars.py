@@ -341,7 +341,7 @@ class ScalarParser:
             kind == _UNKNOWN or (kind == _WEAKLY and not is_fraction)
         ):
             return
-        value = _as_number(text)
+        value = _parse_number(text)
         if match["divisor"]:
             if kind != _STRONGLY or not float(match["divisor"]) >= value >= 0:
                 return
@@ -370,7 +370,7 @@ class ScalarParser:
         if epoch:
             if self._epoch is None:
                 self._first_epoch = min(1.0, float(int(float(epoch[1])))) if epoch[1].isdigit() else 0.0
-            self._epoch = _as_number(epoch[1])
+            self._epoch = _parse_number(epoch[1])
         if count:
             groups = [group for group in count.groups() if group is not None]
             if len(groups) == 2 and place is None:
@@ -416,7 +416,7 @@ class ScalarParser:
             return False
         for name, cell in zip(self._columns[1:], cells[1:], strict=False):
             if _name_kind(name) != _NEVER and re.fullmatch(_NUMBER, cell.lower()):
-                self._store(name, _as_number(cell), float(first), time, is_fraction="." in cell)
+                self._store(name, _parse_number(cell), float(first), time, is_fraction="." in cell)
         return True
 
 
@@ -470,7 +470,7 @@ def _is_curve(curve: Curve) -> bool:
     return 2 * curve.fractions >= len(curve.values)
 
 
-def _as_number(text: str) -> float:
+def _parse_number(text: str) -> float:
     try:
         return float(text.lower().replace("d", "e"))
     except ValueError:

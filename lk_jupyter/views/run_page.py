@@ -77,9 +77,9 @@ def render_run(connection: Connection, name: str) -> str:
         _facts([*summary, ("Id", run.execution_id)]),
         _section("Curves", _charts(side.curves)),
         _section("Figures", _figures(output.figures)),
-        _section("Code", _preformatted(side.code)),
+        _section("Code", _preformatted_html(side.code)),
         _section("Environment", _facts(environment)),
-        _section("Log", _preformatted(output.log)),
+        _section("Log", _preformatted_html(output.log)),
     ]
     return _page(title, "".join(parts))
 
@@ -162,7 +162,7 @@ def _facts(facts: Iterable[tuple[str, str]]) -> str:
     return f"<dl>{rows}</dl>" if rows else ""
 
 
-def _preformatted(text: str) -> str:
+def _preformatted_html(text: str) -> str:
     return f'<pre tabindex="0">{_clean(text.strip(chr(10)))}</pre>' if text.strip() else ""
 
 
@@ -175,7 +175,7 @@ def _figures(outputs: Sequence[dict[str, Any]]) -> str:
     size = 0
     figures: list[str] = []
     for data in outputs:
-        figure = _picture(data) or _preformatted(_joined(data.get("text/plain")))
+        figure = _picture(data) or _preformatted_html(_join_lines(data.get("text/plain")))
         size += len(figure)
         if len(figures) == _MOST_FIGURES or size > _MOST_BYTES:
             figures.append(f"<p>{len(outputs) - len(figures)} more outputs are left out.</p>")
@@ -186,9 +186,9 @@ def _figures(outputs: Sequence[dict[str, Any]]) -> str:
 
 def _picture(data: dict[str, Any]) -> str:
     """Return a picture as an element; empty without a picture. A browser runs no script in an img element."""
-    caption = _clean(_joined(data.get("text/plain"))[:200].replace("\n", " "))
+    caption = _clean(_join_lines(data.get("text/plain"))[:200].replace("\n", " "))
     for kind in _PICTURES:
-        content = _joined(data.get(kind))
+        content = _join_lines(data.get(kind))
         if not content:
             continue
         if kind.endswith("xml"):
@@ -202,7 +202,7 @@ def _picture(data: dict[str, Any]) -> str:
     return ""
 
 
-def _joined(text: object) -> str:
+def _join_lines(text: object) -> str:
     """Return the text of a form of an output, which may be stored as lines."""
     return "".join(map(str, text)) if isinstance(text, list) else text if isinstance(text, str) else ""
 

@@ -77,7 +77,7 @@ def host_block(host: str, endpoint: SshEndpoint, vm_id: str, key: PublicKey | No
 def add_host(host: str, block: str) -> Path:
     """Add or replace a host, and let ``~/.ssh/config`` include our file; return the path of our file."""
     hosts_path, config = _ssh_folder() / _NAME, _ssh_folder() / "config"
-    _write(hosts_path, _without(_read(hosts_path), host) + block)
+    _write(hosts_path, _remove_host(_read(hosts_path), host) + block)
     text = _read(config)
     if _BLOCK not in text:
         _write(config, _BLOCK + ("\n" if text else "") + text)
@@ -88,7 +88,7 @@ def remove_host(host: str) -> None:
     """Remove a host; without any host, remove our file and block."""
     hosts_path, config = _ssh_folder() / _NAME, _ssh_folder() / "config"
     text = _read(hosts_path)
-    rest = _without(text, host)
+    rest = _remove_host(text, host)
     if rest == text:
         return
     if _HOST.search(rest):
@@ -103,7 +103,7 @@ def remove_host(host: str) -> None:
         config.unlink()
 
 
-def _without(text: str, host: str) -> str:
+def _remove_host(text: str, host: str) -> str:
     return _HOST.sub(lambda match: "" if match[1] == host else match[0], text)
 
 

@@ -24,7 +24,7 @@ def free_name(key: str) -> str:
     return next(each for each in names if each not in namespace)
 
 
-def checked_name(name: str) -> str:
+def check_name(name: str) -> str:
     """Return the name of a new variable. Raises UsageError for an invalid name, and for a name that is taken."""
     name = normalize("NFKC", name.strip())
     if not _is_name(name):

@@ -13,7 +13,7 @@ from traitlets import Dict, List, Unicode, observe
 
 from lk_jupyter import session
 from lk_jupyter.errors import UsageError
-from lk_jupyter.options.runs import Options, check, extras, line_of, on_the_line
+from lk_jupyter.options.runs import Options, check, extras, line_of, option_flag
 from lk_jupyter.text.problems import describe_problem
 from lk_jupyter.views.picture import StaticView
 from lk_jupyter.widgets._view import View
@@ -116,7 +116,7 @@ def _describe_field(model: type[Options], name: str) -> dict[str, Any]:
     extra = extras(field)
     return {
         "name": name,
-        "flag": on_the_line(model, name),
+        "flag": option_flag(model, name),
         "kind": _input_kind(field),
         "choices": _field_choices(field),
         "placeholder": extra.get("metavar") or "",

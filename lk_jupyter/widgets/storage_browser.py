@@ -26,7 +26,7 @@ from lk_jupyter.storage.storage import Storage
 from lk_jupyter.text.units import size_label
 from lk_jupyter.views.picture import StaticView
 from lk_jupyter.widgets import _browser_picture
-from lk_jupyter.widgets._namespace import checked_name, free_name, set_variable
+from lk_jupyter.widgets._namespace import check_name, free_name, set_variable
 from lk_jupyter.widgets._upload import WidgetUpload
 from lk_jupyter.widgets._view import View, background_action, user_action
 
@@ -143,7 +143,7 @@ class StorageBrowser(View):
             name: Name of the variable.
             sample: Rows of a sample. Default: 0, all rows.
         """
-        name, wish = checked_name(name), LoadRequest(None, sample or None)
+        name, wish = check_name(name), LoadRequest(None, sample or None)
         try:
             value = value_of(self._storage, key, sample=wish.sample)
         except InsufficientMemory as problem:

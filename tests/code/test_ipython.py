@@ -4,13 +4,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lk_jupyter.code.ipython import as_python, check_magics, shows_last
+from lk_jupyter.code.ipython import check_magics, replace_ipython_syntax, shows_last
 from lk_jupyter.errors import UsageError
 
 
 def test_plain_python_is_left_as_it_is():
     code = "x = 7 % 3\ns = '!ls'  # why?\nprint(f'{x!r}')\n"
-    assert as_python(code) == code
+    assert replace_ipython_syntax(code) == code
 
 
 @pytest.mark.parametrize(
@@ -23,7 +23,7 @@ def test_plain_python_is_left_as_it_is():
     ],
 )
 def test_a_line_of_ipython_becomes_a_call(line, python):
-    assert as_python(f"if x:\n    pass\n{line}\n").splitlines()[2] == python
+    assert replace_ipython_syntax(f"if x:\n    pass\n{line}\n").splitlines()[2] == python
 
 
 LINES = st.sampled_from(
@@ -35,12 +35,14 @@ LINES = st.sampled_from(
 def test_every_line_keeps_its_number(lines):
     code = "".join(f"{line}\nMARK{at} = {at}\n" for at, line in enumerate(lines))
     places = {line: number for number, line in enumerate(code.splitlines()) if line.startswith("MARK")}
-    python = as_python(code).splitlines()
+    python = replace_ipython_syntax(code).splitlines()
     assert {line: number for number, line in enumerate(python) if line.startswith("MARK")} == places
 
 
 def test_a_cell_magic_below_empty_lines_keeps_its_number():
-    assert as_python("\n\n%%time\nx = 1\n").splitlines()[2].startswith("get_ipython().run_cell_magic('time'")
+    assert (
+        replace_ipython_syntax("\n\n%%time\nx = 1\n").splitlines()[2].startswith("get_ipython().run_cell_magic('time'")
+    )
 
 
 @pytest.mark.parametrize(
@@ -52,7 +54,7 @@ def test_a_semicolon_keeps_the_last_value_back(code, shown):
 
 def refusal(code, **options):
     with pytest.raises(UsageError) as caught:
-        check_magics(ast.parse(as_python(code)), 2, has_ipython=False, **options)
+        check_magics(ast.parse(replace_ipython_syntax(code)), 2, has_ipython=False, **options)
     return str(caught.value)
 
 
@@ -70,7 +72,7 @@ def test_a_magic_that_a_run_has_not_is_named_with_its_line_and_what_to_do():
     ],
 )
 def test_the_lines_below_a_magic_may_have_ipythons_syntax_too(code, below):
-    (statement,) = ast.parse(as_python(code)).body
+    (statement,) = ast.parse(replace_ipython_syntax(code)).body
     assert ast.literal_eval(statement.value.args[2]) == below
 
 
@@ -87,18 +89,18 @@ def test_our_own_magics_stay_in_the_notebook():
 @pytest.mark.parametrize("name", ["history", "tb", "debug", "macro x", "store x"])
 def test_magics_for_what_only_the_notebook_has_stay_there(name):
     with pytest.raises(UsageError, match=f"line 3: %{name.split()[0]} works only in the notebook's kernel"):
-        check_magics(ast.parse(as_python(f"x = 1\n%{name}")), 2, has_ipython=True)
+        check_magics(ast.parse(replace_ipython_syntax(f"x = 1\n%{name}")), 2, has_ipython=True)
 
 
 @pytest.mark.parametrize(
     "code", ["!ls", "%time x", "%pip install x", "%%bash\nls", "%%timeit\n1", "%matplotlib inline"]
 )
 def test_the_magics_of_a_run_may_go(code):
-    check_magics(ast.parse(as_python(code)), 2, has_ipython=False)
+    check_magics(ast.parse(replace_ipython_syntax(code)), 2, has_ipython=False)
 
 
 def test_any_magic_may_go_where_the_run_has_ipython():
-    check_magics(ast.parse(as_python("%prun f()")), 2, has_ipython=True)
+    check_magics(ast.parse(replace_ipython_syntax("%prun f()")), 2, has_ipython=True)
 
 
 def test_a_cell_magic_in_the_middle_is_told_where_it_belongs():

@@ -1,6 +1,6 @@
 import pytest
 
-from lk_jupyter.code.syntax import check_code, without_warnings
+from lk_jupyter.code.syntax import call_without_warnings, check_code
 from lk_jupyter.errors import UsageError
 
 
@@ -67,4 +67,4 @@ def test_trees_are_made_while_another_thread_makes_some():
             raise failure
         return "tree"
 
-    assert without_warnings(make_tree) == "tree"
+    assert call_without_warnings(make_tree) == "tree"

@@ -360,13 +360,13 @@ def test_threads_share_a_journal(kept):
 def test_runs_that_wait_for_the_file_make_no_rows_meanwhile(kept, monkeypatch):
     others = []
 
-    def stored(facts, made=journal_module.to_columns):
+    def stored(facts, made=journal_module.convert_to_columns):
         other = Thread(target=lambda: others.append(kept._database.lock.acquire(blocking=False)))
         other.start()
         other.join(PATIENCE)
         return made(facts)
 
-    monkeypatch.setattr(journal_module, "to_columns", stored)
+    monkeypatch.setattr(journal_module, "convert_to_columns", stored)
     kept.add(entry(1))
     assert others == [False]
 

@@ -22,7 +22,7 @@ from lk_jupyter.errors import CellFailed, ConnectionFailed, LkError, UsageError
 from lk_jupyter.magics._output.live import RUN_MIME
 from lk_jupyter.options.runs import ServerOptions
 from lk_jupyter.runs.notebooks import warm_python
-from lk_jupyter.runs.notebooks.servers import ended_on_failure, read_password, start_server
+from lk_jupyter.runs.notebooks.servers import read_password, start_server, stop_on_failure
 from lk_jupyter.runs.run import Run
 from lk_jupyter.runs.variables import state
 
@@ -332,7 +332,7 @@ def test_a_connection_that_fails_at_the_time_limit_is_reported_as_the_time_limit
     with lk_jupyter.connect() as connected:
         run = start_server(connected, ServerOptions(machine="cpu", timeout=1))
         until(lambda: run.status == "timeout")
-        with pytest.raises(LkError, match=r"[Tt]ime limit"), ended_on_failure(run):
+        with pytest.raises(LkError, match=r"[Tt]ime limit"), stop_on_failure(run):
             raise ConnectionFailed("The server doesn't answer (HTTP 502).")
 
 

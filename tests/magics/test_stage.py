@@ -43,7 +43,7 @@ def test_a_run_reads_staged_files_from_its_disk(run_cell, shell, bucket, tmp_pat
     assert f"[('deep/a.csv', 4), ('large.bin', {len(content)})]" in output
     run = shell.user_ns["run"]
     assert "This run reads from your bucket" in run_cell(f"%lk_export {run.short_id}")
-    [staged] = run.messages.in_log("staged")
+    [staged] = run.messages.read_from_log("staged")
     assert 0 < staged.payload["seconds"] <= run.timing().transfer
     assert abs(sum(run.timing().costs.values()) - run.cost) < Decimal("0.001")
 

@@ -81,7 +81,7 @@ print(json.dumps([cloudpickle.__file__, lines, child.stdout.decode(), _lk.sign.s
 @pytest.mark.parametrize("code", ["compiled here", "of another Python", "missing"])
 def test_a_run_imports_the_modules_from_one_file_also_with_another_python(code, tmp_path):
     files = parts.module_files([parts.DRIVER, *NEEDS, *CARRY_NEEDS, parts.SIGN])
-    compiled = parts.with_code(files)[f"_lk/{archive.CODE}"]
+    compiled = parts.add_compiled_code(files)[f"_lk/{archive.CODE}"]
     compiled = {"compiled here": compiled, "of another Python": f"00000000{compiled[8:]}"}.get(code)
     files |= {f"_lk/{archive.CODE}": compiled} if compiled else {}
     for name, text in {**files, "use.py": USE}.items():

@@ -52,7 +52,7 @@ from lk_jupyter.remote.carry.writer import Departing, Writer, _below
 from lk_jupyter.remote.values import pickle as pickles
 from lk_jupyter.remote.values.envelope import Envelope
 from lk_jupyter.runs.variables.fingerprint import fingerprint
-from lk_jupyter.runs.variables.payload import pack_state, with_digests
+from lk_jupyter.runs.variables.payload import add_digests, pack_state
 from lk_jupyter.runs.variables.state import apply_changes, set_state
 
 LIMIT = 1_000_000
@@ -86,7 +86,7 @@ class There:
     """What a run is to the state of a notebook, in this process."""
 
     def __init__(self, namespace, names=None, without=()):
-        self.parcel = with_digests(pack_state(list(names or namespace), namespace, [], LIMIT))
+        self.parcel = add_digests(pack_state(list(names or namespace), namespace, [], LIMIT))
         for module in without:
             del sys.modules[module]
         blobs = [bytes_of(blob.write) for blob in self.parcel.blobs]
@@ -946,7 +946,7 @@ def test_nothing_of_the_notebook_is_called_when_its_classes_are_made_elsewhere(n
     )
     notebook["made"].clear()
     tracked = cloudpickle.cloudpickle._DYNAMIC_CLASS_TRACKER_BY_ID
-    parcel = with_digests(pack_state(["One", "Two", "slim"], notebook, [], LIMIT))
+    parcel = add_digests(pack_state(["One", "Two", "slim"], notebook, [], LIMIT))
     content = json.loads(parcel.settings["message"])
     blobs = [bytes_of(blob.write) for blob in parcel.blobs]
     known = dict(tracked)
@@ -1532,7 +1532,7 @@ def test_two_runs_that_carry_the_same_name_lose_neither_change():
 def test_values_that_were_hashed_to_be_sent_have_the_digests_of_their_objects():
     array = np.arange(100_000.0)
     values = {"array": array, "view": array[1:], "frame": pd.DataFrame({"a": ["x", "y"]}), "items": [1, "a", None]}
-    origin = with_digests(pack_state(list(values), values, [], LIMIT)).origin
+    origin = add_digests(pack_state(list(values), values, [], LIMIT)).origin
     assert origin.digests == digest_objects(origin.tokens, fingerprint)
     assert len(set(origin.digests.values())) == len(origin.digests)
     values["items"][0] = 1.0

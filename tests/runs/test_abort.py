@@ -16,7 +16,7 @@ from patience import PATIENCE
 
 from lk_jupyter.runs import abort
 from lk_jupyter.runs.abort import abort_soon, close_when_idle
-from lk_jupyter.runs.interrupts import all_served
+from lk_jupyter.runs.interrupts import serve_all
 from lk_jupyter.runs.run import Run
 
 from .conftest import RUN, not_found, ok
@@ -298,7 +298,7 @@ def test_an_interrupt_of_whoever_waits_for_a_run_aborts_it_unless_that_is_not_wa
         monkeypatch.setattr(run, "describe_abort", interrupted)
     with pytest.raises(KeyboardInterrupt):
         run.wait()
-    until(all_served)
+    until(serve_all)
     until(lambda: (client, RUN) not in abort._aborts)
     assert bool(cloud.aborts) == (chosen != "detach")
 

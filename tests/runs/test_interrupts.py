@@ -10,7 +10,7 @@ from localcloud.conftest import until
 from patience import PATIENCE
 
 from lk_jupyter._threads import import_safely
-from lk_jupyter.runs.interrupts import AtInterrupt, SafeEvent, all_served, is_interrupt, true_interrupts
+from lk_jupyter.runs.interrupts import AtInterrupt, SafeEvent, is_interrupt, serve_all, true_interrupts
 
 
 class InTheWrongMoment(threading.Condition):
@@ -110,13 +110,13 @@ def test_the_end_of_python_waits_for_what_an_interrupt_calls_and_a_second_interr
     with pytest.raises(KeyboardInterrupt), block:
         raise KeyboardInterrupt
     assert begun.wait(PATIENCE)
-    assert not all_served()
+    assert not serve_all()
     with pytest.raises(KeyboardInterrupt), block:
         raise KeyboardInterrupt
     assert told.wait(PATIENCE)
-    assert not all_served()
+    assert not serve_all()
     go_on.set()
-    until(all_served)
+    until(serve_all)
 
 
 def test_one_interrupt_is_not_reported_as_a_second_one():
@@ -127,7 +127,7 @@ def test_one_interrupt_is_not_reported_as_a_second_one():
 
     with pytest.raises(KeyboardInterrupt), AtInterrupt(act):
         signal.raise_signal(signal.SIGINT)
-    until(all_served)
+    until(serve_all)
     assert reports == [False]
 
 

@@ -84,7 +84,7 @@ class Accounts:
         org = self.orgs.find(slug)
         role = self._role(caller, org) if org else None
         if org is None or role is None:
-            raise _not_a_member(slug)
+            raise _not_a_member_error(slug)
         if not at_least(role, RIGHTS[right]):
             raise HTTPException(403, f"Only the role {RIGHTS[right]} of {slug} can {right}; your role is {role}")
         return org, role
@@ -183,7 +183,7 @@ class Accounts:
         org = self.orgs.get(user["org_id"]) if slug is None else self.orgs.find(slug)
         role = self.orgs.role(org["id"], user["id"]) if org else None
         if org is None or role is None:
-            raise _not_a_member(slug)
+            raise _not_a_member_error(slug)
         return org, role
 
     def _role(self, caller: Caller, org: Org) -> str | None:
@@ -210,5 +210,5 @@ class Accounts:
         return key
 
 
-def _not_a_member(slug: str | None) -> HTTPException:
+def _not_a_member_error(slug: str | None) -> HTTPException:
     return HTTPException(403, f"You aren't a member of the organization {slug!r}")

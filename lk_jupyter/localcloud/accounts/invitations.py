@@ -65,15 +65,15 @@ class Invitations:
 
     def by_org(self, org_id: str) -> list[Invitation]:
         """Return the invitations of an organization, oldest first."""
-        return self._all("org = ?", org_id)
+        return self._read_where("org = ?", org_id)
 
     def list_for_email(self, email: str) -> list[Invitation]:
         """Return the invitations to an address, oldest first."""
-        return self._all("email = ?", email)
+        return self._read_where("email = ?", email)
 
     def by_token(self, token: str) -> Invitation:
         """Return the invitation of a mail; 404 for an accepted or withdrawn invitation."""
-        matches = self._all("hash = ?", digest(token))
+        matches = self._read_where("hash = ?", digest(token))
         if not matches:
             raise HTTPException(
                 404, "No such invitation: it was accepted or withdrawn, or its organization was deleted"
@@ -98,7 +98,7 @@ class Invitations:
         with self._store.write() as db:
             db.execute("DELETE FROM invitations WHERE org = ?", (org_id,))
 
-    def _all(self, condition: str, value: str) -> list[Invitation]:
+    def _read_where(self, condition: str, value: str) -> list[Invitation]:
         query = f"{_WITH_ORG} WHERE {condition} ORDER BY number"
         return [dict(row) for row in self._store.read(query, value)]
 

@@ -82,7 +82,7 @@ class Keys:
         """Return a key; 404 if the owner has no key with this id."""
         rows = self._store.read("SELECT * FROM keys WHERE owner = ? AND id = ?", owner, key_id)
         if not rows:
-            raise _no_key(key_id)
+            raise _unknown_key_error(key_id)
         return _key(rows[0])
 
     def toggle(self, owner: str, key_id: str) -> bool:
@@ -106,7 +106,7 @@ class Keys:
         with self._store.write() as db:
             removed = db.execute("DELETE FROM keys WHERE owner = ? AND id = ?", (owner, key_id)).rowcount
         if not removed:
-            raise _no_key(key_id)
+            raise _unknown_key_error(key_id)
 
     def delete_all(self, owner: str) -> None:
         """Remove all keys of an owner."""
@@ -124,7 +124,7 @@ class Keys:
             query = f"UPDATE keys SET {changes} WHERE owner = ? AND id = ?"  # noqa: S608 (constants)
             changed = db.execute(query, (*values, owner, key_id)).rowcount
         if not changed:
-            raise _no_key(key_id)
+            raise _unknown_key_error(key_id)
 
 
 def _is_good(row: sqlite3.Row) -> bool:
@@ -136,5 +136,5 @@ def _key(row: sqlite3.Row) -> Key:
     return {**dict(row), "is_active": bool(row["is_active"])}
 
 
-def _no_key(key_id: str) -> HTTPException:
+def _unknown_key_error(key_id: str) -> HTTPException:
     return HTTPException(404, f"No key {key_id}")

@@ -149,10 +149,10 @@ class Bucket:
         size = file.seek(0, 2)
         file.seek(0)
         if size > room:
-            raise no_room(size, room)
+            raise no_room_error(size, room)
 
 
-def no_room(size: int | None, room: int) -> HTTPException:
+def no_room_error(size: int | None, room: int) -> HTTPException:
     """Return the answer to a file that does not fit."""
     need = "The file is larger" if size is None else f"The file has {size} bytes"
     return HTTPException(400, f"{need}: the storage has room for {max(0, room)} more. Delete files, then try again")

@@ -17,7 +17,7 @@ from fastapi import HTTPException
 from lk_jupyter.api.iris import DedicatedChatCompletionRequest
 from lk_jupyter.localcloud.models.dedicated import DedicatedChat
 from lk_jupyter.localcloud.models.envelope import Refusal
-from lk_jupyter.localcloud.models.upstream import for_upstream
+from lk_jupyter.localcloud.models.upstream import restrict_for_upstream
 from lk_jupyter.localcloud.runs.wakeups import RunEvents
 from lk_jupyter.localcloud.store import Store
 
@@ -25,7 +25,7 @@ Json = dict[str, Any]
 
 KIND = "async_chat"
 
-_CHAT_REQUEST = for_upstream(DedicatedChatCompletionRequest)
+_CHAT_REQUEST = restrict_for_upstream(DedicatedChatCompletionRequest)
 
 #: Seconds to wait for an answer, and seconds for which an answer can be looked up.
 PATIENCE = 600.0

@@ -16,7 +16,7 @@ from lk_jupyter.api._endpoint import explain
 from lk_jupyter.api.serverless import ChatCompletionRequest, EmbeddingRequest
 from lk_jupyter.localcloud.models.envelope import Refusal
 from lk_jupyter.localcloud.models.models import Models
-from lk_jupyter.localcloud.models.upstream import for_upstream
+from lk_jupyter.localcloud.models.upstream import restrict_for_upstream
 
 Json = dict[str, Any]
 
@@ -27,7 +27,7 @@ ENDPOINTS = (CHAT, EMBEDDINGS)
 MOST_LINES = 50_000
 
 #: The built-in models refuse requests that only an upstream can answer.
-_CHAT_REQUEST = for_upstream(ChatCompletionRequest)
+_CHAT_REQUEST = restrict_for_upstream(ChatCompletionRequest)
 
 
 @dataclass(frozen=True)

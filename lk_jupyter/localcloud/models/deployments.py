@@ -90,7 +90,7 @@ class Deployments:
         by_model = (d for d in live if name in {d["serving_name"], d["hf_model_id"]})
         return next(by_id, None) or next(by_model, None)
 
-    def with_replica(self, org_id: str, replica_id: str) -> tuple[Json, Json]:
+    def find_replica(self, org_id: str, replica_id: str) -> tuple[Json, Json]:
         """Return a replica and its deployment; 404 for an unknown replica, or a replica of another organization."""
         for deployment in self.all(org_id, with_stopped=True):
             for replica in deployment["replicas"]:
@@ -195,7 +195,7 @@ class Deployments:
                 return deployment
             change(deployment, time.time())
             self._bill_ended(db, row["org"], deployment)
-            deployment["replicas"] = _without_old(deployment)
+            deployment["replicas"] = _recent_replicas(deployment)
             body = json.dumps(deployment)
             db.execute(
                 "UPDATE deployments SET is_live = ?, body = ? WHERE id = ?",
@@ -269,7 +269,7 @@ def _open(deployment: Json) -> list[Json]:
     return [replica for replica in deployment["replicas"] if replica["until"] is None]
 
 
-def _without_old(deployment: Json) -> list[Json]:
+def _recent_replicas(deployment: Json) -> list[Json]:
     """Return the replicas, except replicas that ended long ago."""
     ended = [replica for replica in deployment["replicas"] if replica["until"] is not None]
     return [*ended[-_MOST_ENDED:], *_open(deployment)]

@@ -44,7 +44,7 @@ def speaks_openai(path: str) -> bool:
     return path.startswith((f"{OPENAI}/", f"{IRIS}/")) or path == f"{EXTERNAL}/chat/completions"
 
 
-def refused_by_model(errors: list[dict[str, Any]]) -> bool:
+def is_refused_by_model(errors: list[dict[str, Any]]) -> bool:
     """Return whether the model refuses these faults of a body, not its gateway: a role or a budget."""
     return bool(errors) and all(
         (*error["loc"][1:2], *error["loc"][-1:], error["type"])

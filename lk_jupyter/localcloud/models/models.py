@@ -121,7 +121,7 @@ class Models:
             raise Refusal(400, f"{HASH_EMBEDDING} is an embedding model: use /embeddings", "model")
         return await self._find(name)
 
-    async def for_embeddings(self, name: str) -> Chosen:
+    async def choose_embedding_model(self, name: str) -> Chosen:
         """Return the model of a name; 404 for an unknown name."""
         if name in {ECHO, *ROUTES}:
             raise Refusal(400, f"{name} isn't an embedding model: use {HASH_EMBEDDING}", "model")
@@ -131,7 +131,7 @@ class Models:
         """Return the model and the vectors of a request, in the requested encoding."""
         if not request.inputs:
             raise Refusal(400, "input: give at least one text", "input")
-        chosen = await self.for_embeddings(request.model)
+        chosen = await self.choose_embedding_model(request.model)
         answer = await chosen.embed(request.inputs, request.model_extra or {})
         if request.encoding_format == "base64":
             answer["data"] = [{**row, "embedding": _base64(row["embedding"])} for row in answer["data"]]

@@ -39,7 +39,7 @@ class _UpstreamMessage(ChatMessage):
     content: str | list[_UpstreamPart] | None = None  # type: ignore[assignment]
 
 
-def for_upstream(model: Any) -> Any:
+def restrict_for_upstream(model: Any) -> Any:
     """Return the model of a body that an upstream can also get: the API's chats have no developer and no audio."""
     if not (isinstance(model, type) and issubclass(model, ChatCompletionParameters)):
         return model
@@ -101,11 +101,11 @@ class ModelUpstream:
 
     async def _get(self, path: str) -> Any:
         async with self._request("GET", path) as response:
-            return _parsed(await response.aread())
+            return _parse_json(await response.aread())
 
     async def _post(self, path: str, body: Json) -> Json:
         async with self._request("POST", path, body) as response:
-            answer = _parsed(await response.aread())
+            answer = _parse_json(await response.aread())
         if not isinstance(answer, dict):
             raise Refusal(503, "the upstream service's answer isn't in the format of the API")
         return answer
@@ -138,7 +138,7 @@ def _encode_json(body: Json) -> bytes:
         raise Refusal(400, "the request contains a number or a text that JSON cannot represent") from None
 
 
-def _parsed(text: bytes) -> Any:
+def _parse_json(text: bytes) -> Any:
     try:
         return load_json(text)
     except ValueError:
@@ -146,7 +146,7 @@ def _parsed(text: bytes) -> Any:
 
 
 def _frame(data: str) -> Json:
-    frame = _parsed(data.encode())
+    frame = _parse_json(data.encode())
     if not isinstance(frame, dict) or "error" in frame:
         raise Refusal(503, _message(frame) or "the upstream service failed in the middle of its answer")
     return frame

@@ -103,7 +103,7 @@ def _answer_form(login: _LoginRequest, form: dict[str, str]) -> Response:
     email = form.get("email") or str(accounts.local_user["email"])
     try:
         user, by_pass = _user(login, email, form)
-        location = login.answer(_signed_in(accounts, user, form.get("code", "").strip()), user)
+        location = login.answer(_open_session(accounts, user, form.get("code", "").strip()), user)
     except HTTPException as refusal:
         return _page(login, email, refusal)
     return _deliver_tokens(location) if by_pass else RedirectResponse(location, status_code=303)
@@ -141,7 +141,7 @@ def _deliver_tokens(location: str) -> HTMLResponse:
     return page("<p>The sign-in has reached your program. You may close this tab.</p>")
 
 
-def _signed_in(accounts: Accounts, user: User, code: str) -> SessionTokens:
+def _open_session(accounts: Accounts, user: User, code: str) -> SessionTokens:
     """Open a session; 400 where the second factor is on and the code is wrong."""
     if accounts.factors.enrolled_at(user["id"]):
         accounts.factors.check_any(user["id"], code)

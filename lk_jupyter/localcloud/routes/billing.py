@@ -16,7 +16,7 @@ from lk_jupyter.localcloud.context import Context
 from lk_jupyter.localcloud.errors import invalid
 from lk_jupyter.localcloud.options import MOST_CREDITS
 from lk_jupyter.localcloud.pages import checkout as checkout_page
-from lk_jupyter.localcloud.runs.records import Facts, with_cost
+from lk_jupyter.localcloud.runs.records import Facts, add_cost
 
 _MOST_ROWS = 2**31 - 1
 
@@ -138,7 +138,7 @@ def _invoice(ctx: Context, entry: LedgerEntry) -> dict[str, Any]:
 
 
 def _summary(facts: Facts) -> Facts:
-    facts = with_cost(facts)
+    facts = add_cost(facts)
     return {key: facts.get(key) for key in (*ExecutionSummary.model_fields, "run_name", "labels")}
 
 

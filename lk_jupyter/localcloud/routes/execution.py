@@ -13,7 +13,7 @@ from lk_jupyter.localcloud.context import Context
 from lk_jupyter.localcloud.routes.workloads import end
 from lk_jupyter.localcloud.runs.outcome import COMPLETED
 from lk_jupyter.localcloud.runs.output import MOST_BYTES
-from lk_jupyter.localcloud.runs.records import Facts, is_active, with_cost
+from lk_jupyter.localcloud.runs.records import Facts, add_cost, is_active
 from lk_jupyter.localcloud.runs.selection_run import SelectionRun
 
 _OMITTED = f"has more than {MOST_BYTES >> 20} MiB and is left out of this record. The stream and the logs contain it."
@@ -40,7 +40,7 @@ def get(ctx: Context, execution_id: str) -> Facts:
     request = ctx.cloud.records.request(execution_id)
     output = ctx.cloud.output.texts(execution_id)
     return {
-        **with_cost(facts),
+        **add_cost(facts),
         **output,
         "warnings": [f"{name} {_OMITTED}" for name, text in output.items() if text is None] or None,
         **{name: request.get(field) for name, field in _REQUEST_FIELDS.items()},

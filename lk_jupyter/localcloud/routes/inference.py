@@ -92,7 +92,7 @@ async def models(ctx: Context) -> Json:
 @implements(Inference.replica_logs)
 def replica_logs(ctx: Context, replica_id: str) -> Json:
     """Read the last log lines of a failed replica."""
-    deployment, replica = ctx.cloud.deployments.with_replica(ctx.caller.org_id, replica_id)
+    deployment, replica = ctx.cloud.deployments.find_replica(ctx.caller.org_id, replica_id)
     state = replicas.state(replica, deployment["serving_name"], time.time(), ctx.cloud.deployments.speed)
     return {"replica_id": replica_id, "error_logs": replicas.LOGS if state == "failed" else None}
 

@@ -109,7 +109,7 @@ def list_api_keys(ctx: Context, slug: str) -> list[dict[str, Any]]:
 def create_api_key(ctx: Context, slug: str, request: OrgApiKeyCreate) -> dict[str, Any]:
     """Make a key."""
     org_id = ctx.org(slug, "manage keys")["id"]
-    return _with_secret(
+    return _key_row_with_secret(
         *ctx.cloud.accounts.keys.create(
             org_id, ctx.caller.user_id, request.name, org_id=org_id, expires_at=request.expires_at
         )
@@ -125,7 +125,7 @@ def revoke_api_key(ctx: Context, slug: str, key_id: str) -> None:
 @implements(Orgs.regenerate_api_key)
 def regenerate_api_key(ctx: Context, slug: str, key_id: str) -> dict[str, Any]:
     """Give a key a new secret."""
-    return _with_secret(*ctx.cloud.accounts.keys.regenerate(ctx.org(slug, "manage keys")["id"], key_id))
+    return _key_row_with_secret(*ctx.cloud.accounts.keys.regenerate(ctx.org(slug, "manage keys")["id"], key_id))
 
 
 @implements(Orgs.delete_api_key)
@@ -163,6 +163,6 @@ def _key_row(key: Key) -> dict[str, Any]:
     return {**key, "org_id": key["org"]}
 
 
-def _with_secret(key: Key, secret: str) -> dict[str, Any]:
+def _key_row_with_secret(key: Key, secret: str) -> dict[str, Any]:
     row = {**_key_row(key), "plaintext_key": secret}
     return {field: row[field] for field in OrgApiKeyCreated.model_fields}

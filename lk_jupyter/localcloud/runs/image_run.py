@@ -70,7 +70,7 @@ class ImageRun(ProcessRun):
         variables = self._environment()
         creation = await self._creation(engine, variables)
         code, output = await self._unless_ended(
-            self._execute(creation, {**_with_lines(variables), **engine.environment, **login})
+            self._execute(creation, {**_multiline_variables(variables), **engine.environment, **login})
         )
         if code != 0:
             self._update(errors_docker=output)
@@ -101,7 +101,7 @@ class ImageRun(ProcessRun):
         return engine.command(
             "create",
             *("--name", self._container, "--label", run_label(self.id), "--env-file", "env"),
-            *(f"--env={name}" for name in _with_lines(variables)),
+            *(f"--env={name}" for name in _multiline_variables(variables)),
             *(["--user", request.docker_run_user] if request.docker_run_user else []),
             *(["--volume", f"{bucket}:{request.s3_mount_path}"] if (bucket := await self._bucket()) else []),
             *(["--gpus", "all"] if is_gpu(request.execution_type) and gpus.available() else []),
@@ -169,7 +169,7 @@ class ImageRun(ProcessRun):
             await engine.remove_containers(run_label(self.id))
 
 
-def _with_lines(variables: dict[str, str]) -> dict[str, str]:
+def _multiline_variables(variables: dict[str, str]) -> dict[str, str]:
     return {name: value for name, value in variables.items() if "\n" in value}
 
 

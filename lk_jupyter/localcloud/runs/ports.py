@@ -144,7 +144,7 @@ class Ports:
                 outer,
                 host=host,
                 port=port,
-                additional_headers=_passed_to_socket(socket),
+                additional_headers=_forwarded_socket_headers(socket),
                 subprotocols=cast("Any", socket.scope["subprotocols"]) or None,
                 origin=cast("Any", socket.headers.get("origin")),
                 proxy=None,
@@ -199,7 +199,7 @@ def _forwarded_headers(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[byt
     return [(name, value) for name, value in headers if name.decode("latin-1").lower() not in _HOP_BY_HOP]
 
 
-def _passed_to_socket(socket: WebSocket) -> list[tuple[str, str]]:
+def _forwarded_socket_headers(socket: WebSocket) -> list[tuple[str, str]]:
     """Return the headers of a socket without the headers of the handshake."""
     dropped = _HOP_BY_HOP | {"host", "origin"}
     return [
@@ -210,7 +210,7 @@ def _passed_to_socket(socket: WebSocket) -> list[tuple[str, str]]:
 
 
 async def _send_answer(answer: httpx.Response, port_request: PortRequest, request: Request, send: Send) -> None:
-    headers = [_in_place(name, value, port_request) for name, value in _forwarded_headers(answer.headers.raw)]
+    headers = [_rewrite_redirect(name, value, port_request) for name, value in _forwarded_headers(answer.headers.raw)]
     await send({"type": "http.response.start", "status": answer.status_code, "headers": headers})
     await _run_until_first(_send_body(answer, send), _hung_up(request))
 
@@ -229,7 +229,7 @@ async def _hung_up(request: Request) -> None:
         pass
 
 
-def _in_place(name: bytes, value: bytes, port_request: PortRequest) -> tuple[bytes, bytes]:
+def _rewrite_redirect(name: bytes, value: bytes, port_request: PortRequest) -> tuple[bytes, bytes]:
     """Lead a redirect within the port to where the port is here."""
     if name.lower() == b"location" and value.startswith(b"/") and not value.startswith(b"//"):
         return name, port_request.prefix.encode() + value

@@ -58,7 +58,7 @@ def seconds_run(facts: Facts) -> float:
     return round(to_seconds(end) - to_seconds(start), 6) if start else 0.0
 
 
-def with_cost(facts: Facts) -> Facts:
+def add_cost(facts: Facts) -> Facts:
     """Add the cost so far to the facts of an active run."""
     if not is_active(facts):
         return facts
@@ -145,7 +145,7 @@ class Records:
 
     def accruing(self, org_id: str) -> Decimal:
         """Return the cost of an organization's active runs so far, in credits."""
-        return sum((Decimal(with_cost(facts)["billed"]) for facts in self.active(org_id)), Decimal(0))
+        return sum((Decimal(add_cost(facts)["billed"]) for facts in self.active(org_id)), Decimal(0))
 
     def delete(self, run_id: str) -> None:
         """Delete the record of a run; its charge stays in the ledger."""

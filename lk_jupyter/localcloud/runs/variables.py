@@ -52,7 +52,7 @@ class Variables:
         names = [name for name, _ in values]
         if twice := {name for name in names if names.count(name) > 1}:
             raise HTTPException(400, f"{min(twice)[:100]} is given twice: send each name once")
-        encoded = [(name, _encoded(name, value)) for name, value in values]
+        encoded = [(name, _encode_value(name, value)) for name, value in values]
         rows = [(name, self._fernet.encrypt(value), len(value)) for name, value in encoded]
         with self._store.write() as db:
             for name, token, size in rows:
@@ -88,7 +88,7 @@ class Variables:
         return Fernet(self._key_file.read_text())
 
 
-def _encoded(name: str, value: str) -> bytes:
+def _encode_value(name: str, value: str) -> bytes:
     """Return a value in the form of an environment variable; 400 for an unfit value."""
     encoded = value.encode("utf-8", "surrogatepass")
     if "\0" in value or encoded.decode("utf-8", "replace") != value:

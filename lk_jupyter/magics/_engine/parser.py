@@ -81,7 +81,7 @@ class Magic:
         """Parse a line into the options. Raises UsageError for unknown options and wrong values."""
         namespace, unknown = self.parser.parse_known_args(list(map(self._current, split(line))))
         if unknown:
-            raise UsageError(self._not_understood(unknown))
+            raise UsageError(self._describe_unknown(unknown))
         values = {
             name: argument_value(self.model.model_fields[name], value, f"{self.title}: --{name} takes")
             for name, value in vars(namespace).items()
@@ -113,7 +113,7 @@ class Magic:
     def parser(self) -> MagicArgumentParser:
         """IPython's own argument parser, with an argument for each field of the model."""
         is_grouped = issubclass(self.model, StartOptions)
-        description = _with_common_options(self.doc) if self._is_run else self.doc
+        description = _describe_common_options(self.doc) if self._is_run else self.doc
         parser: Any = _Parser(self.title[1:], description=description)  # type: ignore[no-untyped-call]
         parser.allow_abbrev = False
         parser.color = False  # Python 3.14 colors help for terminals; notebooks show this help too
@@ -132,7 +132,7 @@ class Magic:
         """Whether the examples of the groups are lines of this magic."""
         return self.name == "lk_run"
 
-    def _not_understood(self, unknown: list[str]) -> str:
+    def _describe_unknown(self, unknown: list[str]) -> str:
         word = next((word for word in unknown if word.startswith("-")), unknown[0]).partition("=")[0]
         options = [flag for action in self.parser._actions for flag in action.option_strings]
         near = [_SPELLINGS[word]] if _SPELLINGS.get(word) in options else []
@@ -142,7 +142,7 @@ class Magic:
         return f"{self.title} {what} '{word}'. {hint}"
 
 
-def _with_common_options(doc: str) -> str:
+def _describe_common_options(doc: str) -> str:
     """Return the description of ``%%lk_run`` with the options that most runs need in place of its examples."""
     width = max(len(example.line) for example in COMMON.values())
     lines = (f"    {example.line:{width}}  # {example.comment}" for example in COMMON.values())

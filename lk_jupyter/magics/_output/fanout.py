@@ -60,7 +60,7 @@ class Board:
         columns = ("#", *where, *fan.members[0].plan.values, "State", *scores, "Time", "Cost", "Run")
         rows = [_cells(member, ranking, has_machine=not machine) for member in members]
         newest = {member.plan.number: _newest(member) for member in members}
-        self._table = _with_newest(Table(columns, rows, right=frozenset(figures)), list(newest.values()))
+        self._table = _add_newest_lines(Table(columns, rows, right=frozenset(figures)), list(newest.values()))
         self._head = plain(" · ".join(filter(None, [_count_states(fan), machine, _cost_text(fan), note])))
 
         self._warnings = list(map(str, fan.notices))
@@ -174,7 +174,7 @@ def _newest(member: FanOutMember) -> str:
     return _clip_line(member.reason or COLOUR.sub("", member.newest))
 
 
-def _with_newest(table: Table, newest: Sequence[str]) -> Table:
+def _add_newest_lines(table: Table, newest: Sequence[str]) -> Table:
     """Return the table with the newest line of each run, in a terminal as far as a line has room."""
     columns = terminal_columns()
     if columns is not None:
@@ -299,7 +299,7 @@ def merge_notices(by_number: Mapping[int, Sequence[str]]) -> list[str]:
     """
     about: dict[str, list[str]] = {}
     for number, notices in by_number.items():
-        for notice in filter(None, map(_without_variables, notices)):
+        for notice in filter(None, map(_remove_variables, notices)):
             about.setdefault(notice, []).append(str(number))
     return [
         notice if len(numbers) == len(by_number) else f"{notice} (run{'s' * (len(numbers) > 1)} {', '.join(numbers)})"
@@ -307,7 +307,7 @@ def merge_notices(by_number: Mapping[int, Sequence[str]]) -> list[str]:
     ]
 
 
-def _without_variables(notice: str) -> str:
+def _remove_variables(notice: str) -> str:
     parts = [part for part in notice.split(" · ") if not part.startswith(("Set here: ", "Changed here: "))]
     return " · ".join(parts)
 

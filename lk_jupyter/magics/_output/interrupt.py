@@ -151,9 +151,7 @@ def while_sending(session: Session, sending: Submission, view: RunDisplay, stop:
     try:
         with true_interrupts():
             line = (
-                _detached_while_sending(session, sending, view)
-                if detach
-                else _stop_sending(session, sending, view, stop)
+                _detach_while_sending(session, sending, view) if detach else _stop_sending(session, sending, view, stop)
             )
     except KeyboardInterrupt:
         state = "The run stays active. Check: %lk_runs" if detach else sending.remainder or "No run is active."
@@ -163,7 +161,7 @@ def while_sending(session: Session, sending: Submission, view: RunDisplay, stop:
     raise interrupt(line) from None
 
 
-def _detached_while_sending(session: Session, sending: Submission, view: RunDisplay) -> str:
+def _detach_while_sending(session: Session, sending: Submission, view: RunDisplay) -> str:
     run = Run.from_submission(session, sending)
     follow_detached(run, view)
     return _background_text(run)

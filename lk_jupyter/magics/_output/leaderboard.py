@@ -39,7 +39,7 @@ class Ranking:
         self.results = rank([_result(member, self.scores) for member in fan.members], self.scores)
         self.by_number = {result.number: result for result in self.results}
         self.labels = best_labels(self.results, self.scores)
-        self.curves = {number: _by_name(member) for number, member in self.members.items()}
+        self.curves = {number: _curves_by_name(member) for number, member in self.members.items()}
         curve_names = dict.fromkeys(name for curves in self.curves.values() for name in curves)
         first = [score.name for score in self.scores if score.name in curve_names]
         self.names = list(dict.fromkeys([*first, *curve_names]))[:MOST_NAMES]
@@ -74,7 +74,7 @@ class Ranking:
         }
 
 
-def _by_name(member: FanOutMember) -> Mapping[str, Curve]:
+def _curves_by_name(member: FanOutMember) -> Mapping[str, Curve]:
     return {curve.name: curve for curve in member.scalars.curves}
 
 

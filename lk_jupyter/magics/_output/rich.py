@@ -152,7 +152,7 @@ class MimeOutputs:
             return
         before()
         self._count += 1
-        metadata = self._with_number(metadata, self._count)
+        metadata = self._add_number(metadata, self._count)
         self._newest.pop(str(payload.get("id", "")), None)
         # An id that the code gave is known to other cells too.
         name = str(payload.get("id") or "") or True if self.in_place or not self._in_kernel else None
@@ -169,9 +169,9 @@ class MimeOutputs:
             return
         handles = self._named.get(name) or ([(DisplayHandle(name), 0)] if name and self.in_place else [])
         for handle, number in handles[-1:]:
-            handle.update(data, metadata=self._with_number(metadata, number), raw=True)
+            handle.update(data, metadata=self._add_number(metadata, number), raw=True)
 
-    def _with_number(self, metadata: dict[str, Any], number: int) -> dict[str, Any]:
+    def _add_number(self, metadata: dict[str, Any], number: int) -> dict[str, Any]:
         """Add the number of an output, by which a page continues after the last output that the cell shows."""
         return {**metadata, NUMBER_KEY: number} if self.in_place and number else metadata
 

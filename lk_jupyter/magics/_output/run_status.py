@@ -89,7 +89,7 @@ class RunStatus:
 
     def submitting(self, bundle: Bundle) -> None:
         """Show that the run is being sent, and its maximum cost."""
-        self._bundle = bundle.without_values()
+        self._bundle = bundle.remove_values()
         self.show_progress(self.line("submitting", [bundle.at_most, *bundle.payload.facts]))
 
     def warn(self, notices: Sequence[Notice]) -> None:
@@ -183,7 +183,7 @@ class RunStatus:
         facts = [self._priced, *figures, *observed, *([f"run {run.short_id}"] if run else [])]
         unconfirmed = [self.aborting.words] if self.aborting and not self.aborting.ended.is_set() else []
         notices = [*self._warnings, *self._notes, *map(str, self.observers.notices), *unconfirmed]
-        line = self._with_options(StatusLine(state, facts, "\n".join(notices)))
+        line = self._store_options(StatusLine(state, facts, "\n".join(notices)))
         line.run = {
             **({"execution_id": run.execution_id} if run else {}),
             "state": state,
@@ -201,7 +201,7 @@ class RunStatus:
         bundle = (self._run.bundle if self._run else None) or self._bundle
         return [IN_TOOLBAR] if bundle and bundle.machine_reason == IN_TOOLBAR else []
 
-    def _with_options(self, line: StatusLine) -> StatusLine:
+    def _store_options(self, line: StatusLine) -> StatusLine:
         """Store the suggested options in the metadata, for the buttons that apply the options."""
         if self._options:
             line.metadata = {**line.metadata, HINTS_KEY: self._options}
@@ -244,7 +244,7 @@ class RunStatus:
         """Show the receipt with notices and hints; ``raises`` is whether an error of the cell follows."""
         warnings = [] if any(LOW_BALANCE in str(notice) for notice in notices) else self._warnings
         line.notice = "\n".join([*warnings, *self._notes, *map(str, notices)])
-        self.status.close(self._with_options(line), hints, raises=raises)
+        self.status.close(self._store_options(line), hints, raises=raises)
 
 
 def cost_label(run: Run) -> str:

@@ -103,7 +103,7 @@ class Reader(pickles.Unpickler):
 
     def _read(self, node: dict[str, Any]) -> Any:
         if "view" in node:
-            return _without_writes(node, self._view(*node["view"]))
+            return _make_read_only(node, self._view(*node["view"]))
         if "memory" in node:
             array, shape = self.persistent_load(node["memory"][0]), node["memory"][1]
             return import_module("torch").from_numpy(array).reshape(shape)
@@ -114,7 +114,7 @@ class Reader(pickles.Unpickler):
             return value
         first = node["first"]
         decoder = codec.Decoder(lambda number: self._leaf(self._listed["leaves"][first + number]))
-        value = _without_writes(node["node"], decoder.value(node["node"]))
+        value = _make_read_only(node["node"], decoder.value(node["node"]))
         if node.get("grad") is not None:
             value.grad = self.persistent_load(node["grad"])
         return value
@@ -132,7 +132,7 @@ class Reader(pickles.Unpickler):
         return {**met, **{2 * at + 1: value for at, value in self.values.items()}}
 
 
-def _without_writes(node: dict[str, Any], array: Any) -> Any:
+def _make_read_only(node: dict[str, Any], array: Any) -> Any:
     """Make an array read-only if its node states this."""
     if node.get("readonly"):
         array.flags.writeable = False
@@ -200,7 +200,7 @@ class Arriving:
         leaves = content["leaves"]
 
         def read(message_leaf: dict[str, Any]) -> Any:
-            return codec.from_text(message_leaf["v"]) if "v" in message_leaf else leaf(message_leaf)
+            return codec.decode_leaf_text(message_leaf["v"]) if "v" in message_leaf else leaf(message_leaf)
 
         stream = bytes(read(leaves[self.listed["stream"]]))
         self.reader = Reader(stream, {"nodes": self.listed["nodes"], "leaves": leaves}, read, common)

@@ -30,7 +30,7 @@ def digest_received(node: dict[str, Any], leaves: list[dict[str, Any]]) -> str |
         return None
     node_leaves = leaves[node["first"] : node["first"] + node["count"]]
     hashes = (
-        leaf["sha256"] if "sha256" in leaf else hashlib.sha256(codec.from_text(leaf["v"])).hexdigest()
+        leaf["sha256"] if "sha256" in leaf else hashlib.sha256(codec.decode_leaf_text(leaf["v"])).hexdigest()
         for leaf in node_leaves
     )
     return digest_node(node["node"], hashes)

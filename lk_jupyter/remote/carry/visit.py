@@ -101,7 +101,7 @@ class Visit:
         departing = Departing(self._common)
         digests = Digests(self._common)
         digests.reached = reached = departing.writer.reached
-        changed = self._changed(digests, requested)
+        changed = self._find_changed(digests, requested)
         departing.share(list(changed.values()))
         arrived = {name: self._namespace[name] for name in self._arrived if name in self._namespace}
         started = {name: self._start[name] for name in arrived if self._start[name] is arrived[name]}
@@ -125,7 +125,7 @@ class Visit:
                     variable = names.get(id(item[2]), name)
                     place = (*item[:2], variable)
                     if place not in refused:
-                        reason = _added(departing, *item, variable)
+                        reason = _add_value(departing, *item, variable)
                         if not (reason or variable in requested):
                             is_new = item[0] == "name" and variable not in NAMELESS and variable != FILES
                             kind = type(item[2]).__name__ if is_new else ""
@@ -163,7 +163,7 @@ class Visit:
         if digest != self._before.get(token):
             yield "leaf" if token % 2 else "inside", token, value
 
-    def _changed(self, digests: Digests, requested: Iterable[str]) -> dict[str, Any]:
+    def _find_changed(self, digests: Digests, requested: Iterable[str]) -> dict[str, Any]:
         """Return the names with changed values, and the requested names."""
         hidden = self._hidden or driver.hidden
         self._states = {name: read() for name, (read, _) in NAMELESS.items()}
@@ -215,7 +215,7 @@ def let_live() -> None:
             type.__delattr__(kind, "__del__")
 
 
-def _added(departing: Departing, kind: str, key: Any, value: Any, name: str) -> str:
+def _add_value(departing: Departing, kind: str, key: Any, value: Any, name: str) -> str:
     """Add a value; return why that cannot be, or nothing."""
     try:
         departing.add(kind, key, inside(value) if kind == "inside" else value, name)

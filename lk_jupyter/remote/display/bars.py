@@ -87,8 +87,8 @@ class BarFile:
             "bar",
             {
                 "bar": self._number,
-                "n": _as_number(facts["n"]),
-                "total": _as_number(facts["total"]),
+                "n": _parse_number(facts["n"]),
+                "total": _parse_number(facts["total"]),
                 "label": (facts["prefix"] or "").rstrip(": "),
                 "text": text,
                 "state": state if state == "going" or bar.leave is not False else "gone",
@@ -97,7 +97,7 @@ class BarFile:
         driver.send([rest], self._file)
 
 
-def _as_number(value: Any) -> float | None:
+def _parse_number(value: Any) -> float | None:
     try:
         return None if value is None else float(value)
     except (TypeError, ValueError):

@@ -189,7 +189,7 @@ def _execute(namespace: dict[str, Any], settings: dict[str, Any]) -> None:
         code = compile(waiting.pop(0), _file, "exec", flags, True)
         flags |= code.co_flags & _FUTURE
         needs_loop = settings["is_cell"] and _LOOP_FUNCTIONS.intersection(code.co_names)
-        return _in_loop(code, namespace) if needs_loop else eval(code, namespace)
+        return _run_in_loop(code, namespace) if needs_loop else eval(code, namespace)
 
     while waiting:
         awaitable = run_next_statement()
@@ -205,7 +205,7 @@ def _execute(namespace: dict[str, Any], settings: dict[str, Any]) -> None:
 _LOOP_FUNCTIONS = {"create_task", "ensure_future", "get_running_loop"}
 
 
-async def _in_loop(code: types.CodeType, namespace: dict[str, Any]) -> None:
+async def _run_in_loop(code: types.CodeType, namespace: dict[str, Any]) -> None:
     awaitable = eval(code, namespace)
     if awaitable is not None:
         await awaitable

@@ -35,7 +35,7 @@ def encode(encoder: Encoder, node: dict[str, Any], value: Any) -> bool:
         node.update(t="numpy.masked", hard=bool(value.hardmask), fill=_fill_value(encoder, value))
         node["v"] = [encoder.node(np.asarray(value.data)), encoder.node(_read_mask(value))]
     elif kind is np.recarray or kind is np.matrix:
-        node.update(t="numpy." + kind.__name__, v=encoder.node(_as_plain_array(value)))
+        node.update(t="numpy." + kind.__name__, v=encoder.node(_convert_to_plain_array(value)))
     elif isinstance(value, np.generic) and kind.__module__ == "numpy":
         node.update(t="numpy.scalar", d=_describe_dtype(encoder, value.dtype))
         node["v"] = base64.b64encode(np.asarray(value).tobytes()).decode()
@@ -161,7 +161,7 @@ def _fill_value(encoder: Encoder, masked: Any) -> Any:
     return None if masked._fill_value is None else encoder.node(masked._fill_value[()])
 
 
-def _as_plain_array(value: Any) -> Any:
+def _convert_to_plain_array(value: Any) -> Any:
     """Return a record array or matrix as an ordinary array."""
     plain = value.view(np.ndarray)
     return plain.view(np.dtype(plain.dtype.descr)) if plain.dtype.type is np.record else plain

@@ -247,14 +247,14 @@ class Decoder:
         return empty
 
 
-def as_text(write: LeafWriter) -> str:
+def encode_leaf_text(write: LeafWriter) -> str:
     """Return the bytes of a leaf as text, for where they are few."""
     pieces = []
     write(lambda piece: pieces.append(bytes(piece)))
     return base64.b64encode(b"".join(pieces)).decode()
 
 
-def from_text(text: str) -> bytearray:
+def decode_leaf_text(text: str) -> bytearray:
     """Return the bytes of a leaf from text; they may be changed."""
     return bytearray(base64.b64decode(text))
 

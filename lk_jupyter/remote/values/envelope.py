@@ -84,7 +84,7 @@ class Envelope:
     def _leaf(self, write: LeafWriter) -> dict[str, Any]:
         size = leaf_size(write)
         if size <= SMALL:
-            return {"v": codec.as_text(write), "size": size}
+            return {"v": codec.encode_leaf_text(write), "size": size}
         leaf = {"size": size}
         self.large.append((leaf, write))
         return leaf
@@ -128,7 +128,7 @@ class Received:
         message = self._unread.pop(number, None)
         if message is None:
             raise codec.CannotTravel("uses bytes that aren't in the message, or uses them twice")
-        return codec.from_text(message["v"]) if "v" in message else leaf(message)
+        return codec.decode_leaf_text(message["v"]) if "v" in message else leaf(message)
 
     def values(self) -> dict[str, Any]:
         """Return name → value; ``refused`` has the reason and the fix for each unreadable value."""

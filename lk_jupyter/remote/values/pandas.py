@@ -184,7 +184,7 @@ class _Table:
 
     def _numbers(self, array: Any) -> dict[str, Any]:
         dtype = array.dtype
-        return {"k": "numpy", "d": dtype.str, "c": self._add(_as_arrow(array))}
+        return {"k": "numpy", "d": dtype.str, "c": self._add(_convert_to_arrow(array))}
 
     def _objects(self, array: Any) -> dict[str, Any]:
         kinds = set(map(type, array))
@@ -203,7 +203,7 @@ class _Table:
         node = self.encoder.child_with("[{}]".format(at), lambda value: inner.value(self.encoder.place, value), value)
         self.encoder.modules.update(inner.modules)
         self.encoder.pickled.update(inner.pickled)
-        return json.dumps([node, [values.as_text(write) for write in inner.leaves]])
+        return json.dumps([node, [values.encode_leaf_text(write) for write in inner.leaves]])
 
     # Extension arrays
 
@@ -262,7 +262,7 @@ _EXTENSIONS = {
 }
 
 
-def _as_arrow(array: Any) -> Any:
+def _convert_to_arrow(array: Any) -> Any:
     """Return an array of numpy as an array of Arrow, which uses the same memory if contiguous."""
     array = np.ascontiguousarray(array)
     if array.dtype.kind in "mM":
@@ -279,7 +279,7 @@ def _as_arrow(array: Any) -> Any:
 
 def _text_leaf(leaves: list[str]) -> Callable[[int], bytearray]:
     """Return a function that returns the bytes of a leaf by its number."""
-    return lambda number: values.from_text(leaves[number])
+    return lambda number: values.decode_leaf_text(leaves[number])
 
 
 class _Arrays:
@@ -353,7 +353,7 @@ class _Arrays:
             array[at] = self.decoder.inner(_text_leaf(leaves)).value(node)
         return array
 
-    def _masked(self, form: Any) -> Any:
+    def _decode_masked(self, form: Any) -> Any:
         data, mask = self.array(form["v"]), self.array(form["m"])
         kinds = {"b": pd.arrays.BooleanArray, "f": getattr(pd.arrays, "FloatingArray", None)}
         return kinds.get(data.dtype.kind, pd.arrays.IntegerArray)(data, mask)
@@ -362,7 +362,7 @@ class _Arrays:
         dtype = pd.CategoricalDtype(self.decoder.value(form["of"]), form["ordered"])
         return pd.Categorical.from_codes(self.array(form["v"]), dtype=dtype)
 
-    def _zoned(self, form: Any) -> Any:
+    def _decode_zoned(self, form: Any) -> Any:
         utc = pd.DatetimeIndex(self.array(form["v"]), copy=False).tz_localize("UTC")
         return utc.tz_convert(self.decoder.value(form["z"])).array
 
@@ -421,7 +421,7 @@ def _read_frame(decoder: Decoder, node: dict[str, Any]) -> Any:
         with suppress(Exception):  # a different pandas has a different layout: the values are right
             _lay_out(frame, arrays, node)
     frame.columns = decoder.value(node["columns"])
-    return _noted(decoder, node, frame)
+    return _restore_attributes(decoder, node, frame)
 
 
 def _lay_out(frame: Any, arrays: _Arrays, node: dict[str, Any]) -> None:
@@ -445,7 +445,7 @@ def _lay_out(frame: Any, arrays: _Arrays, node: dict[str, Any]) -> None:
 def _read_series(decoder: Decoder, node: dict[str, Any]) -> Any:
     arrays = _Arrays(decoder, node["leaf"])
     index, array = _read_index(arrays, node["index"]), arrays.array(node["data"])
-    return _noted(decoder, node, _series(array, index, decoder.value(node["name"])))
+    return _restore_attributes(decoder, node, _series(array, index, decoder.value(node["name"])))
 
 
 def _read_array(decoder: Decoder, node: dict[str, Any]) -> Any:
@@ -453,7 +453,7 @@ def _read_array(decoder: Decoder, node: dict[str, Any]) -> Any:
     return pd.array(array, dtype=array.dtype) if isinstance(array, np.ndarray) else array
 
 
-def _noted(decoder: Decoder, node: dict[str, Any], value: Any) -> Any:
+def _restore_attributes(decoder: Decoder, node: dict[str, Any], value: Any) -> Any:
     if "attrs" in node:
         value.attrs = decoder.value(node["attrs"])
     return value.set_flags(allows_duplicate_labels=False) if "unique" in node else value

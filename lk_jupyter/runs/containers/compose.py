@@ -35,7 +35,7 @@ class Stack:
 
         Raises UsageError with the line of the first problem.
         """
-        root = _parsed(text, first_line)
+        root = _parse_compose(text, first_line)
         checker = _Checker(root, first_line)
         checker.check()
         services = checker.services.values()
@@ -44,7 +44,7 @@ class Stack:
         return cls(tuple(dict.fromkeys(images)), tuple(dict.fromkeys(ports)))
 
 
-def _parsed(text: str, first_line: int) -> yaml.MappingNode:
+def _parse_compose(text: str, first_line: int) -> yaml.MappingNode:
     try:
         root = yaml.compose(text, yaml.SafeLoader)
     except yaml.YAMLError as error:

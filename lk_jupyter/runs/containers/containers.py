@@ -95,7 +95,7 @@ def build_bundle(
         ports=ports_in(request.metadata),
         hidden=hidden,
     )
-    return replace(bundle, secrets=secret_scan.in_run(bundle, active_secrets=(session.target.key.token,)))
+    return replace(bundle, secrets=secret_scan.scan_run(bundle, active_secrets=(session.target.key.token,)))
 
 
 def resolve_machine(session: Connection, options: MachineOptions) -> MachineType:

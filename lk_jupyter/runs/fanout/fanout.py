@@ -31,7 +31,7 @@ from lk_jupyter.runs.fanout.comparison import MemberResult, best_number, build_t
 from lk_jupyter.runs.fanout.member import LOST, NOT_STARTED, REFUSED, STARTED, SUBMITTING, FanOutMember
 from lk_jupyter.runs.fanout.plan import MAX_RUNS, RunPlan, prepare_plans
 from lk_jupyter.runs.fanout.score import Score
-from lk_jupyter.runs.interrupts import AtInterrupt, SafeEvent, in_background, true_interrupts
+from lk_jupyter.runs.interrupts import AtInterrupt, SafeEvent, call_in_background, true_interrupts
 from lk_jupyter.runs.package.secret_scan import require_consent
 from lk_jupyter.runs.reattach import is_same, open_run
 from lk_jupyter.runs.run import Run
@@ -137,8 +137,8 @@ class FanOut:
             return self
         self._is_started = True
         for number in range(self.parallel):  # in the context of the cell, which the journal records
-            in_background(partial(copy_context().run, self._run_waiting), f"lk-member-{number}")
-        in_background(self._watch, "lk-members")
+            call_in_background(partial(copy_context().run, self._run_waiting), f"lk-member-{number}")
+        call_in_background(self._watch, "lk-members")
         return self
 
     def attach(self) -> None:

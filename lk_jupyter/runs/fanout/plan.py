@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
-from lk_jupyter.code.ipython import as_python
+from lk_jupyter.code.ipython import replace_ipython_syntax
 from lk_jupyter.code.source import Source
 from lk_jupyter.code.syntax import parse
 from lk_jupyter.code.variables import named
@@ -220,7 +220,7 @@ def _check_names(code: str, names: list[str], inputs: list[str]) -> None:
 def _sets(code: str, name: str) -> bool:
     """Return whether the code assigns the variable before the first use."""
     try:
-        statements = parse(as_python(code)).body
+        statements = parse(replace_ipython_syntax(code)).body
     except SyntaxError:
         return False  # another step reports syntax errors
     for statement in statements:

@@ -19,13 +19,13 @@ from typing import TYPE_CHECKING, Any
 import cloudpickle
 
 from lk_jupyter.code.imports import imported_names, providers
-from lk_jupyter.code.syntax import parse, without_warnings
+from lk_jupyter.code.syntax import call_without_warnings, parse
 from lk_jupyter.errors import LkError, NoSuchObject, RunFailed, UsageError
 from lk_jupyter.protocol.bucket import answer_key, call_key
 from lk_jupyter.protocol.parts import CLOUDPICKLE, PACKAGE, RemoteModule
 from lk_jupyter.remote import sign
 from lk_jupyter.remote.values import pickle as pickles
-from lk_jupyter.runs.package.secret_scan import in_variable
+from lk_jupyter.runs.package.secret_scan import scan_variable
 from lk_jupyter.runs.submit.upload import CALL
 from lk_jupyter.runs.variables.download import CHANGED, DELETED, UNSIGNED, matches_record
 from lk_jupyter.text.secrets import SecretFinding, redact
@@ -120,11 +120,11 @@ class FunctionCall:
             payload = cloudpickle.dumps((function, calls))
         except Exception as error:  # noqa: BLE001 (objects raise what they like when they are packed)
             raise UsageError(f"{name} or one of its arguments can't be pickled: {error}. Nothing was sent.") from None
-        text, imports = TextArgument.read(function), _named_in(payload)
+        text, imports = TextArgument.read(function), _find_names(payload)
         modules = [(name, module) for name, module in list(sys.modules.items()) if "." not in name]
         local = {name for name, module in modules if is_below(module, folder)}
         package_modules = frozenset(imports & sys.modules.keys() - local)
-        return cls(name, payload, text, frozenset(imports & local), package_modules, in_variable(f"of {name}", calls))
+        return cls(name, payload, text, frozenset(imports & local), package_modules, scan_variable(f"of {name}", calls))
 
     @property
     def code(self) -> str:
@@ -170,7 +170,7 @@ class TextArgument:
     def read(cls, function: Callable[..., Any]) -> TextArgument:
         """Find the text of a function."""
         with suppress(OSError, TypeError):
-            lines, first = without_warnings(lambda: inspect.getsourcelines(function))
+            lines, first = call_without_warnings(lambda: inspect.getsourcelines(function))
             file = Path(inspect.getfile(function))
             return cls(file.name if file.is_file() else CELL, first, "".join(lines))
         return cls()
@@ -189,7 +189,7 @@ def read_answer(run: Run, call: FunctionCall, storage: Callable[[], Storage]) ->
     Raises the error of a call, with the traceback from the run as its cause; RunFailed or RunAborted
     for a run that ended without an answer; StorageError.
     """
-    frame = next(iter(run.messages.in_log(FRAME)), None)
+    frame = next(iter(run.messages.read_from_log(FRAME)), None)
     if frame and frame.kind != FRAME:
         raise RunFailed(f"The answer of run {run.short_id} {UNSIGNED}.", execution_id=run.execution_id)
     return read_payload(run, call, frame.payload if frame else {}, storage)
@@ -267,7 +267,7 @@ def _load_error(run: Run, payload: Mapping[str, str]) -> BaseException:
     return error
 
 
-def _named_in(payload: bytes) -> set[str]:
+def _find_names(payload: bytes) -> set[str]:
     """Return the top-level names that a pickle may import: every text in the pickle counts."""
     texts = (argument for _, argument, _ in pickletools.genops(payload) if isinstance(argument, str))
     return {text.partition(".")[0].partition(" ")[0] for text in texts}

@@ -14,7 +14,7 @@ from lk_jupyter.errors import LkError, NoSuchObject, OperationNotAvailable
 from lk_jupyter.protocol.bucket import answer_key
 from lk_jupyter.remote import sign
 from lk_jupyter.remote.values import pickle as pickles
-from lk_jupyter.runs.interrupts import in_background
+from lk_jupyter.runs.interrupts import call_in_background
 
 if TYPE_CHECKING:
     from lk_jupyter.storage.storage import Storage
@@ -54,7 +54,7 @@ class StoredAnswers:
 
     def remove(self, token: str) -> None:
         """Remove the answer of a call in the background; objects that stay are deleted after 14 days."""
-        in_background(partial(self._remove, token), "lk-remove")
+        call_in_background(partial(self._remove, token), "lk-remove")
 
     def _remove(self, token: str) -> None:
         with suppress(LkError):

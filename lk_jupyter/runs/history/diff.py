@@ -17,7 +17,7 @@ from lk_jupyter.api.execution import ExecutionRecord, is_final
 from lk_jupyter.code.git_commit import COMMIT_SIZE
 from lk_jupyter.errors import ApiError, LkError
 from lk_jupyter.journal.journal import JournalEntry
-from lk_jupyter.options.runs import RunOptions, on_the_line
+from lk_jupyter.options.runs import RunOptions, option_flag
 from lk_jupyter.protocol.parts import EARLIER_SCRIPT, SCRIPT, is_internal
 from lk_jupyter.runs.clock import calculate_bill
 from lk_jupyter.runs.history.history import find_run
@@ -180,7 +180,7 @@ def _option_facts(entry: JournalEntry) -> Iterator[tuple[str, str]]:
     yield "Git commit", entry.git_commit[:COMMIT_SIZE]
     for name, value in entry.options.items():
         if name not in _SUMMARIZED and value not in (None, False, [], {}):
-            yield on_the_line(RunOptions, name), _option(value)
+            yield option_flag(RunOptions, name), _option(value)
     yield "Notebook", entry.notebook or ""
 
 

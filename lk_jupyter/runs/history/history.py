@@ -180,7 +180,7 @@ class CloudRuns:
     def __init__(self, session: Connection, since: datetime | None) -> None:
         self.note = ""
         self._runs: list[RunSummary] = []
-        self._more = _from_cloud(session, since)
+        self._more = _read_cloud_runs(session, since)
 
     def newest(self, most: int | None) -> tuple[list[RunSummary], datetime | None]:
         """Return the newest runs, and the moment before which more runs may exist."""
@@ -230,7 +230,7 @@ def find_run(session: Connection, prefix: str) -> tuple[str, JournalEntry | None
     return execution_id, journal().get(execution_id)
 
 
-def _from_cloud(session: Connection, since: datetime | None) -> Iterator[RunSummary]:
+def _read_cloud_runs(session: Connection, since: datetime | None) -> Iterator[RunSummary]:
     client = session.client
     prices = {machine.hardware_profile: machine.price_per_hour for machine in session.machines()}
     for going_on in filter(_has_id, client.workloads.list()):

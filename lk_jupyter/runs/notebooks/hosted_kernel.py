@@ -14,8 +14,8 @@ from lk_jupyter.protocol.metadata import KERNEL_KEY
 from lk_jupyter.protocol.notice import WARNING, Notice
 from lk_jupyter.runs.notebooks.servers import (
     connect_server,
-    ended_on_failure,
     start_server,
+    stop_on_failure,
     stop_server,
     wait_for_server,
 )
@@ -45,7 +45,7 @@ class HostedKernel:
             if unwanted.is_set():
                 raise UsageError("Stopped waiting for the kernel.")
 
-        with ended_on_failure(run):
+        with stop_on_failure(run):
             server = wait_for_server(run, check)
             kernel = cls(run, server, server.start_kernel())
             check("")

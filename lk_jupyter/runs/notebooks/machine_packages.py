@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from lk_jupyter.code.imports import imported_names
-from lk_jupyter.code.ipython import as_python
+from lk_jupyter.code.ipython import replace_ipython_syntax
 from lk_jupyter.code.syntax import parse
 from lk_jupyter.protocol.notice import WARNING, Notice
 from lk_jupyter.runs.package.bundle import Bundle
@@ -20,7 +20,7 @@ def requirements_text(bundle: Bundle) -> str:
 
 def foreign_modules(bundle: Bundle) -> set[str]:
     """Return the top-level modules that a cell imports, without the standard library and uploaded files."""
-    names = imported_names(parse(as_python(bundle.source.code))) | bundle.payload.modules
+    names = imported_names(parse(replace_ipython_syntax(bundle.source.code))) | bundle.payload.modules
     uploaded = {name.split("/")[0].removesuffix(".py") for name in bundle.uploads}
     return {name.partition(".")[0] for name in names} - sys.stdlib_module_names - uploaded - {"", "__main__"}
 

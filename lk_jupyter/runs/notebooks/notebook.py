@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lk_jupyter.code.imports import imported_names, local_files
-from lk_jupyter.code.ipython import as_python
+from lk_jupyter.code.ipython import replace_ipython_syntax
 from lk_jupyter.code.packages import installed_requirements
 from lk_jupyter.code.script_block import ScriptBlock, describe_first_cell, read_block
 from lk_jupyter.code.source import Source
@@ -51,7 +51,7 @@ def prepare_notebook(session: Connection, options: NotebookRunOptions, content: 
     ``content`` is a notebook that is run instead of the file; its local modules are those next to the file.
     """
     path = Path(options.notebook).expanduser()
-    book = with_parameters(read(path) if content is None else parse(content, path), options.parameter)
+    book = insert_parameters(read(path) if content is None else parse(content, path), options.parameter)
     target = resolve_output(path, options.output)
     settings = {"book": book, "target": str(target.absolute()), "inline": setting("inline_output")}
     source = _source(path, book)
@@ -62,7 +62,7 @@ def prepare_notebook(session: Connection, options: NotebookRunOptions, content: 
     chosen = _run_options(options, [*options.files, *local], foreign, block.dependencies if block else ())
     bundle = prepare(session, replace(source, block=block), chosen, [RemoteModule(PART, settings, ("script.offload",))])
     texts = {f"cell {at}": cell["source"] for at, cell in enumerate(book["cells"], 1)}
-    return replace(bundle, secrets=(*bundle.secrets, *secret_scan.in_texts(texts, (session.target.key.token,))))
+    return replace(bundle, secrets=(*bundle.secrets, *secret_scan.scan_texts(texts, (session.target.key.token,))))
 
 
 def _source(path: Path, book: dict[str, Any]) -> Source:
@@ -108,7 +108,11 @@ def _imported_modules(book: dict[str, Any]) -> set[str]:
     modules: set[str] = set()
     for cell in book["cells"]:
         with suppress(SyntaxError):
-            modules |= imported_names(ast.parse(as_python(cell["source"]))) if cell["cell_type"] == "code" else set()
+            modules |= (
+                imported_names(ast.parse(replace_ipython_syntax(cell["source"])))
+                if cell["cell_type"] == "code"
+                else set()
+            )
     return modules
 
 
@@ -137,12 +141,12 @@ def parse(content: bytes, path: Path) -> dict[str, Any]:
             f"'{path}' isn't a notebook of version {_FORMAT}. Nothing was sent. Open it in Jupyter and save it."
         )
     try:
-        return _without_outputs(book, path)
+        return _remove_outputs(book, path)
     except (AttributeError, KeyError, TypeError) as error:
         raise UsageError(f"A cell of '{path}' isn't a valid notebook cell ({error}). Nothing was sent.") from None
 
 
-def _without_outputs(book: dict[str, Any], path: Path) -> dict[str, Any]:
+def _remove_outputs(book: dict[str, Any], path: Path) -> dict[str, Any]:
     if not any(cell["cell_type"] == "code" for cell in book["cells"]):
         raise UsageError(f"'{path}' contains no code. Nothing was sent.")
     for cell in book["cells"]:
@@ -163,7 +167,7 @@ def resolve_output(path: Path, output: str | None) -> Path:
     return target
 
 
-def with_parameters(book: dict[str, Any], parameters: dict[str, str]) -> dict[str, Any]:
+def insert_parameters(book: dict[str, Any], parameters: dict[str, str]) -> dict[str, Any]:
     """Return the notebook with a cell that sets the parameters, after the cell with the tag ``parameters``.
 
     A value is a Python literal, or text. Raises UsageError for an invalid name, and for a name that the tagged cell

@@ -231,7 +231,7 @@ def stop_server(run: Run, because: BaseException | None = None) -> None:
 
 
 @contextmanager
-def ended_on_failure(run: Run) -> Iterator[None]:
+def stop_on_failure(run: Run) -> Iterator[None]:
     """Stop a hosted Jupyter server and its bill if the block fails.
 
     If the connection failed because the server reached its time limit, that is the error.

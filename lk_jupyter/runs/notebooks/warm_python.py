@@ -402,12 +402,12 @@ class WarmPython:
         except NoSuchObject:
             return f"The earlier variables of session {self.name} are lost: {ended} before they were saved."
         except LkError as error:
-            return self._not_restored(str(error))
+            return self._restore_problem(str(error))
         try:
             for requirements in saved.get("requirements", ()):
                 self.install(requirements)
         except UsageError as error:
-            return self._not_restored(str(error))
+            return self._restore_problem(str(error))
         link = self.run.session.storage.presign(saved["object"], life=timedelta(hours=1)).url
         answer = self.call("restore", json.dumps({"get": link, "key": saved["key"]}))
         if "restored" in answer:
@@ -416,9 +416,9 @@ class WarmPython:
             self.digests = {name: digest for name, digest in digests.items() if name in answer["restored"]}
             start = "with a new Python" if is_restart else "on a new machine"
             return f"Session {self.name} continues {start}. {restored_words(answer)}"
-        return self._not_restored(f"{answer.get('lost')}.")
+        return self._restore_problem(f"{answer.get('lost')}.")
 
-    def _not_restored(self, why: str) -> str:
+    def _restore_problem(self, why: str) -> str:
         return f"The earlier variables of session {self.name} couldn't be restored: {why}"
 
     def bring(self, bundle: Bundle, links: dict[str, Any] | None) -> None:

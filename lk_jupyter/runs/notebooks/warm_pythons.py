@@ -13,7 +13,7 @@ from lk_jupyter.options.runs import RunOptions, check
 from lk_jupyter.protocol.metadata import SESSION_KEY
 from lk_jupyter.runs.notebooks.hosted_kernel import HostedKernel
 from lk_jupyter.runs.notebooks.saved_variables import forget_saved
-from lk_jupyter.runs.notebooks.servers import connect_server, ended_on_failure, list_marked, wait_for_server
+from lk_jupyter.runs.notebooks.servers import connect_server, list_marked, stop_on_failure, wait_for_server
 from lk_jupyter.runs.notebooks.session_code import SAVING_SECONDS
 from lk_jupyter.runs.notebooks.warm_python import (
     IDLE_MINUTES,
@@ -80,7 +80,7 @@ def open_warm_python(session: Connection, name: str, options: dict[str, Any]) ->
     if warm:
         return warm
     run = Run.submit(session, bundle)
-    with ended_on_failure(run):
+    with stop_on_failure(run):
         warm = start_warm_python(name, run, wait_for_server(run), idle_minutes(chosen))
         warm.restore()
     return warm

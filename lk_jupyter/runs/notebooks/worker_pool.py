@@ -25,7 +25,7 @@ from lk_jupyter.options.runs import RunOptions
 from lk_jupyter.protocol.metadata import SESSION_KEY
 from lk_jupyter.runs.clock import now
 from lk_jupyter.runs.functions.call import FunctionCall, read_payload
-from lk_jupyter.runs.interrupts import in_background
+from lk_jupyter.runs.interrupts import call_in_background
 from lk_jupyter.runs.notebooks.machine_packages import requirements_text
 from lk_jupyter.runs.notebooks.servers import connect_server, wait_for_server
 from lk_jupyter.runs.notebooks.warm_python import ENDED, LIMIT_MARGIN, WarmPython, prepare_warm_python
@@ -277,7 +277,7 @@ class WorkerPool:
                 worker = self._idle.pop()
                 if worker.is_usable:
                     return worker
-                in_background(partial(self._stop_machine, worker), "lk-stop")
+                call_in_background(partial(self._stop_machine, worker), "lk-stop")
         return None
 
     def _new_worker(self) -> Worker:

@@ -66,7 +66,7 @@ class ObserverGroup:
 
     def started(self, run: Run) -> None:
         """Notify the observers."""
-        self._all("started", run)
+        self._call_all("started", run)
 
     def tick(self, run: Run, seconds: float | None, text: str) -> list[str]:
         """Return the facts of all observers, after reading the numbers in the new text."""
@@ -75,13 +75,13 @@ class ObserverGroup:
             self.scalars.feed_end(text[-_END_LENGTH:], self._seconds)
         else:
             self.scalars.feed(text, self._seconds)
-        return self._all("tick", run, seconds, text)
+        return self._call_all("tick", run, seconds, text)
 
     def saw(self, frame: Frame) -> None:
         """Notify the observers, and read exact numbers."""
         if frame.kind == SCALARS:
             self.scalars.add_points(frame.payload, self._seconds)
-        self._all("saw", frame)
+        self._call_all("saw", frame)
 
     @property
     def notices(self) -> list[Notice]:
@@ -96,9 +96,9 @@ class ObserverGroup:
         """Return the notices of the observers, after warnings about gaps in the log and about an unread record."""
         self.scalars.end(self._seconds)
         warnings = [Notice(problem, WARNING) for problem in list_problems(record, run.log_problem)]
-        return [*warnings, *self._all("ended", run, record)]
+        return [*warnings, *self._call_all("ended", run, record)]
 
-    def _all(self, event: str, *facts: Any) -> list[Any]:
+    def _call_all(self, event: str, *facts: Any) -> list[Any]:
         """Call the observers that handle an event, and return their answers."""
         answers: list[Any] = []
         for observer in self.observers:

@@ -52,7 +52,7 @@ def default_observers(  # noqa: PLR0913 (the facts that observers read)
     """
     wants_hints = setting("hints") and not getattr(options, "no_hints", False)
     hints = [RunHints(session, bundle, namespace)] if wants_hints else []
-    bundle = bundle and bundle.without_values()
+    bundle = bundle and bundle.remove_values()
     scalars = ScalarParser()
     limits = (
         _limits_at_start(bundle, scalars) if bundle else _limits_from_journal(attached, scalars) if attached else ()

@@ -42,7 +42,7 @@ class RunHints(RunObserver):
 
     def __init__(self, session: Connection, bundle: Bundle | None, namespace: Mapping[str, Any] | None = None) -> None:
         self._session = session
-        self._bundle = bundle and bundle.without_values()
+        self._bundle = bundle and bundle.remove_values()
         self._names = set(bundle.source.namespace if bundle else namespace or {})
         self._namespace = namespace or (bundle.source.namespace if bundle else {})
         self._tail = ""
@@ -55,7 +55,7 @@ class RunHints(RunObserver):
         self._tail = (self._tail + text)[-_TAIL:]
         if seconds is not None and seconds >= rules.IDLE_SECONDS and time.monotonic() - self._looked >= _LOOK_SECONDS:
             self._looked = time.monotonic()
-            _in_background(lambda: self._read_hints(run))
+            _start_in_background(lambda: self._read_hints(run))
         return []
 
     def saw(self, frame: Frame) -> None:
@@ -93,11 +93,11 @@ class RunHints(RunObserver):
         if (measure_duration(record) or 0.0) < rules.IDLE_SECONDS and record.return_code not in KILLED:
             return None
         answers: list[ExecutionMetrics] = []
-        _in_background(lambda: answers.append(run.metrics(STEP))).join(_PATIENCE)
+        _start_in_background(lambda: answers.append(run.metrics(STEP))).join(_PATIENCE)
         return answers[0] if answers else None
 
 
-def _in_background(work: Callable[[], object]) -> threading.Thread:
+def _start_in_background(work: Callable[[], object]) -> threading.Thread:
     def quietly() -> None:
         with suppress(Exception):  # no metrics, no hint
             work()

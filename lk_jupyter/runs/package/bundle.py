@@ -23,7 +23,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 from lk_jupyter.api.execution import StartRequest, StreamingExecutionRequest
 from lk_jupyter.api.machine_types import MachineType
 from lk_jupyter.code.imports import imported_names, local_files
-from lk_jupyter.code.ipython import as_python, check_magics, shows_last
+from lk_jupyter.code.ipython import check_magics, replace_ipython_syntax, shows_last
 from lk_jupyter.code.packages import installed_requirements, normalize_name, refuse_similar
 from lk_jupyter.code.project_lock import ProjectLock, find_project_lock
 from lk_jupyter.code.script_block import ScriptBlock
@@ -120,7 +120,7 @@ class Bundle:
     vm_volume: RunVolume | None = None
     frames_token: str = ""
 
-    def without_values(self) -> Bundle:
+    def remove_values(self) -> Bundle:
         """Return the bundle without the values of variables, so that an active run keeps no values in memory."""
         source, payload = replace(self.source, namespace={}), replace(self.payload, blobs=(), origin=None)
         return replace(self, source=source, payload=payload)
@@ -254,7 +254,7 @@ class BundleBuilder:
 
     @cached_property
     def _python(self) -> str:
-        return as_python(self.source.code) if self._is_rich else self.source.code
+        return replace_ipython_syntax(self.source.code) if self._is_rich else self.source.code
 
     def _parse_code(self) -> ast.Module:
         """Return the syntax tree of the code, whose magics the run must know."""

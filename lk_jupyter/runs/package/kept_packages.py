@@ -53,7 +53,7 @@ def packages_plan(connection: Connection, bundle: Bundle, requirements: str) -> 
     is_keeping = any(row and "parts" not in row for row in rows)
     life = timedelta(seconds=bundle.timeout) + _QUEUE
     try:
-        restorable = [_with_links(connection, record, life) for record in records]
+        restorable = [_add_links(connection, record, life) for record in records]
         keys = [] if is_keeping else [packages_key(bundle.token, number) for number in range(_MOST_PARTS)]
         put = [link.url for link in connection.storage.presign_all(keys, "PUT", life=life)]
     except LkError:
@@ -69,7 +69,7 @@ def _place(connection: Connection, requirements: str) -> str:
     return sha256(json.dumps(facts).encode()).hexdigest()
 
 
-def _with_links(connection: Connection, record: Mapping[str, Any], life: timedelta) -> dict[str, Any]:
+def _add_links(connection: Connection, record: Mapping[str, Any], life: timedelta) -> dict[str, Any]:
     keys = [packages_key(record["token"], number) for number in range(len(record["parts"]))]
     links = [link.url for link in connection.storage.presign_all(keys, "GET", life=life)]
     return {"base": record["base"], "parts": record["parts"], "names": record.get("names", []), "links": links}

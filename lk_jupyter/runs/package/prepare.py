@@ -21,7 +21,7 @@ from lk_jupyter.config.settings import resolve, setting
 from lk_jupyter.connection.budget import remaining_credits
 from lk_jupyter.errors import UsageError
 from lk_jupyter.machines.catalogue import cost_at_limit, machine_cost
-from lk_jupyter.options.runs import MachineOptions, RunOptions, honored, refuse_in_session
+from lk_jupyter.options.runs import MachineOptions, RunOptions, refuse_in_session, require_support
 from lk_jupyter.protocol.parts import RemoteModule
 from lk_jupyter.protocol.vm_run import LONGEST_SECONDS, SETUP_SECONDS
 from lk_jupyter.runs.package import secret_scan
@@ -32,20 +32,20 @@ from lk_jupyter.runs.package.machine import choose_machine
 from lk_jupyter.runs.package.relayed import relay_options, relay_parts
 from lk_jupyter.runs.package.rented import choose_run_volume, choose_vm, machine_type_for, needs_vm, vm_limits
 from lk_jupyter.runs.package.rich import imports_part, scalars_part
-from lk_jupyter.runs.package.script_block import Price, describe_request, find_block, python_part, with_block
+from lk_jupyter.runs.package.script_block import Price, apply_block, describe_request, find_block, python_part
 from lk_jupyter.runs.package.secret_scan import secrets_in
 from lk_jupyter.runs.package.secrets import secrets_part
 from lk_jupyter.runs.package.stage import stage_parts
 from lk_jupyter.runs.package.starts import AUTO, choose_start
 from lk_jupyter.runs.variables.payload import (
     VariablePayload,
+    add_digests,
     changed_environment,
     pack_state,
     pack_values,
     value_digest,
-    with_digests,
 )
-from lk_jupyter.runs.variables.remote_value import handle_names, without_handles
+from lk_jupyter.runs.variables.remote_value import handle_names, remove_handles
 
 if TYPE_CHECKING:
     from lk_jupyter.api.machine_types import MachineType
@@ -71,7 +71,7 @@ def prepare(  # noqa: PLR0913 (independent choices)
     Raises UsageError or SyntaxError for code that can't run.
     """
     started = time.monotonic()
-    honored(options, "A single run", {"several"})
+    require_support(options, "A single run", {"several"})
     if "," in f"{options.gpu}{options.machine}":
         raise UsageError(
             "Several machines or a sweep need several runs. Nothing was sent. Use %%lk_run, or session.fan_out(...)."
@@ -79,7 +79,7 @@ def prepare(  # noqa: PLR0913 (independent choices)
     read_balance_soon(session)
     in_session = bool(options.session) or warm_digests is not None
     block = find_block(source, in_session=in_session)
-    line_options, options = options, with_block(options, block)
+    line_options, options = options, apply_block(options, block)
     start_reason = ""
     if options.image == AUTO and not in_session:
         options, start_reason = choose_start(session.base_url, source.code, options)
@@ -123,7 +123,7 @@ def prepare(  # noqa: PLR0913 (independent choices)
     if block:
         limit_price = _price_without_block(session, line_options, count) if block.options else None
         bundle = replace(bundle, block_request=describe_request(block, bundle, limit_price))
-    secrets = (*secret_scan.in_run(bundle, active_secrets=(session.target.key.token,)), *secrets_in(inputs, payload))
+    secrets = (*secret_scan.scan_run(bundle, active_secrets=(session.target.key.token,)), *secrets_in(inputs, payload))
     phases = {"analysis": time.monotonic() - started}
     reason = "; ".join(filter(None, [reason, start_reason]))
     return replace(bundle, secrets=secrets, phases=phases, machine_reason=reason, vm_offer=offer, vm_volume=volume)
@@ -153,7 +153,7 @@ def estimate_cost(session: Connection, source: Source, options: MachineOptions, 
     """Return what each of ``count`` runs may cost, without their variables and files. Raises UsageError."""
     offer = None
     if isinstance(options, RunOptions):
-        options = with_block(options, find_block(source, in_session=False))
+        options = apply_block(options, find_block(source, in_session=False))
         offer = choose_vm(session, options, count) if needs_vm(session, source, options, count) else None
     machine, _, _, seconds = _choose_machine(session, options, count, offer)
     cost = machine_cost(machine, seconds + SETUP_SECONDS) if offer else cost_at_limit(machine.price_per_hour, seconds)
@@ -202,7 +202,7 @@ def _pack_variables(
     if source.is_cell and (options.keep or not options.session):
         _refuse_undefined(source)
     all_values, remote_names = source.namespace, handle_names(source.namespace) if options.session else set()
-    source = replace(source, namespace=without_handles(all_values)) if remote_names else source
+    source = replace(source, namespace=remove_handles(all_values)) if remote_names else source
     inputs = uploaded_variables(source, options)
     if not (carries or inputs or outputs):
         return inputs, VariablePayload()
@@ -216,8 +216,8 @@ def _pack_variables(
         names += [name for name, digest in (warm_digests or {}).items() if digest and name in source.namespace]
     optional_names = source.namespace if reads_all(source.code) else _picklable_names(source)
     code, limit = source.code, setting("carry_limit")
-    with silent(), _without_session_advice(options):
-        payload = with_digests(pack_state(names, source.namespace, outputs, limit, optional_names, warm_digests, code))
+    with silent(), _replace_session_advice(options):
+        payload = add_digests(pack_state(names, source.namespace, outputs, limit, optional_names, warm_digests, code))
     if payload.origin and remote_names:
         origin = replace(payload.origin, ids={name: id(value) for name, value in all_values.items()})
         payload = replace(payload, origin=origin)
@@ -229,7 +229,7 @@ def _pack_variables(
 
 
 @contextmanager
-def _without_session_advice(options: RunOptions) -> Iterator[None]:
+def _replace_session_advice(options: RunOptions) -> Iterator[None]:
     """Replace the advice to use a session in refusals of a session's cell."""
     from lk_jupyter.remote.carry.base import IN_SESSION  # noqa: PLC0415 (imports cloudpickle)
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from lk_jupyter.code.source import Source
 from lk_jupyter.errors import UsageError
-from lk_jupyter.options.runs import RunOptions, on_the_line
+from lk_jupyter.options.runs import RunOptions, option_flag
 from lk_jupyter.protocol.parts import RemoteModule
 from lk_jupyter.protocol.relay import PART
 from lk_jupyter.runs.package.checkpoint import uses_checkpoints
@@ -23,7 +23,7 @@ def relay_options(source: Source, options: RunOptions, count: int) -> RunOptions
     for name in _EXCLUDED:
         if getattr(options, name):
             raise UsageError(
-                f"--relay doesn't work with {on_the_line(RunOptions, name)}. Nothing was sent. Leave one of them out."
+                f"--relay doesn't work with {option_flag(RunOptions, name)}. Nothing was sent. Leave one of them out."
             )
     if count > 1:
         raise UsageError("--relay is for a single run. Nothing was sent. Leave out --sweep and commas.")

@@ -66,7 +66,7 @@ def _find_executed_block() -> ScriptBlock | None:
     return None
 
 
-def with_block(options: RunOptions, block: ScriptBlock | None) -> RunOptions:
+def apply_block(options: RunOptions, block: ScriptBlock | None) -> RunOptions:
     """Return the options with machine and limits of a block, where the line doesn't set them."""
     return options.model_copy(update=block_options(block, options, setting("max_cost")))
 

@@ -48,49 +48,51 @@ _MAX_PLACES = 5
 BETTER = "Store it on the cloud instead, where every run finds it in os.environ: %lk_secrets set NAME"
 
 
-def in_run(bundle: Bundle, active_secrets: tuple[str, ...] = ()) -> tuple[SecretFinding, ...]:
+def scan_run(bundle: Bundle, active_secrets: tuple[str, ...] = ()) -> tuple[SecretFinding, ...]:
     """Return likely secrets in code, files and words of a run. ``active_secrets`` are found whatever their shape."""
     if setting("secret_guard") == "off":
         return ()
     source, options = bundle.source, bundle.options
-    findings = [*_in_text(source.code, "line {}", active_secrets, source.first_line)]
+    findings = [*_scan_text(source.code, "line {}", active_secrets, source.first_line)]
     for name, content in bundle.uploads.items():
         with suppress(UnicodeDecodeError):
-            findings += _in_text(content.decode(), f"{name} line {{}}", active_secrets)
+            findings += _scan_text(content.decode(), f"{name} line {{}}", active_secrets)
     requirements = _HASH.sub("", bundle.request.requirements_content or "")
-    findings += _in_text(requirements, "-r line {}", active_secrets)
+    findings += _scan_text(requirements, "-r line {}", active_secrets)
     words: dict[str, Any] = {name: getattr(options, name, None) for name in _WORDS}
     words["sweep"] = source.values
-    findings += [finding for name, value in words.items() for finding in _in_value(value, f"--{name}", active_secrets)]
-    findings += _in_environment(words["env"] or (), active_secrets)
+    findings += [
+        finding for name, value in words.items() for finding in _scan_value(value, f"--{name}", active_secrets)
+    ]
+    findings += _scan_environment(words["env"] or (), active_secrets)
     return tuple(dict.fromkeys(findings))
 
 
-def _in_environment(variables: Iterable[str], active_secrets: tuple[str, ...]) -> Iterator[SecretFinding]:
+def _scan_environment(variables: Iterable[str], active_secrets: tuple[str, ...]) -> Iterator[SecretFinding]:
     """Yield environment variables with likely secrets that a container gets: the record of the run contains these."""
     for name in variables:
         value = os.environ.get(name, "")
         if len(value) >= SHORTEST and _SECRET_NAME.search(name):
             yield SecretFinding(f"--env {name}", "named like a secret")
         else:
-            yield from _in_value(value, f"--env {name}", active_secrets)
+            yield from _scan_value(value, f"--env {name}", active_secrets)
 
 
-def in_texts(texts: Mapping[str, str], active_secrets: tuple[str, ...] = ()) -> tuple[SecretFinding, ...]:
+def scan_texts(texts: Mapping[str, str], active_secrets: tuple[str, ...] = ()) -> tuple[SecretFinding, ...]:
     """Return likely secrets in texts. ``texts`` is place → text."""
     if setting("secret_guard") == "off":
         return ()
     findings = [
-        finding for place, text in texts.items() for finding in _in_text(text, f"{place} line {{}}", active_secrets)
+        finding for place, text in texts.items() for finding in _scan_text(text, f"{place} line {{}}", active_secrets)
     ]
     return tuple(dict.fromkeys(findings))
 
 
-def in_variable(name: str, value: Any) -> tuple[SecretFinding, ...]:
+def scan_variable(name: str, value: Any) -> tuple[SecretFinding, ...]:
     """Return likely secrets in the strings of a variable: in containers at any depth, keys included."""
     if setting("secret_guard") == "off":
         return ()
-    findings = list(_in_value(value, f"variable {name}", ()))
+    findings = list(_scan_value(value, f"variable {name}", ()))
     if not findings and _SECRET_VARIABLE.search(name) and _may_be_secret(value):
         findings.append(SecretFinding(f"variable {name}", "named like a secret"))
     return tuple(dict.fromkeys(findings))
@@ -111,7 +113,7 @@ def require_consent(bundles: Iterable[Bundle], ask: Callable[[str], bool] | None
     """
     bundles = list(bundles)
     require_block_consent(bundles, ask)
-    bundles = _with_size_allowed(bundles, ask)
+    bundles = _require_size_consent(bundles, ask)
     unconfirmed = [
         bundle for bundle in bundles if not (bundle.secrets_allowed or getattr(bundle.options, "allow_secrets", False))
     ]
@@ -126,7 +128,7 @@ def require_consent(bundles: Iterable[Bundle], ask: Callable[[str], bool] | None
     )
 
 
-def _with_size_allowed(bundles: list[Bundle], ask: Callable[[str], bool] | None) -> list[Bundle]:
+def _require_size_consent(bundles: list[Bundle], ask: Callable[[str], bool] | None) -> list[Bundle]:
     """Require consent to upload large variables that no option lists. Raises UsageError like ``require_consent``."""
     for bundle in bundles:
         if bundle.payload.size_allowed or not bundle.payload.carries:
@@ -152,7 +154,7 @@ def permit_text(text: str, subject: str, ask: Callable[[str], bool] | None = Non
     """Require consent to send a text with a likely secret. Raises UsageError like ``require_consent``."""
     if allowed or setting("secret_guard") == "off":
         return
-    places = ", ".join(dict.fromkeys(map(str, _in_text(text, "line {}", ()))))
+    places = ", ".join(dict.fromkeys(map(str, _scan_text(text, "line {}", ()))))
     problem = f"{subject} seems to contain a secret: {places}."
     if not places or (ask and setting("secret_guard") == "ask" and ask(f"{problem} Send it anyway? [y/N] ")):
         return
@@ -165,12 +167,12 @@ def _carries(findings: Iterable[SecretFinding]) -> str:
     return f"The run seems to contain a secret: {', '.join(named[:_MAX_PLACES])}{more}."
 
 
-def _in_text(text: str, place: str, active_secrets: tuple[str, ...], first_line: int = 1) -> Iterator[SecretFinding]:
+def _scan_text(text: str, place: str, active_secrets: tuple[str, ...], first_line: int = 1) -> Iterator[SecretFinding]:
     for secret in find_secrets(text, active_secrets):
         yield SecretFinding(place.format(text.count("\n", 0, secret.start) + first_line), secret.kind)
 
 
-def _in_value(value: Any, place: str, active_secrets: tuple[str, ...]) -> Iterator[SecretFinding]:
+def _scan_value(value: Any, place: str, active_secrets: tuple[str, ...]) -> Iterator[SecretFinding]:
     """Search a value and its contents; search a value that contains itself once."""
     waiting: list[tuple[Any, str]] = [(value, place)]
     searched_ids: set[int] = set()
@@ -211,5 +213,5 @@ def secrets_in(inputs: Mapping[str, Any], payload: VariablePayload) -> tuple[Sec
         return ()
     content = sha256(json.dumps(payload.settings).encode()).digest()
     if content not in _findings:
-        _findings[content] = tuple(finding for name, value in inputs.items() for finding in in_variable(name, value))
+        _findings[content] = tuple(finding for name, value in inputs.items() for finding in scan_variable(name, value))
     return _findings[content]

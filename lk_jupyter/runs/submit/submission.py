@@ -44,13 +44,13 @@ from lk_jupyter.runs.abort import Abort, abort_soon, keep_until_arrived, let_go_
 from lk_jupyter.runs.clock import now
 from lk_jupyter.runs.connection import connection_for
 from lk_jupyter.runs.follow import PAUSES
-from lk_jupyter.runs.interrupts import SafeEvent, in_background, true_interrupts
+from lk_jupyter.runs.interrupts import SafeEvent, call_in_background, true_interrupts
 from lk_jupyter.runs.log import log_path, set_log_aside
 from lk_jupyter.runs.package import secret_scan
 from lk_jupyter.runs.package.bundle import Bundle
 from lk_jupyter.runs.submit.budget import enforce_budgets
 from lk_jupyter.runs.submit.start import REPEATED, find_marked, shorter_limit, start_once
-from lk_jupyter.runs.submit.upload import upload_inputs, with_links
+from lk_jupyter.runs.submit.upload import add_links, upload_inputs
 from lk_jupyter.runs.variables.state import remember
 from lk_jupyter.text.secrets import MARK, redact_values
 
@@ -164,7 +164,7 @@ class Submission:
         ``watch`` is called with the name of each step that takes long.
         """
         if not self._start_lock.locked():
-            in_background(self._send_start, "lk-send")
+            call_in_background(self._send_start, "lk-send")
         while not self._done.wait(_TICK):
             if watch and self._step:
                 watch(self._step)
@@ -299,7 +299,7 @@ class Submission:
         if origin := self.bundle.payload.origin:
             remember(self.bundle.token, origin)
         complete = replace(self.bundle, request=upload_inputs(self._session, self.bundle, self._continue))
-        complete = with_links(self._session, complete)
+        complete = add_links(self._session, complete)
         self._continue()
         self.bundle.phases.update(upload=time.monotonic() - started, sent=time.monotonic())
         self.submitted_at = now()  # the upload before isn't billed
@@ -318,17 +318,17 @@ class Submission:
         run_journal.update(self._entry.token, **columns)
         return answer
 
-    def _with_new_links(self) -> Bundle:
+    def _renew_links(self) -> Bundle:
         """Return the bundle with links that are valid from now, to variables that the bucket has."""
         request = upload_inputs(self._session, self.bundle, lambda _: None)
-        return with_links(self._session, replace(self.bundle, request=request))
+        return add_links(self._session, replace(self.bundle, request=request))
 
     def _start(self, complete: Bundle) -> StreamingStartResponse:
         """Start the run. Use a shorter limit from the answer if the server refuses the default time limit."""
         if complete.vm_offer:
             from lk_jupyter.runs.submit.on_vm import start_on_vm  # noqa: PLC0415 (few runs are on VMs)
 
-            return start_on_vm(self._session, complete, self._with_new_links)
+            return start_on_vm(self._session, complete, self._renew_links)
         if getattr(complete.options, "relay", False):
             from lk_jupyter.runs.submit.on_relay import start_relay  # noqa: PLC0415 (few runs are relays)
 
@@ -344,4 +344,4 @@ class Submission:
         if lease_end is not None:
             longest = max(1, min(longest, int(lease_end - self._client.now() - _RESTART_SECONDS)))
         self.bundle = replace(self.bundle, request=self.bundle.request.model_copy(update={"timeout": longest}))
-        return start_once(self._client, self._with_new_links())  # the code reads its time limit with the links
+        return start_once(self._client, self._renew_links())  # the code reads its time limit with the links

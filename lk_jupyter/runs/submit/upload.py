@@ -225,7 +225,7 @@ _WAIT, _CALL_WAIT = timedelta(hours=6), timedelta(hours=12)
 _without_bucket: WeakSet[Connection] = WeakSet()
 
 
-def with_links(session: Connection, bundle: Bundle) -> Bundle:
+def add_links(session: Connection, bundle: Bundle) -> Bundle:
     """Return the bundle with the links that its modules need. Raises StorageError if the bucket can't be used."""
     text = bundle.request.import_files
     links: dict[str, str] = {}

@@ -69,7 +69,7 @@ def acceptable_files(files: Mapping[str, bytes | None]) -> dict[str, bytes]:
     accepted, budget = {}, ALL
     for name, content in list(files.items())[:MOST]:
         try:
-            path = _checked_path(name)
+            path = _resolve_path(name)
             if content and len(content) <= min(EACH, budget) and execution_risk(path) is None:
                 accepted[name] = content
                 budget -= len(content)
@@ -88,7 +88,7 @@ def write_files(files: Mapping[str, bytes | None], uploaded: Mapping[str, str]) 
     listed = sorted(files.items(), key=_deletion_order)
     for name, content in listed[:MOST]:
         try:
-            path = _checked_path(name)
+            path = _resolve_path(name)
             if content is None:
                 changes.removed += [name] if _delete_item(name, path, uploaded) else []
             elif name.endswith("/"):
@@ -121,7 +121,7 @@ def _shorten_reasons(changes: FileChanges) -> FileChanges:
     return changes
 
 
-def _checked_path(name: str) -> Path:
+def _resolve_path(name: str) -> Path:
     """Return the path of a file in the working folder. Raises NotWritten, OSError, ValueError."""
     if not is_file_name(name.removesuffix("/")):
         raise NotWritten("wasn't written, because its name isn't valid for a file in this folder")

@@ -299,7 +299,7 @@ def _files_in(texts: Iterable[str]) -> Iterator[str]:
                     yield text
 
 
-def with_digests(payload: VariablePayload) -> VariablePayload:
+def add_digests(payload: VariablePayload) -> VariablePayload:
     """Return the payload with digests of all objects, since the notebook may change objects during the run."""
     from lk_jupyter.remote.carry.digests import digest_objects  # noqa: PLC0415 (imports cloudpickle)
 

@@ -59,7 +59,7 @@ def handle_names(namespace: Mapping[str, Any]) -> set[str]:
     return {name for name, value in namespace.items() if type(value) is RemoteValue}
 
 
-def without_handles(namespace: Mapping[str, Any]) -> Mapping[str, Any]:
+def remove_handles(namespace: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return the variables whose values the notebook has."""
     names = handle_names(namespace)
     return {name: value for name, value in namespace.items() if name not in names} if names else namespace

@@ -209,7 +209,7 @@ def _show_as_last(value: Any, namespace: MutableMapping[str, Any]) -> None:
         namespace[LAST] = value
 
 
-def changed_state(  # noqa: PLR0913, PLR0917 (independent facts about a run)
+def download_changes(  # noqa: PLR0913, PLR0917 (independent facts about a run)
     storage: Storage,
     token: str,
     record: Mapping[str, Any] | None,

@@ -54,7 +54,7 @@ def test_slow_imports_are_measured_by_the_run_itself(session, monkeypatch, tmp_p
     assert isinstance(list(run.follow())[-1], Finished)
     assert run.result().stdout == "on\n"
     looks_after = RunHints(session, run.bundle)
-    for frame in run.messages.in_log("imports"):
+    for frame in run.messages.read_from_log("imports"):
         looks_after.saw(frame)
     (remark,) = looks_after.ended(run, run.wait())
     assert re.search(r"Imports took .*, heavy 0\.[2-9] s of them\.|heavy [1-9]", str(remark))

@@ -9,7 +9,7 @@ from lk_jupyter.options.runs import DockerOptions, RunOptions
 from lk_jupyter.runs.containers.containers import prepare_image
 from lk_jupyter.runs.package.bundle import BundleBuilder, Limits
 from lk_jupyter.runs.package.prepare import prepare
-from lk_jupyter.runs.package.secret_scan import in_run, in_variable, require_consent
+from lk_jupyter.runs.package.secret_scan import require_consent, scan_run, scan_variable
 from lk_jupyter.runs.variables.payload import VariablePayload
 
 KEY = "lk_" + "3fA9" * 8
@@ -55,7 +55,7 @@ def test_a_secret_in_a_file_beside_the_folder_is_found(tmp_path):
     package = BundleBuilder(
         code, RunOptions(rich=True), MachineType(hardware_profile="a"), Limits(60, 600), payload=payload
     ).build()
-    assert list(map(str, in_run(package))) == ["../notes.txt line 1 (GitHub token)"]
+    assert list(map(str, scan_run(package))) == ["../notes.txt line 1 (GitHub token)"]
 
 
 def test_secrets_in_the_words_that_go_along_are_found(found):
@@ -115,20 +115,20 @@ def test_the_recommended_way_works(session):
     ],
 )
 def test_secrets_in_variables_are_found_at_any_depth(home, value, where):
-    findings = in_variable("x", value)
+    findings = scan_variable("x", value)
     assert where in [finding.where for finding in findings]
     assert KEY not in str(findings)
 
 
 @pytest.mark.parametrize("value", [1, None, "lk_jupyter", {"a": [1.5]}, pd.DataFrame({"n": [1]}), object()])
 def test_ordinary_variables_pass(home, value):
-    assert in_variable("x", value) == ()
+    assert scan_variable("x", value) == ()
 
 
 def test_a_variable_that_holds_itself_is_looked_through_once(home):
     value = {"inner": [KEY]}
     value["self"] = value
-    assert len(in_variable("x", value)) == 1
+    assert len(scan_variable("x", value)) == 1
 
 
 def test_who_is_asked_decides(session, tmp_path):
@@ -162,8 +162,8 @@ def test_an_object_that_has_every_attribute_and_cannot_be_searched_stops_nothing
         def items(self):
             raise ValueError
 
-    assert in_variable("x", [Lazy(), Broken(a=1)]) == ()
-    assert list(map(str, in_variable("x", [Lazy(), Broken(), KEY]))) == [f"variable x ({KIND})"]
+    assert scan_variable("x", [Lazy(), Broken(a=1)]) == ()
+    assert list(map(str, scan_variable("x", [Lazy(), Broken(), KEY]))) == [f"variable x ({KIND})"]
 
 
 def test_a_variable_of_the_kernel_that_looks_like_a_secret_is_found(session, monkeypatch):
@@ -176,12 +176,12 @@ def test_a_variable_of_the_kernel_that_looks_like_a_secret_is_found(session, mon
 
 
 def test_a_variable_that_is_named_like_a_secret_and_may_be_one_is_found(home):
-    assert list(map(str, in_variable("hf_token", "q7fj20xwla"))) == ["variable hf_token (named like a secret)"]
-    assert list(map(str, in_variable("DB_PASSWORD", "tr0ub4dor&3"))) == ["variable DB_PASSWORD (named like a secret)"]
+    assert list(map(str, scan_variable("hf_token", "q7fj20xwla"))) == ["variable hf_token (named like a secret)"]
+    assert list(map(str, scan_variable("DB_PASSWORD", "tr0ub4dor&3"))) == ["variable DB_PASSWORD (named like a secret)"]
     for name, value in {
         "token": "running",
         "key": "column12",
         "tokens": "a1b2c3d4e5",
         "password": "two words 12",
     }.items():
-        assert in_variable(name, value) == ()
+        assert scan_variable(name, value) == ()

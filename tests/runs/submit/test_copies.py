@@ -49,7 +49,7 @@ def forged_state(path):
     entry = {"k": "name", "n": "x", "of": "x", "at": 0, "packages": []}
     told = {"entries": [entry], "stream": 0, "nodes": [], "versions": {}, "texts": {}, "detached": []}
     told.update(refused={}, sizes={}, gone=[], ambient={})
-    leaves = [{"v": codec.as_text(lambda sink: sink(stream)), "size": len(stream)}]
+    leaves = [{"v": codec.encode_leaf_text(lambda sink: sink(stream)), "size": len(stream)}]
     return json.dumps({"values": {}, "leaves": leaves, "refused": {}, "carry": told}).encode()
 
 

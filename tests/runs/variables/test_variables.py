@@ -494,8 +494,8 @@ def test_a_member_who_forges_the_state_of_a_run_changes_nothing_here(session, tm
     stream = pickle.dumps(Evil(tmp_path / "ran"), 3)
     entry = {"k": "name", "n": "x", "of": "x", "at": 0, "packages": []}
     told = {"entries": [entry], "stream": 0, "nodes": [], "versions": {}, "texts": {}}
-    told.update(refused={}, sizes={}, gone=["items"], ambient={"random": codec.as_text(lambda s: s(stream))})
-    leaves = [{"v": codec.as_text(lambda sink: sink(stream)), "size": len(stream)}]
+    told.update(refused={}, sizes={}, gone=["items"], ambient={"random": codec.encode_leaf_text(lambda s: s(stream))})
+    leaves = [{"v": codec.encode_leaf_text(lambda sink: sink(stream)), "size": len(stream)}]
     forged = json.dumps({"values": {}, "leaves": leaves, "refused": {}, "carry": told})
     session.storage.put(forged.encode(), bucket.returned_key(token, "values"))
     out = started.outputs()

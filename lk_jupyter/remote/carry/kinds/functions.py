@@ -69,7 +69,7 @@ def make_function(
             "in the cell"
         )
         raise Refused(text.format(python, pickles.code_python_version(), name))
-    return types.FunctionType(_in_file(code, file), namespace, name, *rest)
+    return types.FunctionType(_set_file_name(code, file), namespace, name, *rest)
 
 
 def _codes(file: str) -> Iterator[types.CodeType]:
@@ -83,9 +83,11 @@ def _codes(file: str) -> Iterator[types.CodeType]:
         yield from inner
 
 
-def _in_file(code: types.CodeType, file: str) -> types.CodeType:
+def _set_file_name(code: types.CodeType, file: str) -> types.CodeType:
     """Return code with its file name, which cloudpickle removes."""
-    constants = tuple(_in_file(inner, file) if isinstance(inner, types.CodeType) else inner for inner in code.co_consts)
+    constants = tuple(
+        _set_file_name(inner, file) if isinstance(inner, types.CodeType) else inner for inner in code.co_consts
+    )
     return code.replace(co_filename=file, co_consts=constants)
 
 

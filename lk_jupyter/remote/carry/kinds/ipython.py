@@ -58,7 +58,7 @@ def formatters() -> dict[str, Any]:
         options[_RICH] = {name: value for name, value in closure.items() if type(value) in ATOMS}
     if options:
         printers[_OPTIONS] = options
-    printed = vars(_printed()) if _printed() else {}
+    printed = vars(_printed_class()) if _printed_class() else {}
     custom = {name: maker for name, maker in printed.items() if "<locals>" in getattr(maker, "__qualname__", "")}
     if printed and printed.get("_repr_latex_") is printed.get("_repr_disabled"):
         custom["_repr_latex_"] = printed["_repr_disabled"]
@@ -75,7 +75,7 @@ _RICH = "rich.pretty"
 _PRINTED = "sympy.core._print_helpers"
 
 
-def _printed() -> Any:
+def _printed_class() -> Any:
     return getattr(sys.modules.get(_PRINTED), "Printable", None)
 
 
@@ -89,7 +89,7 @@ def put_formatters(printers: dict[str, Any]) -> None:
         for name, value in options.items():
             setattr(plain, name, value)
     for name, maker in printers.get(_PRINTED, {}).items():
-        setattr(_printed(), name, maker)
+        setattr(_printed_class(), name, maker)
     for kind, makers in printers.items():
         formatter: Any = ipython_formatters().get(kind)
         for owner, maker in makers.items() if formatter else ():
