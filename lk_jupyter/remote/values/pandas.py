@@ -353,7 +353,7 @@ class _Arrays:
             array[at] = self.decoder.inner(_text_leaf(leaves)).value(node)
         return array
 
-    def _decode_masked(self, form: Any) -> Any:
+    def _masked(self, form: Any) -> Any:
         data, mask = self.array(form["v"]), self.array(form["m"])
         kinds = {"b": pd.arrays.BooleanArray, "f": getattr(pd.arrays, "FloatingArray", None)}
         return kinds.get(data.dtype.kind, pd.arrays.IntegerArray)(data, mask)
@@ -362,7 +362,7 @@ class _Arrays:
         dtype = pd.CategoricalDtype(self.decoder.value(form["of"]), form["ordered"])
         return pd.Categorical.from_codes(self.array(form["v"]), dtype=dtype)
 
-    def _decode_zoned(self, form: Any) -> Any:
+    def _zoned(self, form: Any) -> Any:
         utc = pd.DatetimeIndex(self.array(form["v"]), copy=False).tz_localize("UTC")
         return utc.tz_convert(self.decoder.value(form["z"])).array
 
