@@ -48,6 +48,28 @@ def ssh(key, address, tmp_path, command, user="lyceum", **how):
 
 
 @needs_ssh
+@pytest.mark.skipif(os.name == "nt", reason="OpenSSH for Windows shares no connections")
+@pytest.mark.parametrize("terminal", ["-T", "-tt"])
+def test_a_command_over_a_shared_connection_has_its_exit_code(guest, key, tmp_path, terminal):
+    api, vm, address = guest
+    shared = ["-o", "ControlMaster=auto", "-o", "ControlPath=shared", "-o", "ControlPersist=60"]
+    command = "trap '' HUP; echo $USER; exec </dev/null >/dev/null 2>/dev/null; sleep 0.2; exit 3"
+    words = ["ssh", *options(key, address, tmp_path), *shared, terminal, "lyceum@127.0.0.1", command]
+    files = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+    result = subprocess.run(words, cwd=tmp_path, check=False, **files)
+    assert (result.returncode, result.stdout.split()) == (3, [b"lyceum"])
+    end(api, vm)
+
+
+@needs_ssh
+def test_an_error_after_the_end_of_the_standard_output_is_received(guest, key, tmp_path):
+    api, vm, address = guest
+    result = ssh(key, address, tmp_path, "exec >&-; sleep 0.5; echo late >&2", stdin=subprocess.DEVNULL)
+    assert (result.returncode, b"late" in result.stderr) == (0, True)
+    end(api, vm)
+
+
+@needs_ssh
 def test_ssh_and_scp_of_the_system_reach_real_processes_in_the_folder_of_the_vm(guest, key, tmp_path):
     api, vm, address = guest
     home = api.cloud.data / "vms" / vm / "home"

@@ -209,7 +209,7 @@ class Guest:
             return
         pipes = dict.fromkeys(("stdin", "stdout", "stderr"), asyncio.subprocess.PIPE)
         child = await processes.spawn(command, **self._place(process.env), **pipes)
-        feeding = asyncio.create_task(_copy(process.stdin, child.stdin))
+        feeding = asyncio.create_task(_feed(process.stdin, child.stdin))
         await asyncio.gather(_copy(child.stdout, process.stdout), _copy(child.stderr, process.stderr))
         code = await child.wait()
         feeding.cancel()
@@ -222,7 +222,8 @@ class Guest:
         ends = dict.fromkeys(("stdin", "stdout", "stderr"), inner)
         child = await processes.spawn(command, **self._place({**process.env, "TERM": terminal}), **ends)
         os.close(inner)
-        await process.redirect(stdin=os.dup(outer), stdout=outer)
+        # Clients close the channel after the end of the output, and an exit code can't be sent over a closed channel.
+        await process.redirect(stdin=os.dup(outer), stdout=outer, send_eof=False)
         code = await child.wait()
         await _drain(process)
         _exit(process, code)
@@ -237,8 +238,18 @@ class Guest:
         return {"cwd": self._home, "env": env, "start_new_session": True}
 
 
+async def _feed(source: Any, target: Any) -> None:
+    """Copy the input of a session to a process, and close the input of the process at the end."""
+    await _copy(source, target)
+    with suppress(OSError):
+        target.write_eof()
+
+
 async def _copy(source: Any, target: Any) -> None:
-    """Copy bytes to the end of the source; after the target is closed, drop them, so that the source doesn't wait."""
+    """Copy bytes to the end of the source; after the target is closed, drop them, so that the source doesn't wait.
+
+    The target stays open: the end of the standard output of a session would also end its error output.
+    """
     is_open = True
     with suppress(OSError):
         while data := await source.read(_PIECE):
@@ -248,8 +259,6 @@ async def _copy(source: Any, target: Any) -> None:
                     await target.drain()
             except (OSError, ValueError):
                 is_open = False
-    with suppress(OSError):
-        target.write_eof()
 
 
 async def _drain(process: asyncssh.SSHServerProcess[bytes]) -> None:
