@@ -36,11 +36,12 @@ from lk_jupyter.magics._output.rich import RichOutput
 from lk_jupyter.magics._output.run_status import cost_label, machine_with_price, read_final_receipt, receipt
 from lk_jupyter.magics.notebook import end_header_on_failure, started_server
 from lk_jupyter.options.runs import NoOptions, RunOptions
-from lk_jupyter.options.sessions import StopSessionOptions
+from lk_jupyter.options.sessions import RestoreSessionOptions, StopSessionOptions
 from lk_jupyter.protocol.frames import STDERR, Frame
 from lk_jupyter.protocol.notice import Notice
 from lk_jupyter.runs.clock import Bill
 from lk_jupyter.runs.interrupts import AtInterrupt, true_interrupts
+from lk_jupyter.runs.notebooks.handles import restore_saved
 from lk_jupyter.runs.notebooks.hosted_kernel import lost_notices, unsigned_notices
 from lk_jupyter.runs.notebooks.servers import idle_seconds, release_label, stop_on_failure, stop_server
 from lk_jupyter.runs.notebooks.warm_python import (
@@ -112,6 +113,26 @@ def _stop(options: StopSessionOptions, _shell: InteractiveShell) -> None:
         display(line)
 
 
+@lk_sessions.verb("restore", RestoreSessionOptions)
+def _restore(options: RestoreSessionOptions, shell: InteractiveShell) -> None:
+    """Restore the variables that a session saved before its machine ended, in this notebook and without a new machine.
+
+    A session saves its variables before its time limit, and before the key of a broker ends. Variables with the same
+    names are replaced.
+
+    Example: ``%lk_sessions restore train``
+    """
+    name = options.name or machine_name()
+    session = current()
+    if next(list_warm_pythons(session, name), None):
+        raise UsageError(
+            f"Session '{name}' is active. Nothing was restored. Return its variables with a cell: "
+            f"%%lk_run --session {name} --out NAMES"
+        )
+    for notice in restore_saved(session, name, shell.user_ns):
+        display(Note(str(notice)))
+
+
 def run_cell(
     session: Session,
     prepare: Callable[[dict[str, str | None]], Bundle],
@@ -126,7 +147,7 @@ def run_cell(
     if options.dry_run:
         machine = prepare_warm_python(session, options)
         stop = "%lk_sessions stop" if options.keep else f"%lk_sessions stop {name}"
-        release = f"{stop}, or {release_label(idle_minutes(options), machine.timeout)}"
+        release = f"{stop}, or {release_label(idle_minutes(options), machine.timeout, session.client)}"
         display(session_plan_view(machine, prepare({}), release, budget_usage(session)))
         return
     billed = f"If session {name} is active, it is billed until you stop it: %lk_sessions stop {name}"
@@ -142,7 +163,7 @@ def run_cell(
             warm = None
         if warm is None:
             machine = prepare_warm_python(session, options)
-            release = release_label(idle_minutes(options), machine.timeout)
+            release = release_label(idle_minutes(options), machine.timeout, session.client)
             notice = f"Billed until you stop it (%lk_sessions stop {name}), or {release}."
             warm = _start_session(session, machine, options, status, notice)
             bundle = bundle if warm.digests == digests else _prepare_again(prepare, warm, bundle)
@@ -166,7 +187,7 @@ _MOVE_SECONDS, _MOVE_SHARE = LIMIT_MARGIN + 30, 0.15
 def _must_move(warm: WarmPython, options: RunOptions, bundle: Bundle) -> bool:
     """Return whether the next cell needs another machine: the limit is close, or the line names another machine."""
     is_other = bool(_conflicting_machine(warm, options, bundle))
-    return is_other or warm.remaining_seconds < min(_MOVE_SECONDS, _MOVE_SHARE * warm.limit)
+    return is_other or warm.machine_seconds < min(_MOVE_SECONDS, _MOVE_SHARE * warm.limit)
 
 
 def _conflicting_machine(warm: WarmPython, options: RunOptions, bundle: Bundle) -> str:
@@ -324,6 +345,8 @@ class CellView:
         raise self._warm.failure(error)
 
     def _describe_limit(self) -> str:
+        if end := self._warm.ending_key:
+            return f"the key ends at {end}. Restore the saved variables: %lk_sessions restore {self._warm.name}"
         limit, addition = whole_seconds_label(self._warm.limit), " with the saved variables" if self._warm.saves else ""
         return f"the time limit of the machine ({limit}) was close. The next cell starts a new machine{addition}."
 

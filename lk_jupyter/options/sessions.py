@@ -6,9 +6,20 @@ from lk_jupyter.options.fields import word
 from lk_jupyter.options.runs import Options
 
 
-class StopSessionOptions(Options):
-    """Options of ``%lk_sessions stop``."""
-
+def _session_name() -> str | None:
     name: str | None = word(
         "Name of the session. Default: the session that --keep started for this notebook.", None, metavar="NAME"
     )
+    return name
+
+
+class StopSessionOptions(Options):
+    """Options of ``%lk_sessions stop``."""
+
+    name: str | None = _session_name()
+
+
+class RestoreSessionOptions(Options):
+    """Options of ``%lk_sessions restore``."""
+
+    name: str | None = _session_name()

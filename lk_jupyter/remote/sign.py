@@ -24,6 +24,14 @@ def saving_seconds(limit: float) -> float:
     return max(min(2.0, limit / 2), min(15.0, limit / 10))
 
 
+def session_margin(seconds: float) -> float:
+    """Return how long before its end a session saves its variables, in seconds; it has ``seconds`` in total.
+
+    A slow start leaves little time, and saving takes time. A machine with a short limit still runs its cell.
+    """
+    return min(60, max(20, seconds / 4), seconds / 2)
+
+
 def signature(key: bytes, *parts: bytes) -> bytes:
     """Return the HMAC-SHA256 of parts with lengths, so that different lists of parts have different signatures."""
     import hmac  # like json in the driver, not at the start of a run

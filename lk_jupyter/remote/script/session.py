@@ -100,8 +100,7 @@ def _mark_idle() -> None:
 
 def _release_when_idle(settings: dict[str, Any], shell: Any) -> None:
     idle, end = settings["idle"], time.monotonic() + settings["left"]
-    # A slow start leaves little time, and saving takes time. A machine with a short limit still runs its cell.
-    margin = min(60, max(20, settings["left"] / 4), settings["left"] / 2)
+    margin = sign.session_margin(settings["left"])
     is_ending = False
     while not is_ending:
         while not _is_over(idle, end, margin):

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, MutableMapping
+from collections.abc import Iterable, Mapping, MutableMapping
 from typing import TYPE_CHECKING, Any
 
 from lk_jupyter.code.source import Source
 from lk_jupyter.config.files import read_json
-from lk_jupyter.errors import UsageError
+from lk_jupyter.errors import NoSuchObject, UsageError
 from lk_jupyter.options.runs import RunOptions
 from lk_jupyter.protocol.notice import WARNING, Notice
 from lk_jupyter.runs.notebooks.saved_variables import moment_words, saved_file
@@ -71,26 +71,48 @@ def _fetch_from(warm: WarmPython, names: list[str], namespace: MutableMapping[st
 
 def _fetch_saved(session: Connection, name: str, names: list[str], namespace: MutableMapping[str, Any]) -> list[Notice]:
     """Read values from the variables that a session saved before its machine ended. Raises UsageError, StorageError."""
-    from lk_jupyter.remote.script.session import read_saved  # noqa: PLC0415 (imports cloudpickle)
-
-    saved = read_json(saved_file()).get(name)
-    if not saved or not session.speaks_to(saved["base_url"]):
-        raise UsageError(f"The machine of session {name} has ended, and its variables are lost: {', '.join(names)}.")
-    content = bytes(session.storage.get_bytes(saved["object"]))
-    variables = read_saved(content, saved["key"])
-    if variables is None:
-        raise UsageError(f"The variables of session {name} were changed in the bucket, so nothing was read.")
-    values, lost, moment = variables
+    loss = f"The machine of session {name} has ended, and its variables are lost: {', '.join(names)}."
+    values, lost, moment = _read_saved_variables(session, name, loss)
     for selected in names:
         if selected in values:
             namespace[selected] = values[selected]
         else:
             reason = str(lost.get(selected, "wasn't saved"))
             namespace[selected] = RemoteValue(selected, name, reason=reason)
-    notices = [
-        Notice(
-            f"These variables were read from the saved state of session {name}{moment_words(moment)}: "
-            f"{', '.join(names)}"
-        )
-    ]
-    return [*notices, *(Notice(f"{each} {lost[each]}.", WARNING) for each in names if each in lost)]
+    return _saved_notices(name, names, {each: why for each, why in lost.items() if each in names}, moment)
+
+
+def restore_saved(session: Connection, name: str, namespace: MutableMapping[str, Any]) -> list[Notice]:
+    """Set all variables that a session saved before its machine ended, and return notices.
+
+    Raises UsageError, StorageError.
+    """
+    values, lost, moment = _read_saved_variables(session, name, f"Session '{name}' has saved no variables.")
+    namespace.update(values)
+    return _saved_notices(name, sorted(values), lost, moment)
+
+
+def _read_saved_variables(
+    session: Connection, name: str, loss: str
+) -> tuple[dict[str, Any], dict[str, str], float | None]:
+    """Return what ``read_saved`` returns for a session. Raises UsageError with the message ``loss``, StorageError."""
+    from lk_jupyter.remote.script.session import read_saved  # noqa: PLC0415 (imports cloudpickle)
+
+    saved = read_json(saved_file()).get(name)
+    if not saved or not session.speaks_to(saved["base_url"]):
+        raise UsageError(loss)
+    try:
+        content = bytes(session.storage.get_bytes(saved["object"]))
+    except NoSuchObject:
+        raise UsageError(loss) from None
+    variables = read_saved(content, saved["key"])
+    if variables is None:
+        raise UsageError(f"The variables of session {name} were changed in the bucket, so nothing was read.")
+    return variables
+
+
+def _saved_notices(name: str, names: list[str], lost: Mapping[str, str], moment: float | None) -> list[Notice]:
+    """Return the notices about variables that were read, and about variables that weren't saved."""
+    words = f"These variables were read from the saved state of session {name}{moment_words(moment)}"
+    notices = [Notice(f"{words}: {', '.join(names) or 'none'}")]
+    return [*notices, *(Notice(f"{each} {why}.", WARNING) for each, why in lost.items())]

@@ -14,7 +14,7 @@ import uuid
 from base64 import urlsafe_b64encode
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from datetime import datetime
+from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
 from lk_jupyter.api._polling import BROKEN, add_advice, check_patience
@@ -36,9 +36,10 @@ from lk_jupyter.runs.ports import address
 from lk_jupyter.runs.run import Run
 from lk_jupyter.runs.submit.start import JOB_TYPE, longest_notebook
 from lk_jupyter.text.secrets import register_secrets
-from lk_jupyter.text.units import duration_label
+from lk_jupyter.text.units import duration_label, moment_label
 
 if TYPE_CHECKING:
+    from lk_jupyter.api._client import Client
     from lk_jupyter.connection.connection import Connection
 
 PORT = 8888
@@ -114,10 +115,16 @@ def start_server(session: Connection, options: ServerOptions, marks: Mapping[str
     return Run.submit(session, prepare_server(session, options, marks))
 
 
-def release_label(idle: float, limit: float) -> str:
-    """Return when a machine is released that nobody stops: after ``idle`` minutes without work or ``limit`` seconds."""
+def release_label(idle: float, limit: float, client: Client | None = None) -> str:
+    """Return when a machine is released that nobody stops: after ``idle`` minutes without work or ``limit`` seconds.
+
+    A session is released before the key of its ``client`` ends.
+    """
     label = f"{limit / 60:g} min" if limit % 60 == 0 else duration_label(limit)
     end = f"at its time limit of {label}"
+    if client and client.lease_end is not None and client.lease_end - client.now() < limit:
+        limit = client.lease_end - client.now()
+        end = f"before the key ends at {moment_label(datetime.fromtimestamp(client.lease_end, timezone.utc), '%H:%M')}"
     return end if 60 * idle >= limit else f"after {idle:g} minutes without work, or {end}"
 
 

@@ -9,13 +9,14 @@ from __future__ import annotations
 import ast
 import hmac
 import json
+import math
 import re
 import secrets
 import time
 from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
 from lk_jupyter.api._polling import BROKEN, check_patience
@@ -39,7 +40,7 @@ from lk_jupyter.options.runs import MachineOptions, RunOptions, ServerOptions
 from lk_jupyter.protocol.json_limits import load_json
 from lk_jupyter.protocol.metadata import POOL_KEY, SESSION_KEY
 from lk_jupyter.protocol.notice import WARNING, Notice
-from lk_jupyter.remote.sign import is_signed, sign_message
+from lk_jupyter.remote.sign import is_signed, session_margin, sign_message
 from lk_jupyter.runs.clock import Bill, now
 from lk_jupyter.runs.containers.containers import resolve_machine
 from lk_jupyter.runs.interrupts import AtInterrupt, true_interrupts
@@ -63,7 +64,7 @@ from lk_jupyter.runs.notebooks.session_code import SESSION_MODULE, begin_code, s
 from lk_jupyter.runs.package.bundle import Bundle
 from lk_jupyter.runs.package.prepare import prepare_cell, resolve_limits
 from lk_jupyter.runs.package.secret_scan import require_consent
-from lk_jupyter.runs.submit.start import longest_notebook
+from lk_jupyter.runs.submit.start import limit_before_lease_end, longest_notebook
 from lk_jupyter.runs.submit.upload import upload_variables
 from lk_jupyter.runs.variables.download import download_message, read_outputs
 from lk_jupyter.runs.variables.remote_value import RemoteValue, bind_handles
@@ -80,6 +81,7 @@ from lk_jupyter.text.units import moment_label, whole_seconds_label
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
+    from lk_jupyter.api._client import Client
     from lk_jupyter.connection.connection import Connection
     from lk_jupyter.options._keywords import CellKeywords
 
@@ -115,9 +117,27 @@ def prepare_warm_python(session: Connection, options: RunOptions, pool: str = ""
     server = ServerOptions(name=f"session {name}", **machine_options)
     if options.keep and options.timeout is None and resolve("timeout").is_default:
         affordable = resolve_limits(session, server, resolve_machine(session, server)).timeout
-        server.timeout = min(affordable, longest_notebook(session.assumptions))
+        longest = min(affordable, longest_notebook(session.assumptions))
+        server.timeout = limit_before_lease_end(session.client, longest)
     marks = {SESSION_KEY: name, **({POOL_KEY: pool} if pool else {})}
-    return prepare_server(session, server, marks=marks, flags=server_flags(idle_minutes(options)))
+    bundle = prepare_server(session, server, marks=marks, flags=server_flags(idle_minutes(options)))
+    if (rest := key_seconds(session.client)) < LIMIT_MARGIN:
+        raise UsageError(
+            f"The key {'ended' if rest < 0 else 'ends'} at {lease_end_label(session.client)}, so a session has no time "
+            f"for a cell and its variables. Nothing was sent. Restore saved variables: %lk_sessions restore {name}"
+        )
+    return bundle
+
+
+def key_seconds(client: Client) -> float:
+    """Return the seconds until the key of a broker ends; infinite for other keys."""
+    return math.inf if client.lease_end is None else client.lease_end - client.now()
+
+
+def lease_end_label(client: Client) -> str:
+    """Return when the key of a broker ends, in local time; empty for other keys."""
+    end = client.lease_end
+    return "" if end is None else moment_label(datetime.fromtimestamp(end, timezone.utc), "%H:%M")
 
 
 def idle_minutes(options: RunOptions) -> float:
@@ -188,6 +208,7 @@ class WarmPython:
         self.saves = True
         self.end_state = ""
         self._prepared = -1  # the count of the Python's deaths at the last preparation
+        self._margin = 0.0  # seconds before its end at which the Python saves its variables
         self._files: dict[str, str] = {}
         self._record: tuple[float, ExecutionRecord] | None = None
         self._question = ""
@@ -286,6 +307,11 @@ class WarmPython:
         refuse_if_read_only("spends")
         phases, phase_start = bundle.phases, phase_start or time.monotonic()
         self.prepare()
+        if self.ending_key and self.remaining_seconds < self._margin:
+            raise UsageError(
+                f"The key ends at {self.ending_key}, and session {self.name} saves its variables before. The cell "
+                f"wasn't run. Restore the saved variables: %lk_sessions restore {self.name}"
+            )
         self._notices, self._restored = self._restored, []
         self.install(requirements_text(bundle), report)
         self._check_modules(bundle)
@@ -374,12 +400,16 @@ class WarmPython:
         self.digests, self._files = {}, {}
         remaining = self.remaining_seconds
         earlier = read_json(saved_file()).get(self.name, {}) if is_restarted and self.saves else {}
-        save = place_to_save(self.run, self.name, remaining) if self.saves and self.limit < _LONG else None
+        has_end = self.limit < _LONG or self.run.session.client.lease_end is not None
+        save = place_to_save(self.run, self.name, remaining) if self.saves and has_end else None
         settings = {"idle": 60 * self.idle, "left": remaining, "save": save, "key": self._key.hex()}
         _check(self.execute(begin_code(settings), silent=True).answer())
-        self._prepared = died
+        self._prepared, self._margin = died, session_margin(remaining)
         if earlier.get("run") == self.run.execution_id:
             self._restored = [Notice(text) for text in [self._restore_from(earlier)] if text]
+        if save is None and self.saves and (end := lease_end_label(self.run.session.client)):
+            words = f"The key ends at {end}. Session {self.name} can't save its variables before, without a bucket."
+            self._restored.append(Notice(f"{words} Return them in time: --out NAMES", WARNING))
 
     def restore(self, *, is_owner: bool = False) -> str:
         """Restore the variables that an earlier machine of this session saved; return a message.
@@ -493,8 +523,19 @@ class WarmPython:
 
     @property
     def remaining_seconds(self) -> float:
+        """Return the seconds until the time limit of the machine, or until the key of a broker ends."""
+        return min(self.machine_seconds, key_seconds(self.run.session.client))
+
+    @property
+    def machine_seconds(self) -> float:
         """Return the seconds until the time limit of the machine."""
         return self.limit - (now() - (self.run.submitted_at or now()))
+
+    @property
+    def ending_key(self) -> str:
+        """Return when the key of a broker ends, in local time, if this ends the session soon; empty otherwise."""
+        rest = key_seconds(self.run.session.client)
+        return lease_end_label(self.run.session.client) if rest < min(LIMIT_MARGIN, self.machine_seconds) else ""
 
     @property
     def release_label(self) -> str:
@@ -602,6 +643,11 @@ class WarmPython:
             self._last_answer = time.monotonic()
             if is_final(state):
                 self.end_state = state
+                if end := self.ending_key:
+                    return (
+                        f"Session {self.name} has ended, because the key ends at {end}. Restore its saved variables: "
+                        f"%lk_sessions restore {self.name}"
+                    )
                 return f"Session {self.name} has ended: {ENDED.get(state, state)}. The next cell starts a new machine."
             if not self._kernel.exists():
                 stop_server(self.run)  # otherwise billed in addition to the next machine

@@ -44,6 +44,9 @@ if TYPE_CHECKING:
 LOOKS = 3
 LOOK_PAUSE = 1.0
 
+#: Seconds until a start with a shorter time limit reaches the cloud, by which a lease is shorter then.
+_START_SECONDS = 5
+
 #: Fields of a start that its record repeats. No other field, such as a password, is compared.
 REPEATED = {"code", "metadata"}
 
@@ -194,6 +197,13 @@ def shorter_limit(refusal: ApiError, timeout: int) -> int | None:
     return longest if longest and longest < timeout else None
 
 
+def limit_before_lease_end(client: Client, seconds: int) -> int:
+    """Return a time limit, in seconds, with which a run that is started now ends before the key of a broker."""
+    if client.lease_end is None:
+        return seconds
+    return max(1, min(seconds, int(client.lease_end - client.now() - _START_SECONDS)))
+
+
 def longest_notebook(assumptions: Assumptions) -> int:
     """Return the longest known time limit of a hosted Jupyter server, in seconds."""
     assumption = assumptions.resolve("notebook_limit")
@@ -208,8 +218,10 @@ def _start_as_long_as_allowed(client: Client, request: DockerExecutionRequest) -
         longest = shorter_limit(refusal, request.timeout)
         if longest is None:
             raise
-        answer = client.execution.start_image(request.model_copy(update={"timeout": longest}))
-        client.assumptions.store_finding("notebook_limit", str(longest))
+        limit = limit_before_lease_end(client, longest)
+        answer = client.execution.start_image(request.model_copy(update={"timeout": limit}))
+        if client.lease_end is None:  # the limit of a key isn't a limit of the cloud
+            client.assumptions.store_finding("notebook_limit", str(longest))
     return StreamingStartResponse.model_validate(answer.model_dump())
 
 

@@ -49,7 +49,7 @@ from lk_jupyter.runs.log import log_path, set_log_aside
 from lk_jupyter.runs.package import secret_scan
 from lk_jupyter.runs.package.bundle import Bundle
 from lk_jupyter.runs.submit.budget import enforce_budgets
-from lk_jupyter.runs.submit.start import REPEATED, find_marked, shorter_limit, start_once
+from lk_jupyter.runs.submit.start import REPEATED, find_marked, limit_before_lease_end, shorter_limit, start_once
 from lk_jupyter.runs.submit.upload import add_links, upload_inputs
 from lk_jupyter.runs.variables.state import remember
 from lk_jupyter.text.secrets import MARK, redact_values
@@ -114,9 +114,6 @@ _TICK = 0.2
 
 #: Seconds of the search for an unwanted run after the answer to its start was lost.
 _SEARCH = 120.0
-
-#: Seconds until a start with a shorter time limit reaches the cloud, by which a lease is shorter then.
-_RESTART_SECONDS = 5
 
 _NEVER_STARTED = (ApiError, ConnectionFailed, StorageError, UsageError)
 
@@ -336,12 +333,11 @@ class Submission:
         try:
             return start_once(self._client, complete)
         except (Invalid, BadRequest) as refusal:
-            longest, lease_end = shorter_limit(refusal, complete.timeout), self._client.lease_end
-            if longest is not None and lease_end is None:
+            longest = shorter_limit(refusal, complete.timeout)
+            if longest is not None and self._client.lease_end is None:
                 self._client.assumptions.store_finding("longest_run", str(longest))
             if longest is None or complete.options.timeout is not None or not resolve("timeout").is_default:
                 raise
-        if lease_end is not None:
-            longest = max(1, min(longest, int(lease_end - self._client.now() - _RESTART_SECONDS)))
-        self.bundle = replace(self.bundle, request=self.bundle.request.model_copy(update={"timeout": longest}))
+        limit = limit_before_lease_end(self._client, longest)
+        self.bundle = replace(self.bundle, request=self.bundle.request.model_copy(update={"timeout": limit}))
         return start_once(self._client, self._renew_links())  # the code reads its time limit with the links
