@@ -46,23 +46,19 @@ def start_with_key(session: Connection, bundle: Bundle, key: str) -> Run:
     bundle = replace(bundle, request=bundle.request.model_copy(update={"metadata": metadata}))
     end = time.monotonic() + _PATIENCE
     with _lock(token, end):
-        while (run := _find_run(session, bundle, key) or _submit(session, bundle)) is None:
-            if time.monotonic() > end:
-                raise OutcomeUnknown(
-                    f"Another computer starts a run with the key '{key}'. Nothing was sent. Check: %lk_runs"
-                )
-            time.sleep(_BROKER_PAUSE)
+        while (run := _find_run(session, bundle, key)) is None:
+            try:
+                return Run.submit(session, bundle)
+            except Conflict as refusal:  # a broker knows a run with this key that no list shows yet
+                if SAME_KEY not in refusal.detail:
+                    raise
+                journal().remove([token])
+                if time.monotonic() > end:
+                    raise OutcomeUnknown(
+                        f"Another computer uses the start key '{key}': {refusal.detail} Check: %lk_runs"
+                    ) from None
+                time.sleep(_BROKER_PAUSE)
         return run
-
-
-def _submit(session: Connection, bundle: Bundle) -> Run | None:
-    """Start a run. Return None if a broker refuses because another computer has started, or starts, the run."""
-    try:
-        return Run.submit(session, bundle)
-    except Conflict as refusal:
-        if SAME_KEY not in refusal.detail:
-            raise
-        return None
 
 
 def find_started(session: Connection, key: str) -> Run | None:

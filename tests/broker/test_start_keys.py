@@ -19,6 +19,7 @@ from lk_jupyter.broker.grants import RefusedCall
 from lk_jupyter.broker.ledger import GrantLedger
 from lk_jupyter.code.source import Source
 from lk_jupyter.errors import Conflict, OutcomeUnknown
+from lk_jupyter.journal.journal import journal
 from lk_jupyter.options.calls import check_call
 from lk_jupyter.protocol.metadata import REQUEST_KEY, SOURCE_KEY
 from lk_jupyter.runs import start_key
@@ -146,11 +147,17 @@ def test_a_computer_waits_for_the_start_of_another_and_starts_the_run_if_that_wa
     assert start_key.start_with_key(computers.session, computers.bundle, "night").execution_id == run.execution_id
 
 
-def test_a_start_that_another_computer_never_ends_is_reported_and_not_sent(computers, monkeypatch):
+@pytest.mark.parametrize("run_id", [None, "deleted-run"])
+def test_a_run_of_another_computer_that_no_list_shows_is_reported_and_not_started_again(run_id, computers, monkeypatch):
     monkeypatch.setattr(start_key, "_PATIENCE", 0.1)
-    with pytest.raises(OutcomeUnknown, match=r"Another computer starts a run with the key 'night'\. Nothing was sent"):
+    if run_id:
+        computers.ledger.activate(computers.mark, run_id, None)
+    run = f"Run {run_id} was" if run_id else "A run is being"
+    expected = rf"start key 'night': {run} started with the same start key\. Nothing was started\. Check: %lk_runs"
+    with pytest.raises(OutcomeUnknown, match=expected):
         start_key.start_with_key(computers.session, computers.bundle, "night")
-    assert [run["state"] for run in computers.child.get("/broker/runs").json()] == ["reserved"]
+    assert [run["run"] for run in computers.child.get("/broker/runs").json()] == [run_id]
+    assert list(journal().entries()) == []
 
 
 def test_a_conflict_of_another_kind_is_the_error(computers, monkeypatch):
