@@ -11,6 +11,7 @@ import subprocess
 
 import pytest
 from localcloud.test_vms import body, create, end, status, used
+from patience import PATIENCE
 
 asyncssh = pytest.importorskip("asyncssh")
 
@@ -161,14 +162,15 @@ def is_open(address):
 def test_a_deleted_vm_ends_its_processes_its_port_and_its_folder(guest, key, until):
     api, vm, address = guest
 
-    async def leave_a_process():
+    async def delete_during_a_connection():
         async with connect(address, key) as connection:
-            done = await connection.run("nohup sleep 600 >/dev/null 2>&1 & echo $!")
-            return int(done.stdout)
+            pid = int((await connection.run("nohup sleep 600 >/dev/null 2>&1 & echo $!")).stdout)
+            os.kill(pid, 0)
+            await asyncio.to_thread(end, api, vm)
+            await asyncio.wait_for(connection.wait_closed(), PATIENCE)
+            return pid
 
-    pid = asyncssh_run(leave_a_process())
-    os.kill(pid, 0)
-    end(api, vm)
+    pid = asyncssh_run(delete_during_a_connection())
     until(lambda: not is_open(address) and not (api.cloud.data / "vms" / vm).exists())
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
@@ -194,6 +196,7 @@ def test_a_guest_that_shuts_down_is_billed_until_its_vm_is_deleted(guest, key, u
     async def power_off():
         async with connect(address, key) as connection:
             await connection.run("sudo poweroff")
+            await asyncio.wait_for(connection.wait_closed(), PATIENCE)
 
     asyncssh_run(power_off())
     until(lambda: not is_open(address))

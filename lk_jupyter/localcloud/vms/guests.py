@@ -122,6 +122,7 @@ class Guest:
         self._machine = machine
         self._is_blocked = is_blocked
         self._server: asyncssh.SSHAcceptor | None = None
+        self._connections: set[asyncssh.SSHServerConnection] = set()
         self._watch: asyncio.Task[None] | None = None
         self.port = 0
 
@@ -178,7 +179,7 @@ class Guest:
         return asyncssh.read_private_key(path)
 
     def _login(self) -> asyncssh.SSHServer:
-        login: asyncssh.SSHServer = _login_class()(self._machine.key)
+        login: asyncssh.SSHServer = _login_class()(self._machine.key, self._connections)
         return login
 
     def _files(self, channel: Any) -> Any:
@@ -195,7 +196,7 @@ class Guest:
         await asyncio.to_thread(processes.kill_run, self._machine.id)
         if server:
             server.close()
-            for connection in list(getattr(server, "get_connections", tuple)()):
+            for connection in list(self._connections):
                 connection.abort()
         await asyncio.to_thread(processes.kill_run, self._machine.id)
 
@@ -283,8 +284,16 @@ def _login_class() -> type[Any]:
     class GuestLogin(asyncssh.SSHServer):
         """Accepts the documented user with the key of the request, and nothing else."""
 
-        def __init__(self, key: str) -> None:
+        def __init__(self, key: str, connections: set[asyncssh.SSHServerConnection]) -> None:
             self._key = key
+            self._connections = connections
+
+        def connection_made(self, conn: asyncssh.SSHServerConnection) -> None:
+            self._connection = conn
+            self._connections.add(conn)
+
+        def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 (asyncssh sets the arguments)
+            self._connections.discard(self._connection)
 
         def begin_auth(self, username: str) -> bool:
             return bool(username)
