@@ -56,8 +56,12 @@ def jump_server(port=0):
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
+    connections = []
 
     class Login(asyncssh.SSHServer):
+        def connection_made(self, conn):
+            connections.append(conn)
+
         def begin_auth(self, username):
             return username != "me"  # without a login
 
@@ -68,11 +72,17 @@ def jump_server(port=0):
         key = asyncssh.generate_private_key("ssh-ed25519")
         return await asyncssh.listen("127.0.0.1", port, server_factory=Login, server_host_keys=[key])
 
+    async def close():
+        acceptor.close()
+        for connection in connections:  # a connection that is open at the end of the loop fails another test
+            connection.abort()
+            await connection.wait_closed()
+
     acceptor = asyncio.run_coroutine_threadsafe(listen(), loop).result()
     try:
         yield acceptor.get_port()
     finally:
-        loop.call_soon_threadsafe(acceptor.close)
+        asyncio.run_coroutine_threadsafe(close(), loop).result()
         loop.call_soon_threadsafe(loop.stop)
         thread.join()
         loop.close()
