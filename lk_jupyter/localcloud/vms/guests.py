@@ -17,6 +17,7 @@ from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
 from lk_jupyter.config.files import write_private
 from lk_jupyter.localcloud.options import CloudOptions
@@ -122,7 +123,7 @@ class Guest:
         self._machine = machine
         self._is_blocked = is_blocked
         self._server: asyncssh.SSHAcceptor | None = None
-        self._connections: set[asyncssh.SSHServerConnection] = set()
+        self._connections: WeakSet[asyncssh.SSHServerConnection] = WeakSet()
         self._watch: asyncio.Task[None] | None = None
         self.port = 0
 
@@ -146,6 +147,7 @@ class Guest:
             sock=listener,
             server_host_keys=[self._host_key()],
             server_factory=self._login,
+            acceptor=self._connections.add,
             process_factory=self._handle,
             sftp_factory=self._files,
             allow_scp=True,
@@ -179,7 +181,7 @@ class Guest:
         return asyncssh.read_private_key(path)
 
     def _login(self) -> asyncssh.SSHServer:
-        login: asyncssh.SSHServer = _login_class()(self._machine.key, self._connections)
+        login: asyncssh.SSHServer = _login_class()(self._machine.key)
         return login
 
     def _files(self, channel: Any) -> Any:
@@ -284,16 +286,8 @@ def _login_class() -> type[Any]:
     class GuestLogin(asyncssh.SSHServer):
         """Accepts the documented user with the key of the request, and nothing else."""
 
-        def __init__(self, key: str, connections: set[asyncssh.SSHServerConnection]) -> None:
+        def __init__(self, key: str) -> None:
             self._key = key
-            self._connections = connections
-
-        def connection_made(self, conn: asyncssh.SSHServerConnection) -> None:
-            self._connection = conn
-            self._connections.add(conn)
-
-        def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 (asyncssh sets the arguments)
-            self._connections.discard(self._connection)
 
         def begin_auth(self, username: str) -> bool:
             return bool(username)
