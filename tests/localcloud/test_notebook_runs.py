@@ -42,7 +42,7 @@ def notebook(tmp_path_factory):
 @pytest.mark.nightly
 def test_the_answer_and_the_record_say_what_runs_in_place_of_the_image(notebook):
     api, started, _ = notebook
-    assert "in place of jupyter/base-notebook:latest" in started["pythia_decision"]
+    assert "Instead of jupyter/base-notebook:latest" in started["pythia_decision"]
     record = api.record(started["execution_id"])
     assert record["status_details"] == started["pythia_decision"]
     assert record["docker_image_ref"] == "jupyter/base-notebook:latest"
