@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from urllib.parse import quote
 
 import httpx
 import psutil
 import pytest
-from patience import PATIENCE
+from patience import PATIENCE, wait_until
 from serverext.conftest import running
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
@@ -41,6 +41,16 @@ def opened(server):
     """Open a notebook as a page does, in a thread; give the answer to come."""
     with ThreadPoolExecutor() as threads:
         yield lambda path=NOTEBOOK: threads.submit(open_notebook, server, path)
+
+
+def find_listener(port):
+    """Return the process that listens on a port; None without one."""
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            connections = process.net_connections("tcp")
+            if any(each.status == psutil.CONN_LISTEN and each.laddr.port == port for each in connections):
+                return process
+    return None
 
 
 def open_notebook(server, path):
@@ -172,10 +182,9 @@ def test_a_kernel_that_dies_with_its_machine_asks_once_and_starts_nothing_when_c
     session = answer.result().json()
     (run,) = hosting.client.workloads.list()
     hosting.client.workloads.abort(run.execution_id)
-    bridge = next(
-        process for process in psutil.process_iter(["cmdline"]) if run.execution_id in (process.info["cmdline"] or ())
-    )
-    bridge.kill()
+    connection_file = server.logs.with_name("runtime") / f"kernel-{session['kernel']['id']}.json"
+    port = json.loads(connection_file.read_text())["shell_port"]
+    wait_until(lambda: find_listener(port)).kill()  # a forked bridge has the command line of the process it comes from
     page.answer(page.question(), start=False)
     assert page.questions() == []
     with pytest.raises(TimeoutError):  # Jupyter looks each 3 s whether a kernel lives
