@@ -26,8 +26,8 @@ from lk_jupyter.journal import journal
 from lk_jupyter.localcloud import launch
 from lk_jupyter.options.calls import CALLS
 from lk_jupyter.options.runs import RunOptions, extras
-from lk_jupyter.runs.notebooks import warm_python
 from lk_jupyter.runs.notebooks.machine_packages import requirements_text
+from lk_jupyter.runs.notebooks.session_machine import prepare_warm_python
 from lk_jupyter.runs.package.prepare import prepare_cell
 from lk_jupyter.runs.package.secret_scan import require_consent
 
@@ -621,7 +621,7 @@ SESSION_VALUES = {
 
 def session_request(connected, source, options):
     """Return what a cell of a session sends, what its machine is started with, and whether a secret is sent."""
-    cell, machine = prepare_cell(connected, source, options), warm_python.prepare_warm_python(connected, options)
+    cell, machine = prepare_cell(connected, source, options), prepare_warm_python(connected, options)
     try:
         require_consent([cell])
         consent = True
@@ -651,7 +651,10 @@ def test_each_option_is_honored_or_refused_in_a_session(request, tmp_path, monke
         with pytest.raises(UsageError, match=rf"^--{flag} doesn't work with --session\. Nothing was sent\. \w"):
             prepare_cell(connected, source, options)
     elif name in {"max_price", "memory"}:
-        for prepare in (partial(prepare_cell, connected, source), partial(warm_python.prepare_warm_python, connected)):
+        for prepare in (
+            partial(prepare_cell, connected, source),
+            partial(prepare_warm_python, connected),
+        ):
             with pytest.raises(UsageError, match=r"doesn't meet .* Nothing was sent\."):
                 prepare(options)
     else:

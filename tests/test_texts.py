@@ -41,7 +41,7 @@ from lk_jupyter.protocol.vm_run import SETUP_SECONDS
 from lk_jupyter.remote.script import moment, packages, variables
 from lk_jupyter.remote.values import codec
 from lk_jupyter.runs.functions import stored_results
-from lk_jupyter.runs.notebooks import warm_python
+from lk_jupyter.runs.notebooks import session_machine
 from lk_jupyter.runs.observers import results
 from lk_jupyter.runs.package import checkpoint, image
 from lk_jupyter.runs.package.prepare import HANDLE_BYTES, prepare
@@ -355,7 +355,7 @@ LIMITS = (
         f"{MAX_COST}",
     ),
     (r"(?:Without an|If you don't) answer within (\d+) minutes", f"{start_approval.ANSWER_SECONDS / 60:.0f}"),
-    (r"was idle for (\d+) minutes \(`--idle", f"{warm_python.IDLE_MINUTES:.0f}"),
+    (r"was idle for (\d+) minutes \(`--idle", f"{session_machine.IDLE_MINUTES:.0f}"),
     (r"runs and one chat, for ([\d.]+) credits at most", f"{levels.MOST_CREDITS}"),
     (r"the cell ends within (\d+) seconds", f"{_constant('lk_jupyter/runs/abort.py', 'LET_GO'):.0f}"),
     (r"doesn't end within (\d+) seconds is aborted", f"{_constant('lk_jupyter/protocol/bucket.py', 'GRACE'):.0f}"),

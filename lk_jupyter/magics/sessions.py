@@ -44,12 +44,8 @@ from lk_jupyter.runs.interrupts import AtInterrupt, true_interrupts
 from lk_jupyter.runs.notebooks.handles import restore_saved
 from lk_jupyter.runs.notebooks.hosted_kernel import lost_notices, unsigned_notices
 from lk_jupyter.runs.notebooks.servers import idle_seconds, release_label, stop_on_failure, stop_server
-from lk_jupyter.runs.notebooks.warm_python import (
-    LIMIT_MARGIN,
-    WarmPython,
-    idle_minutes,
-    prepare_warm_python,
-)
+from lk_jupyter.runs.notebooks.session_machine import LIMIT_MARGIN, idle_minutes, prepare_warm_python
+from lk_jupyter.runs.notebooks.warm_python import WarmPython
 from lk_jupyter.runs.notebooks.warm_pythons import (
     find_warm_python,
     list_warm_pythons,

@@ -7,6 +7,7 @@ from a secret of this user, so only kernels of the user on this machine can sign
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 import secrets
 import time
@@ -122,10 +123,21 @@ def release_label(idle: float, limit: float, client: Client | None = None) -> st
     """
     label = f"{limit / 60:g} min" if limit % 60 == 0 else duration_label(limit)
     end = f"at its time limit of {label}"
-    if client and client.lease_end is not None and client.lease_end - client.now() < limit:
-        limit = client.lease_end - client.now()
-        end = f"before the key ends at {moment_label(datetime.fromtimestamp(client.lease_end, timezone.utc), '%H:%M')}"
+    if client and key_seconds(client) < limit:
+        limit = key_seconds(client)
+        end = f"before the key ends at {lease_end_label(client)}"
     return end if 60 * idle >= limit else f"after {idle:g} minutes without work, or {end}"
+
+
+def key_seconds(client: Client) -> float:
+    """Return the seconds until the key of a broker ends; infinite for other keys."""
+    return math.inf if client.lease_end is None else client.lease_end - client.now()
+
+
+def lease_end_label(client: Client) -> str:
+    """Return when the key of a broker ends, in local time; empty for other keys."""
+    end = client.lease_end
+    return "" if end is None else moment_label(datetime.fromtimestamp(end, timezone.utc), "%H:%M")
 
 
 def connect_server(run: Run) -> HostedServer:

@@ -9,14 +9,12 @@ from __future__ import annotations
 import ast
 import hmac
 import json
-import math
-import re
 import secrets
 import time
 from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from lk_jupyter.api._polling import BROKEN, check_patience
@@ -25,7 +23,6 @@ from lk_jupyter.api.hosted_channel import Asked, Channel, Message
 from lk_jupyter.code.source import Source
 from lk_jupyter.config.files import read_json
 from lk_jupyter.config.read_only import refuse_if_read_only
-from lk_jupyter.config.settings import resolve
 from lk_jupyter.config.signing import signing_key
 from lk_jupyter.errors import (
     CellFailed,
@@ -36,13 +33,11 @@ from lk_jupyter.errors import (
     only_colors,
 )
 from lk_jupyter.options.calls import check_call
-from lk_jupyter.options.runs import MachineOptions, RunOptions, ServerOptions
+from lk_jupyter.options.runs import MachineOptions
 from lk_jupyter.protocol.json_limits import load_json
-from lk_jupyter.protocol.metadata import POOL_KEY, SESSION_KEY
 from lk_jupyter.protocol.notice import WARNING, Notice
 from lk_jupyter.remote.sign import is_signed, session_margin, sign_message
 from lk_jupyter.runs.clock import Bill, now
-from lk_jupyter.runs.containers.containers import resolve_machine
 from lk_jupyter.runs.interrupts import AtInterrupt, true_interrupts
 from lk_jupyter.runs.notebooks.hosted_kernel import HostedKernel, lost_notices, unsigned_notices
 from lk_jupyter.runs.notebooks.machine_packages import (
@@ -59,12 +54,12 @@ from lk_jupyter.runs.notebooks.saved_variables import (
     restored_words,
     saved_file,
 )
-from lk_jupyter.runs.notebooks.servers import prepare_server, read_token, stop_server
-from lk_jupyter.runs.notebooks.session_code import SESSION_MODULE, begin_code, server_flags
+from lk_jupyter.runs.notebooks.servers import key_seconds, lease_end_label, read_token, stop_server
+from lk_jupyter.runs.notebooks.session_code import SESSION_MODULE, begin_code
+from lk_jupyter.runs.notebooks.session_machine import LIMIT_MARGIN
 from lk_jupyter.runs.package.bundle import Bundle
-from lk_jupyter.runs.package.prepare import prepare_cell, resolve_limits
+from lk_jupyter.runs.package.prepare import prepare_cell
 from lk_jupyter.runs.package.secret_scan import require_consent
-from lk_jupyter.runs.submit.start import limit_before_lease_end, longest_notebook
 from lk_jupyter.runs.submit.upload import upload_variables
 from lk_jupyter.runs.variables.download import download_message, read_outputs
 from lk_jupyter.runs.variables.remote_value import RemoteValue, bind_handles
@@ -81,14 +76,7 @@ from lk_jupyter.text.units import moment_label, whole_seconds_label
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from lk_jupyter.api._client import Client
-    from lk_jupyter.connection.connection import Connection
     from lk_jupyter.options._keywords import CellKeywords
-
-#: Minutes without work after which a machine is released.
-IDLE_MINUTES = 20.0
-
-_NAME = re.compile(r"[A-Za-z0-9][\w-]{0,39}", re.ASCII)
 
 #: Run id → session, for the connected sessions of this process.
 connected_warm_pythons: dict[str, WarmPython] = {}
@@ -96,53 +84,8 @@ connected_warm_pythons: dict[str, WarmPython] = {}
 #: Run id → digests of the variables of a session whose connection this process has closed.
 _last_digests: dict[str, dict[str, str | None]] = {}
 
-#: Seconds before the time limit at which a session saves its variables and ends, as in ``script.session``.
-LIMIT_MARGIN = 60
-
 #: Seconds that a session has to save its variables when it moves, and seconds between two looks at its state.
 _RELEASE_SECONDS, _RELEASE_PACE = 120, 0.3
-
-
-def prepare_warm_python(session: Connection, options: RunOptions, pool: str = "") -> Bundle:
-    """Return the bundle of a session's machine. Raises UsageError for invalid options.
-
-    ``pool`` describes the machines of the executor that the session belongs to.
-    """
-    name = str(options.session)
-    if not _NAME.fullmatch(name):
-        raise UsageError(
-            f"--session takes letters, digits, - and _, at most 40, got '{name}'. Nothing was sent. Example: train"
-        )
-    machine_options = options.model_dump(include={*MachineOptions.model_fields, "image"}, exclude_none=True)
-    server = ServerOptions(name=f"session {name}", **machine_options)
-    if options.keep and options.timeout is None and resolve("timeout").is_default:
-        affordable = resolve_limits(session, server, resolve_machine(session, server)).timeout
-        longest = min(affordable, longest_notebook(session.assumptions))
-        server.timeout = limit_before_lease_end(session.client, longest)
-    marks = {SESSION_KEY: name, **({POOL_KEY: pool} if pool else {})}
-    bundle = prepare_server(session, server, marks=marks, flags=server_flags(idle_minutes(options)))
-    if (rest := key_seconds(session.client)) < LIMIT_MARGIN:
-        raise UsageError(
-            f"The key {'ended' if rest < 0 else 'ends'} at {lease_end_label(session.client)}, so a session has no time "
-            f"for a cell and its variables. Nothing was sent. Restore saved variables: %lk_sessions restore {name}"
-        )
-    return bundle
-
-
-def key_seconds(client: Client) -> float:
-    """Return the seconds until the key of a broker ends; infinite for other keys."""
-    return math.inf if client.lease_end is None else client.lease_end - client.now()
-
-
-def lease_end_label(client: Client) -> str:
-    """Return when the key of a broker ends, in local time; empty for other keys."""
-    end = client.lease_end
-    return "" if end is None else moment_label(datetime.fromtimestamp(end, timezone.utc), "%H:%M")
-
-
-def idle_minutes(options: RunOptions) -> float:
-    """Return the minutes without work after which a session ends."""
-    return IDLE_MINUTES if options.idle is None else options.idle
 
 
 #: The name of the expression with the signed answer.

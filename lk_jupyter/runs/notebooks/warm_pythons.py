@@ -15,13 +15,8 @@ from lk_jupyter.runs.notebooks.hosted_kernel import HostedKernel
 from lk_jupyter.runs.notebooks.saved_variables import forget_saved
 from lk_jupyter.runs.notebooks.servers import connect_server, list_marked, stop_on_failure, wait_for_server
 from lk_jupyter.runs.notebooks.session_code import SAVING_SECONDS
-from lk_jupyter.runs.notebooks.warm_python import (
-    IDLE_MINUTES,
-    WarmPython,
-    connected_warm_pythons,
-    idle_minutes,
-    prepare_warm_python,
-)
+from lk_jupyter.runs.notebooks.session_machine import IDLE_MINUTES, idle_minutes, prepare_warm_python
+from lk_jupyter.runs.notebooks.warm_python import WarmPython, connected_warm_pythons
 from lk_jupyter.runs.run import Run
 
 if TYPE_CHECKING:

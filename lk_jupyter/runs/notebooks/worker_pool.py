@@ -28,7 +28,8 @@ from lk_jupyter.runs.functions.call import FunctionCall, read_payload
 from lk_jupyter.runs.interrupts import call_in_background
 from lk_jupyter.runs.notebooks.machine_packages import requirements_text
 from lk_jupyter.runs.notebooks.servers import connect_server, wait_for_server
-from lk_jupyter.runs.notebooks.warm_python import ENDED, LIMIT_MARGIN, WarmPython, prepare_warm_python
+from lk_jupyter.runs.notebooks.session_machine import LIMIT_MARGIN, prepare_warm_python
+from lk_jupyter.runs.notebooks.warm_python import ENDED, WarmPython
 from lk_jupyter.runs.notebooks.warm_pythons import start_warm_python
 from lk_jupyter.runs.package.bundle import Bundle
 from lk_jupyter.runs.run import Run

@@ -51,7 +51,8 @@ from lk_jupyter.runs.notebooks.servers import (
     stop_server,
     wait_for_server,
 )
-from lk_jupyter.runs.notebooks.warm_python import WarmPython, prepare_warm_python
+from lk_jupyter.runs.notebooks.session_machine import prepare_warm_python
+from lk_jupyter.runs.notebooks.warm_python import WarmPython
 from lk_jupyter.runs.notebooks.warm_pythons import list_warm_pythons, stop_warm_python
 from lk_jupyter.runs.run import Run
 from lk_jupyter.runs.submit import upload
