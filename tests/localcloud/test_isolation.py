@@ -136,4 +136,4 @@ def test_nobody_acts_as_an_organization_of_others(endpoint, people, world):
     headers = {"Authorization": f"Bearer {people.jons_token}", "X-Org-Slug": world.slug}
     answer = httpx.request(endpoint.method, people.jon.base_url + path, headers=headers, timeout=PATIENCE)
     assert answer.status_code in {401, 403}  # 401 in the OpenAI form, which knows no 403
-    assert "Not a member" in answer.text
+    assert "You aren't a member" in answer.text

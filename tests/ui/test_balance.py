@@ -50,7 +50,7 @@ def test_money_is_shown_switched_and_kept(open_notebook, accessible, cloud_in_us
     expect(shown.get_by_role("alert")).to_have_count(0)
 
     shown.get_by_label("Organization").select_option(label="The team")
-    expect(shown.get_by_text(re.compile("No spending in 30 days"))).to_be_visible()
+    expect(shown.get_by_text(re.compile("No spending in the last 30 days"))).to_be_visible()
     expect(shown.get_by_role("table", name="Running now")).to_have_count(0)
     book.keeps("Credits of team")
     book.save()
