@@ -291,7 +291,7 @@ def test_the_question_offers_to_keep_the_machine_with_its_price_and_keep_is_stor
     kernel.run(f"%env LK_BASE_URL={hosting.base_url}\n%env LK_API_KEY={hosting.api_key}")
     cell, (question,) = answer(kernel, "%%lk_run --gpu A100\nX.append(4)\nprint('on it')", "k")
     price = "0.1325 credits per pause, at most 0.2654 credits per machine"
-    assert f"Keeping the machine for 5 min between cells costs {price}. [a]lways" in question
+    assert f"Keeping the machine for 5 min between cells costs {price}. [a]lways" in " ".join(question.split())
     assert cell.text == "on it\n"
     assert "released at" in cell.shown[-1]
     headers = [content["data"].get(RUN_MIME, {}) for kind, content in cell.messages if kind in RICH]

@@ -485,7 +485,7 @@ def test_a_vm_that_should_be_deleted_is_red_in_panel_status_bar_and_load_ext_unt
     expect(alert).to_contain_text("Delete it: %lk_vm delete ffffffff")
     expect(status).to_contain_text("VMs to delete: 1")
     expect(status).to_have_class(re.compile("lk-overdue"))
-    expect(book.output(1)).to_contain_text("VM ffffffff should be deleted")
+    expect(book.output(1)).to_contain_text("VM ffffffff should already be deleted")
     picture(page, "overdue-vm")
     accessible(panel)
     book.run(3)

@@ -319,7 +319,10 @@ def hostile_files():
         "bomb.ipynb": (b'{"cells": [' + b"[]," * 1_300_000 + b"[]]}", "Can't read this as ipynb"),
         "bomb.png": (png(60_000, 60_000), "Image of 60,000 by 60,000 pixels"),
         "bomb.gif": (gif((1, 1), (60_000, 60_000)), "Image of 60,000 by 60,000 pixels"),
-        "bomb.jpg": (jpeg(60_000, 60_000, b"\xff"), "The image file (22 B) doesn't state the width and height of the image"),
+        "bomb.jpg": (
+            jpeg(60_000, 60_000, b"\xff"),
+            "The image file (22 B) doesn't state the width and height of the image",
+        ),
     }
 
 
