@@ -36,7 +36,7 @@ from lk_jupyter.magics._output.rich import RichOutput
 from lk_jupyter.magics._output.run_status import cost_label, machine_with_price, read_final_receipt, receipt
 from lk_jupyter.magics.notebook import end_header_on_failure, started_server
 from lk_jupyter.options.runs import NoOptions, RunOptions
-from lk_jupyter.options.sessions import RestoreSessionOptions, StopSessionOptions
+from lk_jupyter.options.sessions import SessionNameOptions
 from lk_jupyter.protocol.frames import STDERR, Frame
 from lk_jupyter.protocol.notice import Notice
 from lk_jupyter.runs.clock import Bill
@@ -92,8 +92,8 @@ def _list(_: NoOptions, _shell: InteractiveShell) -> None:
     display(Table(("Session", "Machine", "Price", "Idle", "Cost so far", "Run"), rows, note=note))
 
 
-@lk_sessions.verb("stop", StopSessionOptions)
-def _stop(options: StopSessionOptions, _shell: InteractiveShell) -> None:
+@lk_sessions.verb("stop", SessionNameOptions)
+def _stop(options: SessionNameOptions, _shell: InteractiveShell) -> None:
     """Stop a session. Billing ends, and variables that exist only in the session are lost.
 
     Without a name, this command stops the machine that --keep left active for this notebook.
@@ -109,8 +109,8 @@ def _stop(options: StopSessionOptions, _shell: InteractiveShell) -> None:
         display(line)
 
 
-@lk_sessions.verb("restore", RestoreSessionOptions)
-def _restore(options: RestoreSessionOptions, shell: InteractiveShell) -> None:
+@lk_sessions.verb("restore", SessionNameOptions)
+def _restore(options: SessionNameOptions, shell: InteractiveShell) -> None:
     """Restore the variables that a session saved before its machine ended, in this notebook and without a new machine.
 
     A session saves its variables before its time limit, and before the key of a broker ends. Variables with the same

@@ -47,6 +47,7 @@ from lk_jupyter.options.vms import (
     VolumesOptions,
 )
 from lk_jupyter.runs.interrupts import true_interrupts
+from lk_jupyter.runs.submit.start import key_seconds
 from lk_jupyter.session import current
 from lk_jupyter.text.units import credits_label, disk_label, duration_label, limit_label, moment_label
 from lk_jupyter.vms import ssh_config
@@ -93,7 +94,8 @@ def _list(options: ListVmsOptions, _shell: InteractiveShell) -> None:
     columns: tuple[str, ...] = ("VM", "Name", "State", "GPUs", "Address", "Started", "Cost so far")
     rows = list(map(vm_row, vms))
     if client.has_broker:
-        columns, rows = (*columns, "Lease ends"), [(*vm_row(each), _lease_end_label(each)) for each in vms]
+        columns = (*columns, "Lease ends")
+        rows = [(*row, _lease_end_label(each)) for row, each in zip(rows, vms, strict=True)]
     display(Table(columns, rows, note=note, right=frozenset({"Cost so far"})))
 
 
@@ -375,8 +377,7 @@ def _plan_lease(client: Client, seconds: int | None) -> VmLease | None:
             )
         return None
     if seconds is None:
-        rest = DEFAULT_LEASE if client.lease_end is None else int(client.lease_end - client.now())
-        seconds = max(0, min(DEFAULT_LEASE, rest))
+        seconds = max(0, int(min(DEFAULT_LEASE, key_seconds(client))))
     return VmLease(seconds, client.utc_now + timedelta(seconds=seconds))
 
 
@@ -406,9 +407,7 @@ def _cost_request(offer: VmOffer, lease: VmLease | None) -> CostRequest:
     return CostRequest(f"{offer} until {lease.end_label}", cost, saves="--timeout 30m")
 
 
-def _plan(
-    offer: VmOffer, key: PublicKey, options: CreateVmOptions, volumes: list[str], lease: VmLease | None = None
-) -> Table:
+def _plan(offer: VmOffer, key: PublicKey, options: CreateVmOptions, volumes: list[str], lease: VmLease | None) -> Table:
     cost = f"{offer.per_hour * 24:.2f} per day, until you delete the VM with %lk_vm delete"
     if lease is not None:
         highest = credits_label(offer.lease_cost(lease.seconds))

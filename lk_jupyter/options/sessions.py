@@ -6,20 +6,9 @@ from lk_jupyter.options.fields import word
 from lk_jupyter.options.runs import Options
 
 
-def _session_name() -> str | None:
+class SessionNameOptions(Options):
+    """Options of the subcommands of ``%lk_sessions`` with a session as the only argument."""
+
     name: str | None = word(
         "Name of the session. Default: the session that --keep started for this notebook.", None, metavar="NAME"
     )
-    return name
-
-
-class StopSessionOptions(Options):
-    """Options of ``%lk_sessions stop``."""
-
-    name: str | None = _session_name()
-
-
-class RestoreSessionOptions(Options):
-    """Options of ``%lk_sessions restore``."""
-
-    name: str | None = _session_name()

@@ -7,7 +7,6 @@ from a secret of this user, so only kernels of the user on this machine can sign
 from __future__ import annotations
 
 import hashlib
-import math
 import re
 import secrets
 import time
@@ -35,7 +34,7 @@ from lk_jupyter.runs.package.bundle import Bundle
 from lk_jupyter.runs.package.image import IMAGE
 from lk_jupyter.runs.ports import address
 from lk_jupyter.runs.run import Run
-from lk_jupyter.runs.submit.start import JOB_TYPE, longest_notebook
+from lk_jupyter.runs.submit.start import JOB_TYPE, key_seconds, longest_notebook
 from lk_jupyter.text.secrets import register_secrets
 from lk_jupyter.text.units import duration_label, moment_label
 
@@ -127,11 +126,6 @@ def release_label(idle: float, limit: float, client: Client | None = None) -> st
         limit = key_seconds(client)
         end = f"before the key ends at {lease_end_label(client)}"
     return end if 60 * idle >= limit else f"after {idle:g} minutes without work, or {end}"
-
-
-def key_seconds(client: Client) -> float:
-    """Return the seconds until the key of a broker ends; infinite for other keys."""
-    return math.inf if client.lease_end is None else client.lease_end - client.now()
 
 
 def lease_end_label(client: Client) -> str:

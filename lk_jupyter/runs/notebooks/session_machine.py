@@ -10,11 +10,11 @@ from lk_jupyter.errors import UsageError
 from lk_jupyter.options.runs import MachineOptions, RunOptions, ServerOptions
 from lk_jupyter.protocol.metadata import POOL_KEY, SESSION_KEY
 from lk_jupyter.runs.containers.containers import resolve_machine
-from lk_jupyter.runs.notebooks.servers import key_seconds, lease_end_label, prepare_server
+from lk_jupyter.runs.notebooks.servers import lease_end_label, prepare_server
 from lk_jupyter.runs.notebooks.session_code import server_flags
 from lk_jupyter.runs.package.bundle import Bundle
 from lk_jupyter.runs.package.prepare import resolve_limits
-from lk_jupyter.runs.submit.start import limit_before_lease_end, longest_notebook
+from lk_jupyter.runs.submit.start import key_seconds, limit_before_lease_end, longest_notebook
 
 if TYPE_CHECKING:
     from lk_jupyter.connection.connection import Connection

@@ -54,12 +54,13 @@ from lk_jupyter.runs.notebooks.saved_variables import (
     restored_words,
     saved_file,
 )
-from lk_jupyter.runs.notebooks.servers import key_seconds, lease_end_label, read_token, stop_server
+from lk_jupyter.runs.notebooks.servers import lease_end_label, read_token, stop_server
 from lk_jupyter.runs.notebooks.session_code import SESSION_MODULE, begin_code
 from lk_jupyter.runs.notebooks.session_machine import LIMIT_MARGIN
 from lk_jupyter.runs.package.bundle import Bundle
 from lk_jupyter.runs.package.prepare import prepare_cell
 from lk_jupyter.runs.package.secret_scan import require_consent
+from lk_jupyter.runs.submit.start import key_seconds
 from lk_jupyter.runs.submit.upload import upload_variables
 from lk_jupyter.runs.variables.download import download_message, read_outputs
 from lk_jupyter.runs.variables.remote_value import RemoteValue, bind_handles

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import json
+import math
 import re
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -197,11 +198,14 @@ def shorter_limit(refusal: ApiError, timeout: int) -> int | None:
     return longest if longest and longest < timeout else None
 
 
+def key_seconds(client: Client) -> float:
+    """Return the seconds until the key of a broker ends; infinite for other keys."""
+    return math.inf if client.lease_end is None else client.lease_end - client.now()
+
+
 def limit_before_lease_end(client: Client, seconds: int) -> int:
     """Return a time limit, in seconds, with which a run that is started now ends before the key of a broker."""
-    if client.lease_end is None:
-        return seconds
-    return max(1, min(seconds, int(client.lease_end - client.now() - _START_SECONDS)))
+    return max(1, int(min(seconds, key_seconds(client) - _START_SECONDS)))
 
 
 def longest_notebook(assumptions: Assumptions) -> int:

@@ -272,8 +272,8 @@ def test_all_are_aborted_when_together_they_have_cost_what_they_may(make_cloud, 
         fan = started(session, HANGS, gpu="A100,H100", sweep=["x=1"], max_cost=Decimal("0.004"))
         outcomes = ended(fan)
     assert [outcome.state for outcome in outcomes] == ["aborted", "aborted"]
-    said = r"the runs together cost (≈|at most) 0\.0"
-    assert [outcome.reason for outcome in outcomes if not re.search(said, outcome.reason)] == []
+    cost_reason = r"the runs together cost (≈|at most) 0\.0"
+    assert [outcome.reason for outcome in outcomes if not re.search(cost_reason, outcome.reason)] == []
     assert Decimal("0.0004") < fan.cost < Decimal("0.004")
 
 
