@@ -18,7 +18,6 @@ from figures import Figure
 from lk_jupyter.api.machine_types import MachineType
 from lk_jupyter.code.source import Source
 from lk_jupyter.options.runs import RunOptions
-from lk_jupyter.protocol.parts import add_compiled_code
 from lk_jupyter.runs.package.bundle import BundleBuilder, Limits
 
 CODE = "print('first', flush=True)\n"
@@ -40,7 +39,7 @@ def measure() -> Iterator[Figure]:
 def _request(*, rich: bool) -> tuple[str, dict[str, str]]:
     source = Source(CODE, "cell.py", is_cell=True)
     request = BundleBuilder(source, RunOptions(rich=rich), L40S, Limits(60, 600)).build().request
-    return request.code, add_compiled_code(json.loads(request.import_files or "{}"))
+    return request.code, json.loads(request.import_files or "{}")
 
 
 def _size(*, rich: bool) -> int:

@@ -36,7 +36,6 @@ from lk_jupyter.options.kernel import MAX_COST
 from lk_jupyter.options.runs import Options, RunOptions, option_aliases, renamed_options
 from lk_jupyter.protocol import json_limits
 from lk_jupyter.protocol.bucket import KEPT, PACKAGES
-from lk_jupyter.protocol.parts import add_compiled_code
 from lk_jupyter.protocol.vm_run import SETUP_SECONDS
 from lk_jupyter.remote.script import moment, packages, variables
 from lk_jupyter.remote.values import codec
@@ -468,8 +467,8 @@ def test_the_modules_that_a_run_contains_are_no_larger_than_the_faq_states(cloud
         for code, fresh in (("print(1)", True), (plots, True), (f"{plots}\nnumbers.append(1)", False)):
             source = Source(code, "cell.py", 2, home, is_cell=True, namespace={"numbers": [1]})
             request = prepare(session, source, RunOptions(fresh=fresh)).request
-            size = len(json.dumps(add_compiled_code(json.loads(request.import_files))))
-            assert 50_000 < size <= 1000 * int(stated)
+            size = len(request.import_files)
+            assert 20_000 < size <= 1000 * int(stated)
 
 
 def test_a_kernel_whose_idle_time_the_guide_recommends_lives_long_enough_to_be_idle():

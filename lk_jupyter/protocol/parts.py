@@ -24,7 +24,6 @@ from hashlib import sha256
 from importlib.util import MAGIC_NUMBER, cache_from_source, find_spec
 from itertools import accumulate
 from pathlib import Path, PurePath
-from types import CodeType
 from typing import Any
 
 from lk_jupyter.remote import archive
@@ -128,8 +127,7 @@ def module_files(names: Iterable[str]) -> dict[str, str]:
 @cache
 def _module_files(names: frozenset[str]) -> dict[str, str]:
     paths = {path: file for name in sorted(names) for path, file in sorted(_module_paths(name).items())}
-    source, code = _read_archives(paths)
-    _compiled[source] = code
+    source = _read_archive(paths)
     files = {path: executed_text(file) for path, file in _module_paths("archive").items()}
     if CLOUDPICKLE in names:  # processes that the code starts import the library too
         files[f"{CLOUDPICKLE}/__init__.py"] = (
@@ -138,25 +136,24 @@ def _module_files(names: frozenset[str]) -> dict[str, str]:
     return {**files, f"{PACKAGE}/{archive.SOURCE}": source}
 
 
-def _read_archives(paths: Mapping[str, Path]) -> tuple[str, str]:
-    """Return the archives of source and of code, stored next to the compiled files of ``remote``."""
+def _read_archive(paths: Mapping[str, Path]) -> str:
+    """Return the archive of modules, stored next to the compiled files of ``remote``."""
     states = [(path, file.stat().st_size, file.stat().st_mtime_ns) for path, file in paths.items()]
     stamp = sha256(repr((MAGIC_NUMBER, states)).encode()).hexdigest()
     name = sha256(repr([*paths]).encode()).hexdigest()[:8]
     stored = Path(cache_from_source(str(SHIPPED / f"archive-{name}.py"))).with_suffix(".txt")
     with suppress(OSError, ValueError):
-        stored_stamp, source, code = stored.read_text("ascii").split("\n")
+        stored_stamp, archive_text = stored.read_text("ascii").split("\n")
         if stored_stamp == stamp:
-            return source, code
-    source = _pack({path: executed_text(file) for path, file in paths.items()})
-    code = _compile_archive(source)
+            return archive_text
+    archive_text = _pack({path: executed_text(file) for path, file in paths.items()})
     if not sys.dont_write_bytecode:
         with suppress(OSError):
             stored.parent.mkdir(parents=True, exist_ok=True)
             draft = stored.with_suffix(f".{os.getpid()}")
-            draft.write_text(f"{stamp}\n{source}\n{code}", "ascii")
+            draft.write_text(f"{stamp}\n{archive_text}", "ascii")
             draft.replace(stored)
-    return source, code
+    return archive_text
 
 
 @cache
@@ -172,39 +169,9 @@ def _module_paths(name: str) -> dict[str, Path]:
     return {f"{PACKAGE}/{file.relative_to(SHIPPED).as_posix()}": file for file in files}
 
 
-def _pack(content: dict[str, Any]) -> str:
-    """Return an archive as text, as ``archive.unpack`` reads it; every version of Python reads format 2."""
-    return b2a_base64(zlib.compress(marshal.dumps(content, 2)), newline=False).decode()
-
-
-#: Archive of source → archive of code.
-_compiled: dict[str, str] = {}
-
-
-def add_compiled_code(files: Mapping[str, str]) -> dict[str, str]:
-    """Return the files of a run with compiled code of their modules, which only this version of Python reads.
-
-    The code is added during the start and stored nowhere.
-    """
-    source = files.get(f"{PACKAGE}/{archive.SOURCE}", "")
-    if source and source not in _compiled:
-        _compiled[source] = _compile_archive(source)
-    return {**files, **({f"{PACKAGE}/{archive.CODE}": _compiled[source]} if source else {})}
-
-
-def _compile_archive(source: str) -> str:
-    code = {path: marshal.dumps(_compile(text, path)) for path, text in archive.unpack(source).items()}
-    return MAGIC_NUMBER.hex() + _pack(code)
-
-
-def _compile(text: str, path: str) -> CodeType:
-    """Compile a module without columns, which take a third of the bytes."""
-    tree = ast.parse(text)
-    for node in ast.walk(tree):
-        if hasattr(node, "col_offset"):
-            vars(node).update(end_lineno=vars(node)["lineno"], col_offset=-1, end_col_offset=-1)
-    code: CodeType = compile(tree, path, "exec", dont_inherit=True)
-    return code
+def _pack(sources: dict[str, str]) -> str:
+    """Return path → source as an archive, which ``archive.unpack`` reads; every version of Python reads format 2."""
+    return b2a_base64(zlib.compress(marshal.dumps(sources, 2)), newline=False).decode()
 
 
 def part_settings(import_files: str | None, name: str) -> dict[str, Any] | None:

@@ -1,45 +1,44 @@
-"""Imports the modules of a run from archives: code that the notebook's Python has compiled, or source.
-
-Only the version of Python that compiled the code can read it; any other version compiles the source.
-"""
+"""Imports the modules of a run from one file, an archive of their source."""
 
 from __future__ import annotations
 
 import marshal
 import os
-import sys
 import zlib
 from binascii import a2b_base64
+from contextlib import suppress
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-#: The type of the specs of modules, and the module that imports files: neither is imported by its name here.
+#: The type of the specs of modules, which isn't imported by its name here.
 _SPEC: Any = type(__spec__)
-_IMPORTER = sys.modules.get(type(globals()["__loader__"]).__module__)
 
-#: The files of the archives: module → source, and module → code, after the number of the format of the code.
-SOURCE, CODE = "source.txt", "code.txt"
+#: The file of the archive: module → source.
+SOURCE = "source.txt"
 
 
-def unpack(text: str) -> dict[str, Any]:
-    """Return path → content of an archive."""
-    content: dict[str, Any] = marshal.loads(zlib.decompress(a2b_base64(text)))
+def unpack(text: str) -> dict[str, str]:
+    """Return path → source of an archive."""
+    content: dict[str, str] = marshal.loads(zlib.decompress(a2b_base64(text)))
     return content
 
 
 class Archive:
-    """Finds and loads modules of the archives in a folder; paths of modules are relative to the folder above."""
+    """Finds and loads modules of the archive in a folder; paths of modules are relative to the folder above.
+
+    A folder without an archive contains the modules as files, which Python imports.
+    """
 
     def __init__(self, folder: str) -> None:
         self._folder = folder
-        code = self._read(CODE)
-        self._code = unpack(code[8:]) if code and code[:8] == _format_number() else {}
-        self._paths = set(self._code or self._read_source())
+        self._sources: dict[str, str] = {}
+        with suppress(OSError), open(os.path.join(folder, SOURCE), encoding="ascii") as file:
+            self._sources = unpack(file.read())
 
     def find_spec(self, name: str, _path: Any = None, _target: Any = None) -> Any:
-        """Return the spec of a module in the archives; None for any other module."""
+        """Return the spec of a module in the archive; None for any other module."""
         path = self._path(name)
         if not path:
             return None
@@ -53,36 +52,13 @@ class Archive:
         """Run the code of a module."""
         module.__file__ = module.__spec__.origin
         path = self._path(module.__name__)
-        if self._code:
-            code = marshal.loads(self._code[path])
-        else:
-            code = compile(self._read_source()[path], path, "exec", dont_inherit=True)
-        exec(code, vars(module))
+        exec(compile(self._sources[path], path, "exec", dont_inherit=True), vars(module))
 
     def get_source(self, name: str) -> str:
-        """Return the source of a module, for tracebacks. Raises OSError after the end of the run."""
-        source: str = self._read_source()[self._path(name)]
-        return source
+        """Return the source of a module, for tracebacks."""
+        return self._sources[self._path(name)]
 
     def _path(self, name: str) -> str:
-        """Return the path of a module; empty for a module that isn't in the archives."""
+        """Return the path of a module; empty for a module that isn't in the archive."""
         path = name.replace(".", "/")
-        return next((file for file in (path + "/__init__.py", path + ".py") if file in self._paths), "")
-
-    def _read_source(self) -> dict[str, Any]:
-        text = self._read(SOURCE)
-        return unpack(text) if text else {}
-
-    def _read(self, name: str) -> str:
-        """Return a file of the folder; empty if the file doesn't exist."""
-        try:
-            with open(os.path.join(self._folder, name), encoding="ascii") as file:
-                return file.read()
-        except OSError:
-            return ""
-
-
-def _format_number() -> str:
-    """Return the number of the format of compiled code, as hexadecimal digits; empty for a Python without files."""
-    number: bytes = getattr(_IMPORTER, "MAGIC_NUMBER", b"")
-    return number.hex()
+        return next((file for file in (path + "/__init__.py", path + ".py") if file in self._sources), "")

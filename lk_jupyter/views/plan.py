@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from lk_jupyter.machines.catalogue import price_label
 from lk_jupyter.protocol.frames import FRAMES_KEY
 from lk_jupyter.protocol.metadata import LOCK_KEY, PORTS_KEY, REQUEST_KEY
-from lk_jupyter.protocol.parts import add_compiled_code
 from lk_jupyter.runs.history.forecast import Forecast
 from lk_jupyter.runs.package.bundle import Bundle
 from lk_jupyter.text.secrets import redact
@@ -82,7 +81,7 @@ def _modules_label(bundle: Bundle) -> str:
     """Return a label for our modules that are uploaded with the code."""
     if not (bundle.nonce and bundle.request.import_files):
         return ""
-    files = add_compiled_code(json.loads(bundle.request.import_files))
+    files = json.loads(bundle.request.import_files)
     size = sum(len(text.encode()) for name, text in files.items() if name not in bundle.files)
     size -= sum(map(len, bundle.rest.get("files", {}).values()))  # the author's binary files are in one of our modules
     return f"modules of lk_jupyter for figures, variables and similar, {size_label(size)}"

@@ -78,12 +78,8 @@ print(json.dumps([cloudpickle.__file__, lines, child.stdout.decode(), _lk.sign.s
 """
 
 
-@pytest.mark.parametrize("code", ["compiled here", "of another Python", "missing"])
-def test_a_run_imports_the_modules_from_one_file_also_with_another_python(code, tmp_path):
+def test_a_run_imports_the_modules_from_one_file(tmp_path):
     files = parts.module_files([parts.DRIVER, *NEEDS, *CARRY_NEEDS, parts.SIGN])
-    compiled = parts.add_compiled_code(files)[f"_lk/{archive.CODE}"]
-    compiled = {"compiled here": compiled, "of another Python": f"00000000{compiled[8:]}"}.get(code)
-    files |= {f"_lk/{archive.CODE}": compiled} if compiled else {}
     for name, text in {**files, "use.py": USE}.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text)
@@ -94,22 +90,22 @@ def test_a_run_imports_the_modules_from_one_file_also_with_another_python(code, 
     assert "self.load()" in lines
     assert child == "_pickle\n"
     assert signature == sign.signature(b"k", b"part").hex()
-    assert len(json.dumps(files)) < 400_000
+    assert len(json.dumps(files)) < 130_000
 
 
-def test_the_archives_are_stored_next_to_the_compiled_files_and_made_again_after_a_change(tmp_path, monkeypatch):
+def test_the_archive_is_stored_next_to_the_compiled_files_and_made_again_after_a_change(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "pycache_prefix", str(tmp_path / "cache"))
     monkeypatch.setattr(sys, "dont_write_bytecode", False)
     module = tmp_path / "module.py"
     module.write_text("value = 1")
-    first = parts._read_archives({"module.py": module})
+    first = parts._read_archive({"module.py": module})
     stored = next((tmp_path / "cache").rglob("archive-*.txt"))
-    assert parts._read_archives({"module.py": module}) == first
+    assert parts._read_archive({"module.py": module}) == first
     module.write_text("value = 10")
-    second = parts._read_archives({"module.py": module})
-    assert archive.unpack(second[0]) == {"module.py": "value = 10"}
+    second = parts._read_archive({"module.py": module})
+    assert archive.unpack(second) == {"module.py": "value = 10"}
     stored.write_text("damaged")
-    assert parts._read_archives({"module.py": module}) == second
+    assert parts._read_archive({"module.py": module}) == second
 
 
 @pytest.mark.parametrize("name", LIGHT)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from lk_jupyter.protocol.parts import add_compiled_code, module_files
+from lk_jupyter.protocol.parts import module_files
 from lk_jupyter.runs.variables.payload import CARRY_NEEDS, NEEDS
 
 #: The module of a session in its Python, as an expression.
@@ -43,7 +43,7 @@ if "_lk.script.session" not in sys.modules:
 
 def begin_code(settings: Mapping[str, Any]) -> str:
     """Return the code that prepares a Python as a session with these settings."""
-    texts = add_compiled_code(module_files([*NEEDS, *CARRY_NEEDS, *_MODULES]))
+    texts = module_files([*NEEDS, *CARRY_NEEDS, *_MODULES])
     return f"exec({_PREPARE!r}, {{'texts': {texts!r}, 'settings': {settings!r}}})"
 
 

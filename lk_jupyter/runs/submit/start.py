@@ -34,7 +34,7 @@ from lk_jupyter.config.settings import setting
 from lk_jupyter.config.signing import signing_key
 from lk_jupyter.errors import ApiError, BadRequest, Invalid, InvalidResponse, LkError, OutcomeUnknown, ServerError
 from lk_jupyter.protocol.metadata import REQUEST_KEY
-from lk_jupyter.protocol.parts import KEY, MARK, PREFIX, SETTINGS, add_compiled_code, is_internal, own_name
+from lk_jupyter.protocol.parts import KEY, MARK, PREFIX, SETTINGS, is_internal, own_name
 from lk_jupyter.runs.package.bundle import Bundle
 from lk_jupyter.text.secrets import MARK as REDACTED
 
@@ -116,7 +116,6 @@ def use_separate_folder(
         return request
     if SETTINGS in files:  # the driver is uploaded too
         files[KEY] = signing_key(frames_token or token).hex()
-    files = add_compiled_code(files)
     folder = f"{PREFIX}{token[:MARK]}"
     line = _FIND
     if not all(map(is_internal, files)):
