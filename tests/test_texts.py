@@ -361,7 +361,7 @@ LIMITS = (
     (
         r"read up to (\d+ MB), (\d+ MB) and (\d+ MB)\.",
         *map(
-            json_limits.megabytes,
+            json_limits.format_megabytes,
             (json_limits.MOST_BYTES, json_limits.MOST_MESSAGE_BYTES, json_limits.MOST_KERNEL_MESSAGE_BYTES),
         ),
     ),

@@ -14,7 +14,7 @@ from lk_jupyter.api.vms import UP_STATES, VM
 from lk_jupyter.errors import ApiError, InvalidResponse
 from lk_jupyter.machines.prices import Prices as Prices  # noqa: PLC0414 (known by this place too)
 from lk_jupyter.machines.prices import vm_gpu_count
-from lk_jupyter.protocol.parts import plain_name
+from lk_jupyter.protocol.parts import remove_token_from_name
 from lk_jupyter.text.units import disk_label
 
 if TYPE_CHECKING:
@@ -145,7 +145,7 @@ def _read_all(read: Callable[[], Iterable[T]]) -> list[T]:
 def _billable_runs(runs: Iterable[Workload], prices: Prices) -> Iterator[BillableResource]:
     for run in runs:
         if run.status.lower() == "running":
-            name = run.run_name or plain_name(run.file_name or "")
+            name = run.run_name or remove_token_from_name(run.file_name or "")
             hardware = _hardware_text(1, run.hardware_profile)
             yield BillableResource("run", run.execution_id, name, hardware, prices.machine_price(run.hardware_profile))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import httpx
 
-from lk_jupyter.protocol.json_limits import MOST_BYTES, megabytes
+from lk_jupyter.protocol.json_limits import MOST_BYTES, format_megabytes
 
 #: Maximum bytes to read of a refusal.
 MOST_REASON_BYTES = 1_000_000
@@ -77,8 +77,8 @@ def excess_over(most: int, response: httpx.Response) -> str:
     """Return in words the size of a body that is larger than a limit."""
     declared = response.headers.get("content-length", "")
     is_exact = declared.isdecimal() and len(declared) < 20 and not is_compressed(response)
-    size = megabytes(int(declared)) if is_exact else f"more than {megabytes(most)}"
-    return f"a body of {size}, above the limit of {megabytes(most)}"
+    size = format_megabytes(int(declared)) if is_exact else f"more than {format_megabytes(most)}"
+    return f"a body of {size}, above the limit of {format_megabytes(most)}"
 
 
 def _encoding(response: httpx.Response) -> str:

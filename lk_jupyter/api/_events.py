@@ -21,7 +21,7 @@ from lk_jupyter.api._detail import error_status, words
 from lk_jupyter.api._endpoint import explain
 from lk_jupyter.api._models import Model
 from lk_jupyter.errors import ConnectionFailed, InvalidResponse, LkError, error_for
-from lk_jupyter.protocol.json_limits import MOST_MESSAGE_BYTES, JsonTooLarge, megabytes, require_small
+from lk_jupyter.protocol.json_limits import MOST_MESSAGE_BYTES, JsonTooLarge, format_megabytes, require_small
 
 #: The data at the end of a stream of chunks.
 DONE = "[DONE]"
@@ -234,7 +234,7 @@ def _limit_events(pieces: Iterable[bytes]) -> Iterator[bytes]:
         end = _find_last_end(text)
         size = len(text) - end if end else size + len(piece)
         if size > MOST_MESSAGE_BYTES:
-            raise JsonTooLarge(f"an event above the limit of {megabytes(MOST_MESSAGE_BYTES)}")
+            raise JsonTooLarge(f"an event above the limit of {format_megabytes(MOST_MESSAGE_BYTES)}")
         last = text[-3:]
         yield piece
 

@@ -20,7 +20,7 @@ from typing import Any
 from lk_jupyter._extras import library
 from lk_jupyter.api.hosted import HostedServer
 from lk_jupyter.errors import ConnectionFailed, InvalidResponse
-from lk_jupyter.protocol.json_limits import MOST_MESSAGE_BYTES, load_json, megabytes
+from lk_jupyter.protocol.json_limits import MOST_MESSAGE_BYTES, format_megabytes, load_json
 
 Message = dict[str, Any]
 
@@ -190,7 +190,7 @@ class Channel:
                             self._handle_message(_read(data))
             except ConnectionClosed as end:
                 if is_too_large(end):
-                    self._fail(list(self._waiting), TOO_LARGE.format(megabytes(MOST_MESSAGE_BYTES)))
+                    self._fail(list(self._waiting), TOO_LARGE.format(format_megabytes(MOST_MESSAGE_BYTES)))
             except (WebSocketException, OSError, ConnectionFailed, InvalidResponse):
                 pass
             self._ready.clear()

@@ -33,7 +33,7 @@ from lk_jupyter.inference.catalogue import ModelOffer, read_catalogue
 from lk_jupyter.machines.catalogue import cost_at_limit
 from lk_jupyter.protocol.json_limits import load_json
 from lk_jupyter.protocol.metadata import REQUEST_KEY
-from lk_jupyter.protocol.parts import own_name
+from lk_jupyter.protocol.parts import add_token_to_name
 from lk_jupyter.runs.abort import Abort, abort_soon
 from lk_jupyter.runs.follow import Ending
 from lk_jupyter.runs.submit.start import LOOK_PAUSE, LOOKS, find_marked
@@ -246,7 +246,7 @@ class Probe:
         request = StreamingExecutionRequest(
             code=code,
             execution_type=self._plan.machine.hardware_profile,
-            file_name=own_name("lk_check.py", token),
+            file_name=add_token_to_name("lk_check.py", token),
             import_files=json.dumps({f"{self._module}.py": ""}),
             metadata={REQUEST_KEY: token},
         ).model_copy(update={"timeout": timeout})

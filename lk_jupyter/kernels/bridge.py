@@ -31,7 +31,7 @@ from lk_jupyter.api.execution import is_final
 from lk_jupyter.api.hosted_channel import CUT, LOST, ODD, TOO_LARGE, MessageNumbers, is_too_large, lost_label
 from lk_jupyter.errors import LkError
 from lk_jupyter.kernels.sockets import CHANNELS, KernelMessage, Sockets
-from lk_jupyter.protocol.json_limits import MOST_KERNEL_MESSAGE_BYTES, load_json, megabytes
+from lk_jupyter.protocol.json_limits import MOST_KERNEL_MESSAGE_BYTES, format_megabytes, load_json
 from lk_jupyter.runs.notebooks.hosted_kernel import HostedKernel
 from lk_jupyter.session import current
 
@@ -198,7 +198,7 @@ class Bridge:
         except ConnectionClosed as end:
             if not is_too_large(end):
                 raise
-            await self._answer_all("MessageTooLarge", TOO_LARGE.format(megabytes(MOST_KERNEL_MESSAGE_BYTES)))
+            await self._answer_all("MessageTooLarge", TOO_LARGE.format(format_megabytes(MOST_KERNEL_MESSAGE_BYTES)))
 
     async def _check(self) -> None:
         """Send a question after the unanswered requests: an answer means that the requests never get answers."""

@@ -68,7 +68,7 @@ from lk_jupyter.options.runs import (
     is_several,
     require_support,
 )
-from lk_jupyter.protocol.parts import plain_name
+from lk_jupyter.protocol.parts import remove_token_from_name
 from lk_jupyter.runs.fanout.plan import prepare_plans
 from lk_jupyter.runs.history.forecast import forecast_run
 from lk_jupyter.runs.interrupts import AtInterrupt, true_interrupts
@@ -204,7 +204,7 @@ def _only_active(session: Session) -> str:
 
 
 def _title(run: Workload) -> str:
-    name = run.run_name or plain_name(run.file_name or "")
+    name = run.run_name or remove_token_from_name(run.file_name or "")
     return " · ".join(filter(None, [name, run.hardware_profile, moment_label(run.created_at, "%H:%M")]))
 
 

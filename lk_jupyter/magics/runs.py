@@ -27,8 +27,8 @@ from lk_jupyter.magics._output.interrupt import advise_on_interrupt, interrupt
 from lk_jupyter.magics._output.live import Note
 from lk_jupyter.magics._output.run_status import receipt
 from lk_jupyter.options.runs import DeleteRunOptions, LogsOptions, MachinesOptions, RunIdOptions, RunsOptions
-from lk_jupyter.protocol.frames import NO_NONCE, STDERR, Frame, Splitter, text_of
-from lk_jupyter.protocol.parts import plain_name
+from lk_jupyter.protocol.frames import NO_NONCE, STDERR, Frame, Splitter, format_items
+from lk_jupyter.protocol.parts import remove_token_from_name
 from lk_jupyter.runs.clock import Bill, calculate_bill
 from lk_jupyter.runs.ids import latest_runs
 from lk_jupyter.runs.interrupts import true_interrupts
@@ -101,7 +101,7 @@ def _name(run: Workload | ExecutionSummary) -> str:
     """Return the display name of a run: from the server if available, else from the code in the journal."""
     named = run.run_name if isinstance(run, Workload) else (run.model_extra or {}).get("run_name")
     entry = None if named else journal().get(run.execution_id)
-    return named or (entry and entry.title) or plain_name(run.file_name or "")
+    return named or (entry and entry.title) or remove_token_from_name(run.file_name or "")
 
 
 @magic(RunIdOptions)
@@ -196,7 +196,7 @@ def _print_entries(entries: Sequence[LogEntry], nonce: str, *, names_runs: bool 
     def show(items: Iterable[str | Frame], run_id: str | None, stream: str | None) -> None:
         for origin, group in groupby(items, key=lambda item: _item_stream(item, stream)):
             redactor = redactors.setdefault((run_id, origin), LineRedactor())
-            _print_lines(redactor, [text_of(group)], run_id, origin, names_runs=names_runs)
+            _print_lines(redactor, [format_items(group)], run_id, origin, names_runs=names_runs)
 
     for (run_id, stream), group in groupby(entries, key=lambda entry: (entry.execution_id, entry.stream)):
         splitter = splitters.setdefault((run_id, stream), Splitter(nonce))

@@ -28,7 +28,7 @@ from lk_jupyter.magics._output.live import LiveOutput, StatusLine
 from lk_jupyter.magics.run import start_several
 from lk_jupyter.options.fields import option, switch, yes
 from lk_jupyter.options.runs import Options, RunOptions
-from lk_jupyter.protocol.parts import own_name
+from lk_jupyter.protocol.parts import add_token_to_name
 from lk_jupyter.runs.abort import abort_soon
 from lk_jupyter.runs.follow import Ending
 from lk_jupyter.runs.interrupts import AtInterrupt, true_interrupts
@@ -75,7 +75,7 @@ def lk_select(options: SelectOptions, shell: InteractiveShell, cell: str) -> Non
         return
     needs = (options.requirements or "").replace(",", "\n") or None
     token = uuid4().hex
-    name = own_name("cell.py", token)
+    name = add_token_to_name("cell.py", token)
     request = GpuSelectionRequest(code=cell, timeout=options.timeout, requirements_content=needs, file_name=name)
     try:
         execution_id = _start_selection(session.client, request, token)

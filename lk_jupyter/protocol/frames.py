@@ -159,7 +159,7 @@ class _Hidden:
         self._pieces.extend(re.findall(r"[^\n]*\n|[^\n]+", text))
         self._between = 0
 
-    def without(self, text: str) -> str:
+    def remove_expected(self, text: str) -> str:
         """Take a chunk, and return the part to show."""
         text, self._pending = self._pending + text, ""
         visible = []
@@ -173,7 +173,7 @@ class _Hidden:
             elif piece.startswith(text):
                 self._pending, text = text, ""
             else:
-                other, text = self._other(text, piece)
+                other, text = self._split_at_piece(text, piece)
                 visible.append(other)
                 self._between += len(other)
                 if not other or self._between > _MOST_BETWEEN:
@@ -184,10 +184,10 @@ class _Hidden:
             self._pending, text = text, ""
         return "".join(visible) + text
 
-    def _other(self, text: str, piece: str) -> tuple[str, str]:
+    def _split_at_piece(self, text: str, piece: str) -> tuple[str, str]:
         """Return the text of the other stream that precedes the piece, and the text from the piece on."""
         at = text.find(piece)
-        overlap = _common(text, piece)
+        overlap = _measure_common_prefix(text, piece)
         if at < 0 and overlap >= _LEAST_OVERLAP:  # half of the piece, other text, the other half
             rest = piece[overlap:]
             at = text.find(rest, overlap) if rest.strip() else -1
@@ -197,7 +197,7 @@ class _Hidden:
             if len(text) < _MOST_WAITING:
                 return "", text
         if at < 0:
-            at = len(text) - _overlap_at_end(text, piece)
+            at = len(text) - _measure_overlap_at_end(text, piece)
         return text[:at], text[at:]
 
     def end(self) -> str:
@@ -206,7 +206,7 @@ class _Hidden:
         return pending
 
 
-def _common(text: str, other: str) -> int:
+def _measure_common_prefix(text: str, other: str) -> int:
     """Return the length of the common prefix."""
     for at, (one, two) in enumerate(zip(text, other, strict=False)):
         if one != two:
@@ -214,7 +214,7 @@ def _common(text: str, other: str) -> int:
     return min(len(text), len(other))
 
 
-def _overlap_at_end(text: str, piece: str) -> int:
+def _measure_overlap_at_end(text: str, piece: str) -> int:
     """Return the number of characters at the end of the text that are the start of the piece."""
     longest = min(len(text), len(piece) - 1)
     return next((length for length in range(longest, 0, -1) if piece.startswith(text[-length:])), 0)
@@ -229,13 +229,13 @@ class _Restorer:
         self._pending = ""
         self._before = ""  # the last characters of the text before
 
-    def restored(self, text: str) -> str:
+    def restore(self, text: str) -> str:
         """Return a chunk as originally written. Delay a part that may continue as a frame."""
-        text = self._restored(text)
+        text = self._restore_frames(text)
         self._before = (self._before + text)[-_LONGEST_WRITTEN:]
         return text
 
-    def _restored(self, text: str) -> str:
+    def _restore_frames(self, text: str) -> str:
         before = self._before
         if not self._pending and self._mark not in text and "]" not in text[-len(self._mark) :]:
             return text
@@ -243,7 +243,7 @@ class _Restorer:
         pieces, at = [], 0
         while (start := text.find(self._mark, at)) >= 0:
             body = start + len(self._mark)
-            first = _escape_at_end(text[at:start] if at else before + text[:start])
+            first = _find_escape_at_end(text[at:start] if at else before + text[:start])
             last, first = _WRITTEN.get(first, ""), first if text.endswith(first, at, start) else ""
             rest = _REST.match(text, body)
             if (before + text[:start]).rstrip("\r\n").endswith(ESCAPE):
@@ -253,19 +253,21 @@ class _Restorer:
                 pieces.append(f"{text[at : start - len(first)]}{ESCAPE}{self._mark}{rest[0]}{END}")
                 at = rest.end() + len(last)
                 self.count += 1
-            elif _goes_on(text[body:], last):
-                return self._hold(pieces, text, at, start - len(first))
+            elif _may_continue(text[body:], last):
+                return self._delay_rest(pieces, text, at, start - len(first))
             else:
                 pieces.append(text[at:body])
                 at = body
-        mark_start = len(text) - _overlap_at_end(text[at:], self._mark)
-        first = _escape_at_end(text[at:mark_start] if at else before + text[:mark_start])
+        mark_start = len(text) - _measure_overlap_at_end(text[at:], self._mark)
+        first = _find_escape_at_end(text[at:mark_start] if at else before + text[:mark_start])
         is_likely = self.count or first or mark_start in {0, at} or text[mark_start - 1] in "\r\n"
         if mark_start > len(text) - (1 if is_likely else 2) or text.endswith(ESCAPE, at, mark_start):
             return "".join([*pieces, text[at:]])
-        return self._hold(pieces, text, at, mark_start - (len(first) if text.endswith(first, at, mark_start) else 0))
+        return self._delay_rest(
+            pieces, text, at, mark_start - (len(first) if text.endswith(first, at, mark_start) else 0)
+        )
 
-    def _hold(self, pieces: list[str], text: str, at: int, mark_start: int) -> str:
+    def _delay_rest(self, pieces: list[str], text: str, at: int, mark_start: int) -> str:
         self._pending = text[mark_start:]
         return "".join([*pieces, text[at:mark_start]])
 
@@ -275,12 +277,12 @@ class _Restorer:
         return pending
 
 
-def _escape_at_end(text: str) -> str:
+def _find_escape_at_end(text: str) -> str:
     """Return the replacement of a frame's first character at the end of a text, or ""."""
     return next((each for each in _WRITTEN if text.endswith(each)), "")
 
 
-def _goes_on(body: str, last: str) -> bool:
+def _may_continue(body: str, last: str) -> bool:
     """Return whether the text may be the start of a frame's line, after the nonce."""
     is_short = len(body) < _LONGEST and body.count("\n") <= _MOST_LINES
     prefix = _REST_PREFIX.match(body)
@@ -318,7 +320,7 @@ class Splitter:
 
     def feed(self, text: str) -> list[str | Frame]:
         """Add a chunk and return the completed items, in order."""
-        return self._feed_text(self._restorer.restored(text))
+        return self._feed_text(self._restorer.restore(text))
 
     def _feed_text(self, text: str) -> list[str | Frame]:
         if not self._pending and not self._ended_line and not self._hidden and ESCAPE not in text:
@@ -327,22 +329,22 @@ class Splitter:
         text, self._pending = self._pending + text, ""
         at = failed = 0
         while start := _START.search(text, at):
-            self._add(items, text[at : start.start()])
+            self._add_text(items, text[at : start.start()])
             end = text.find(END, start.end())
             if end < 0:
                 at = self._delay_frame(items, text, start.start())
                 break
             size = len(text)
-            text, at = self._take_frame(items, text, start.start(), end + 1, is_broken=failed == end + 1)
+            text, at = self._parse_frame(items, text, start.start(), end + 1, is_broken=failed == end + 1)
             failed = end + 1 if len(text) == size and at <= end else 0
         else:
             last = text.rfind(ESCAPE, at)
             if last >= 0 and _PREFIX.match(text, last):
                 self._pending, text = text[last:], text[:last]
-            self._add(items, text[at:])
+            self._add_text(items, text[at:])
         return items
 
-    def _take_frame(
+    def _parse_frame(
         self, items: list[str | Frame], text: str, start: int, end: int, *, is_broken: bool
     ) -> tuple[str, int]:
         """Parse the frame that ends at ``end``; return the text and the position up to which the text is processed.
@@ -352,22 +354,22 @@ class Splitter:
         """
         starts = [] if is_broken else [match.start() for match in _START.finditer(text, start, end)]
         for inner in reversed(starts[-_MOST_STARTS:]):
-            line = _line_in(text[inner:end], self.nonce) if end - inner <= _LONGEST else None
+            line = _parse_line(text[inner:end], self.nonce) if end - inner <= _LONGEST else None
             if line is None:
                 continue
             fields, other = line
             if inner == start and not _START.search(other):
-                self._add(items, other)
-                self._take(items, fields)
+                self._add_text(items, other)
+                self._add_frame(items, fields)
                 return text, end
-            self._take(items, fields)
+            self._add_frame(items, fields)
             self._ended_line = False
             rest = text[end:] if fields[2].endswith("+") else re.sub(r"\A\r?\n", "", text[end:])
             return text[:inner] + other + rest, start
         following = _START.search(text, start + 1, end)
         until = following.start() if following else end
-        broken = self._broken(text[start:until])
-        self._add(items, broken)
+        broken = self._handle_broken_frame(text[start:until])
+        self._add_text(items, broken)
         self._ended_line = not broken and until == end
         return text, until
 
@@ -375,29 +377,29 @@ class Splitter:
         """Return the delayed items, at the end of the text."""
         items = self._feed_text(self._restorer.end())
         pending, self._pending = self._pending, ""
-        self._add(items, self._broken(pending) if _START.match(pending) else pending)
-        _append(items, self._hidden.end())
+        self._add_text(items, self._handle_broken_frame(pending) if _START.match(pending) else pending)
+        _append_text(items, self._hidden.end())
         self.damaged += len(self._pieces)
         self._pieces.clear()
         return items
 
-    def _add(self, items: list[str | Frame], text: str) -> None:
+    def _add_text(self, items: list[str | Frame], text: str) -> None:
         if not text:
             return
         if self._ended_line:
             self._ended_line = False
             text = re.sub(r"\A\r?\n", "", text)
-        _append(items, self._hidden.without(text) if self._hidden else text)
+        _append_text(items, self._hidden.remove_expected(text) if self._hidden else text)
 
     def _delay_frame(self, items: list[str | Frame], text: str, start: int) -> int:
         """Delay a frame that may continue; return the position up to which the text is processed."""
         if len(text) - start > _LONGEST or text.count("\n", start) > _MOST_LINES:
-            self._add(items, self._broken(text[start:]))
+            self._add_text(items, self._handle_broken_frame(text[start:]))
         else:
             self._pending = text[start:]
         return len(text)
 
-    def _broken(self, text: str) -> str:
+    def _handle_broken_frame(self, text: str) -> str:
         """Return the visible text of an incomplete frame: "" for a frame of this run without foreign text."""
         bare = _remove_line_breaks(text)
         if not bare[len(_MARK) :].startswith(self.nonce):
@@ -405,7 +407,7 @@ class Splitter:
         self.damaged += 1
         return text if re.search(r"\s", bare) else ""
 
-    def _take(self, items: list[str | Frame], fields: list[str]) -> None:
+    def _add_frame(self, items: list[str | Frame], fields: list[str]) -> None:
         self._ended_line = not fields[2].endswith("+")
         try:
             frame = self._add_line(*fields[1:4])
@@ -441,7 +443,7 @@ def _has_signature(key: bytes, seq: str, content: bytes) -> bool:
     return is_signed(key, content[-SIZE:], seq.encode(), content[:-SIZE])
 
 
-def caught_error(frame: Frame) -> dict[str, Any] | None:
+def read_caught_error(frame: Frame) -> dict[str, Any] | None:
     """Return name, text and traceback of an error that didn't end the code, if the frame contains such an error."""
     error = frame.payload.get("error")
     lines = error.get("traceback") if isinstance(error, dict) else None
@@ -459,14 +461,14 @@ def unpack_json(packed: bytes | bytearray, most: int, parts: int) -> Any:
     return load_json(text)
 
 
-def _append(items: list[str | Frame], text: str) -> None:
+def _append_text(items: list[str | Frame], text: str) -> None:
     if text and items and isinstance(items[-1], str):
         items[-1] += text
     elif text:
         items.append(text)
 
 
-def _line_in(text: str, nonce: str) -> tuple[list[str], str] | None:
+def _parse_line(text: str, nonce: str) -> tuple[list[str], str] | None:
     """Return the fields of a frame's line and the other stream's text within; None if the line isn't from this run."""
     start = _START.match(text)
     body = text[start.end() if start else 0 : -1]
@@ -474,13 +476,13 @@ def _line_in(text: str, nonce: str) -> tuple[list[str], str] | None:
     if (
         fields[0] == nonce
         and len(fields) == 5
-        and crc32(";".join(fields[:4]).encode(errors="replace")) == _number(fields[4])
+        and crc32(";".join(fields[:4]).encode(errors="replace")) == _parse_checksum(fields[4])
     ):
         return fields, ""
     return _split_line(body, nonce)
 
 
-def _number(check: str) -> int:
+def _parse_checksum(check: str) -> int:
     try:
         return int(check, 16)
     except ValueError:
@@ -494,7 +496,7 @@ def _split_line(body: str, nonce: str) -> tuple[list[str], str] | None:
     """
     places = [place for place, sign in enumerate(body) if sign not in "\r\n"]
     signs = [body[place] for place in places]
-    check = _number("".join(signs[-8:]))
+    check = _parse_checksum("".join(signs[-8:]))
     if check < 0 or nonce == NO_NONCE or signs[-9:-8] != [";"] or not set(nonce) <= set(signs):
         return None
     line = [sign.encode(errors="replace") for sign in signs[:-9]]
@@ -512,20 +514,20 @@ def _split_line(body: str, nonce: str) -> tuple[list[str], str] | None:
                 other = body[places[first] : places[at] if at < len(line) else places[-9]]
                 return [*fields, ""], other
         for byte in reversed(line[at - 1]):
-            needed = _crc_before(needed, byte)
+            needed = _compute_crc_before(needed, byte)
     return None
 
 
-def _crc_before(after: int, byte: int) -> int:
+def _compute_crc_before(after: int, byte: int) -> int:
     """Return the CRC-32 before a byte was added."""
-    table, by_top = _crc_tables()
+    table, by_top = _build_crc_tables()
     state = after ^ 0xFFFFFFFF
     index = by_top[state >> 24]
     return (((state ^ table[index]) << 8 & 0xFFFFFFFF) | (index ^ byte)) ^ 0xFFFFFFFF
 
 
 @cache
-def _crc_tables() -> tuple[list[int], dict[int, int]]:
+def _build_crc_tables() -> tuple[list[int], dict[int, int]]:
     table = [crc32(bytes([index]), 0xFFFFFFFF) ^ 0xFFFFFFFF for index in range(256)]
     return table, {entry >> 24: index for index, entry in enumerate(table)}
 
@@ -534,7 +536,7 @@ def _remove_line_breaks(text: str) -> str:
     return text.replace("\n", "").replace("\r", "")
 
 
-def nonce_in(metadata: Mapping[str, Any] | None) -> str | None:
+def read_nonce(metadata: Mapping[str, Any] | None) -> str | None:
     """Return the nonce of a run's frames from the metadata; None for a run without frames."""
     return (metadata or {}).get(FRAMES_KEY)
 
@@ -551,12 +553,12 @@ def split(
     return "".join(item for item in items if isinstance(item, str)), frames
 
 
-def text_of(items: Iterable[str | Frame]) -> str:
+def format_items(items: Iterable[str | Frame]) -> str:
     """Return the items of a splitter as plain text."""
-    return "".join(item if isinstance(item, str) else words_of(item) for item in items)
+    return "".join(item if isinstance(item, str) else format_frame(item) for item in items)
 
 
-def words_of(frame: Frame) -> str:
+def format_frame(frame: Frame) -> str:
     """Return the plain text of a frame that replaced text: an error, a bar, a line of stderr."""
     text = str(frame.payload.get("text", ""))
     if frame.kind == BAR:

@@ -56,17 +56,17 @@ def require_small(content: bytes | bytearray | str, weights: Weights = DECODED, 
     if len(content) <= _SMALL:
         return
     data = content.encode(errors="replace") if isinstance(content, str) else content
-    text_memory = _text_memory(data)
+    text_memory = _compute_text_memory(data)
     counts = data.count(b"[") + data.count(b"{"), data.count(b":"), data.count(b","), data.count(b'"') // 2
-    if text_memory + _weighted_sum(counts, weights) <= most:
+    if text_memory + _compute_weighted_sum(counts, weights) <= most:
         return
     if b"\0" not in data:  # UTF-16 and UTF-32 aren't counted exactly
         counts = _count_structure(data)
-    memory = text_memory + _weighted_sum(counts, weights)
+    memory = text_memory + _compute_weighted_sum(counts, weights)
     if memory > most:
         raise JsonTooLarge(
-            f"{megabytes(len(data))} of JSON contain {counts[0]:,} lists and objects and {counts[2]:,} commas, "
-            f"and may need {megabytes(memory)} of memory; the limit is {megabytes(most)}"
+            f"{format_megabytes(len(data))} of JSON contain {counts[0]:,} lists and objects and {counts[2]:,} commas, "
+            f"and may need {format_megabytes(memory)} of memory; the limit is {format_megabytes(most)}"
         )
 
 
@@ -78,20 +78,20 @@ def load_json(content: bytes | bytearray | str, weights: Weights = DECODED) -> A
 
 def load_user_json(content: bytes) -> Any:
     """Decode a file of the user, which may contain large texts such as pictures. Raises the errors of ``load_json``."""
-    require_small(content, most=MOST_MEMORY // 2 + _text_memory(content))
+    require_small(content, most=MOST_MEMORY // 2 + _compute_text_memory(content))
     return json.loads(content)
 
 
-def _text_memory(data: bytes | bytearray) -> int:
+def _compute_text_memory(data: bytes | bytearray) -> int:
     return len(data) * (_WIDE if not data.isascii() or b"\\u" in data else 2)
 
 
-def megabytes(size: float) -> str:
+def format_megabytes(size: float) -> str:
     """Return a size in MB."""
     return f"{size / 1e6:,.1f} MB" if size < 1e7 else f"{size / 1e6:,.0f} MB"
 
 
-def _weighted_sum(counts: tuple[int, ...], weights: tuple[int, ...]) -> int:
+def _compute_weighted_sum(counts: tuple[int, ...], weights: tuple[int, ...]) -> int:
     return sum(count * weight for count, weight in zip(counts, weights, strict=True))
 
 

@@ -12,7 +12,7 @@ PORTS_KEY = "lk_ports"
 _PORT, _LARGEST_PORT = re.compile(r"[0-9]{1,5}"), 65_535
 
 
-def ports_in(metadata: dict[str, Any] | None) -> tuple[int, ...]:
+def read_ports(metadata: dict[str, Any] | None) -> tuple[int, ...]:
     """Return the ports of a run's start request; metadata of other members can contain anything."""
     texts = str((metadata or {}).get(PORTS_KEY) or "").split(",")
     return tuple(int(text) for text in texts if _PORT.fullmatch(text) and int(text) <= _LARGEST_PORT)

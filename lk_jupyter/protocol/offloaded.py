@@ -29,7 +29,7 @@ def fetch_content(read: Callable[[str], bytes | bytearray], nonce: str, frame: F
     """
     facts = frame.payload
     try:
-        payload = _payload(read, _key(nonce, facts), facts)
+        payload = _read_payload(read, _read_checked_key(nonce, facts), facts)
     except (LkError, ValueError, RecursionError, zlib.error) as problem:
         size = facts.get("size")
         size_text = f"{size:,} bytes" if isinstance(size, int) else "unknown size"
@@ -40,7 +40,7 @@ def fetch_content(read: Callable[[str], bytes | bytearray], nonce: str, frame: F
     return Frame(str(facts.get("kind")), payload, frame.seq)
 
 
-def _key(nonce: str, facts: dict[str, Any]) -> str:
+def _read_checked_key(nonce: str, facts: dict[str, Any]) -> str:
     """Return the key, which must be of this run's own."""
     key = str(facts.get("key"))
     if not key.startswith(f"{FOLDER}/{sha256(nonce.encode()).hexdigest()[:32]}/"):
@@ -48,8 +48,8 @@ def _key(nonce: str, facts: dict[str, Any]) -> str:
     return key
 
 
-def _payload(read: Callable[[str], bytes | bytearray], key: str, facts: dict[str, Any]) -> dict[str, Any]:
-    data = _bytes(read, key)
+def _read_payload(read: Callable[[str], bytes | bytearray], key: str, facts: dict[str, Any]) -> dict[str, Any]:
+    data = _read_with_retries(read, key)
     if len(data) != facts.get("size") or sha256(data).hexdigest() != facts.get("sha256"):
         raise ValueError("the output was changed in the bucket")
     payload = unpack_json(data, MOST, MOST)
@@ -58,7 +58,7 @@ def _payload(read: Callable[[str], bytes | bytearray], key: str, facts: dict[str
     return payload
 
 
-def _bytes(read: Callable[[str], bytes | bytearray], key: str) -> bytes | bytearray:
+def _read_with_retries(read: Callable[[str], bytes | bytearray], key: str) -> bytes | bytearray:
     for _ in range(LOOKS - 1):
         try:
             return read(key)

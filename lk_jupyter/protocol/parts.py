@@ -81,7 +81,7 @@ class Cell:
     flags: int = 0
 
 
-def shipped_files(cell: Cell, parts: Sequence[RemoteModule], nonce: str, look: Sequence[str] = ()) -> dict[str, str]:
+def build_run_files(cell: Cell, parts: Sequence[RemoteModule], nonce: str, look: Sequence[str] = ()) -> dict[str, str]:
     """Return the files that are uploaded: the driver, the settings, the author's file and the parts.
 
     ``look`` are folders of which the run reports the bucket's. They are sent without their first slash: the local cloud
@@ -121,14 +121,14 @@ def module_files(names: Iterable[str]) -> dict[str, str]:
 
     ``names`` may contain ``CLOUDPICKLE`` too.
     """
-    return dict(_module_files(frozenset(names)))
+    return dict(_build_module_files(frozenset(names)))
 
 
 @cache
-def _module_files(names: frozenset[str]) -> dict[str, str]:
-    paths = {path: file for name in sorted(names) for path, file in sorted(_module_paths(name).items())}
-    source = _read_archive(paths)
-    files = {path: executed_text(file) for path, file in _module_paths("archive").items()}
+def _build_module_files(names: frozenset[str]) -> dict[str, str]:
+    paths = {path: file for name in sorted(names) for path, file in sorted(_list_module_paths(name).items())}
+    source = _load_archive(paths)
+    files = {path: read_stripped_code(file) for path, file in _list_module_paths("archive").items()}
     if CLOUDPICKLE in names:  # processes that the code starts import the library too
         files[f"{CLOUDPICKLE}/__init__.py"] = (
             f"import sys, {PACKAGE}\ndel sys.modules[__name__]\nimport {CLOUDPICKLE}\n"
@@ -136,7 +136,7 @@ def _module_files(names: frozenset[str]) -> dict[str, str]:
     return {**files, f"{PACKAGE}/{archive.SOURCE}": source}
 
 
-def _read_archive(paths: Mapping[str, Path]) -> str:
+def _load_archive(paths: Mapping[str, Path]) -> str:
     """Return the archive of modules, stored next to the compiled files of ``remote``."""
     states = [(path, file.stat().st_size, file.stat().st_mtime_ns) for path, file in paths.items()]
     stamp = sha256(repr((MAGIC_NUMBER, states)).encode()).hexdigest()
@@ -146,7 +146,7 @@ def _read_archive(paths: Mapping[str, Path]) -> str:
         stored_stamp, archive_text = stored.read_text("ascii").split("\n")
         if stored_stamp == stamp:
             return archive_text
-    archive_text = _pack({path: executed_text(file) for path, file in paths.items()})
+    archive_text = _pack_sources({path: read_stripped_code(file) for path, file in paths.items()})
     if not sys.dont_write_bytecode:
         with suppress(OSError):
             stored.parent.mkdir(parents=True, exist_ok=True)
@@ -157,7 +157,7 @@ def _read_archive(paths: Mapping[str, Path]) -> str:
 
 
 @cache
-def _module_paths(name: str) -> dict[str, Path]:
+def _list_module_paths(name: str) -> dict[str, Path]:
     """Return path in a run → file of a module, of all modules of a package, and of their parent packages."""
     if name == CLOUDPICKLE:
         folder = Path(str(getattr(find_spec(CLOUDPICKLE), "origin", None))).parent
@@ -169,12 +169,12 @@ def _module_paths(name: str) -> dict[str, Path]:
     return {f"{PACKAGE}/{file.relative_to(SHIPPED).as_posix()}": file for file in files}
 
 
-def _pack(sources: dict[str, str]) -> str:
+def _pack_sources(sources: dict[str, str]) -> str:
     """Return path → source as an archive, which ``archive.unpack`` reads; every version of Python reads format 2."""
     return b2a_base64(zlib.compress(marshal.dumps(sources, 2)), newline=False).decode()
 
 
-def part_settings(import_files: str | None, name: str) -> dict[str, Any] | None:
+def read_part_settings(import_files: str | None, name: str) -> dict[str, Any] | None:
     """Return the settings of a part in the files of a request; None without this part.
 
     Earlier versions sent each part as a file ``_lk_NAME.py``, which is the name of the part in their settings.
@@ -189,15 +189,15 @@ def part_settings(import_files: str | None, name: str) -> dict[str, Any] | None:
     return settings
 
 
-def executed_text(path: Path) -> str:
+def read_stripped_code(path: Path) -> str:
     """Return a module without comments, docstrings and annotations; its lines keep their numbers."""
-    return executed_code(path.read_bytes()).decode("utf-8")
+    return strip_code(path.read_bytes()).decode("utf-8")
 
 
 _COMMENT = re.compile(rb"^ *#.*$", re.MULTILINE)
 
 
-def executed_code(source: bytes) -> bytes:
+def strip_code(source: bytes) -> bytes:
     """Return Python code without the parts that execution doesn't need; each line keeps its number.
 
     These parts are comments on their own lines, docstrings, annotations, imports for type checkers, and the import that
@@ -206,21 +206,25 @@ def executed_code(source: bytes) -> bytes:
     lengths = [len(line) for line in source.splitlines(keepends=True)]
     starts = [0, *accumulate(lengths)]
     pieces, position = [], 0
-    for first, last, replacement in sorted(_unexecuted(ast.parse(source), source, starts)):
+    for first, last, replacement in sorted(_iterate_unexecuted_parts(ast.parse(source), source, starts)):
         if first >= position:
             pieces += [source[position:first], replacement, b"\n" * source.count(b"\n", first, last)]
             position = last
     return _COMMENT.sub(b"", b"".join([*pieces, source[position:]]))
 
 
-def _unexecuted(tree: ast.Module, source: bytes, starts: Sequence[int]) -> Iterator[tuple[int, int, bytes]]:
+def _iterate_unexecuted_parts(
+    tree: ast.Module, source: bytes, starts: Sequence[int]
+) -> Iterator[tuple[int, int, bytes]]:
     """Iterate over the parts of code that execution doesn't need: the first byte, the last byte, the replacement."""
 
     def place(node: Any) -> tuple[int, int]:
         return starts[node.lineno - 1] + node.col_offset, starts[node.end_lineno - 1] + node.end_col_offset
 
-    for node in _statements(tree):
-        if isinstance(node, (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef, ast.Module)) and _docstring(node):
+    for node in _iterate_statements(tree):
+        if isinstance(node, (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef, ast.Module)) and _read_docstring(
+            node
+        ):
             yield (*place(node.body[0]), b"" if len(node.body) > 1 or node is tree else b"pass")
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
             parameters = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
@@ -232,11 +236,11 @@ def _unexecuted(tree: ast.Module, source: bytes, starts: Sequence[int]) -> Itera
         elif isinstance(node, ast.AnnAssign):
             first, last = place(node)
             yield (place(node.target)[1], place(node.value)[0], b" = ") if node.value else (first, last, b"pass")
-        elif _is_for_checkers(node):
+        elif _is_for_type_checkers(node):
             yield (*place(node), b"")
 
 
-def _statements(tree: ast.AST) -> Iterator[ast.AST]:
+def _iterate_statements(tree: ast.AST) -> Iterator[ast.AST]:
     """Iterate over a module and all statements in it, without their expressions."""
     waiting = [tree]
     while waiting:
@@ -246,11 +250,11 @@ def _statements(tree: ast.AST) -> Iterator[ast.AST]:
             waiting += getattr(node, name, ())
 
 
-def _docstring(node: ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef | ast.Module) -> str | None:
+def _read_docstring(node: ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef | ast.Module) -> str | None:
     return ast.get_docstring(node, clean=False)
 
 
-def _is_for_checkers(node: ast.AST) -> bool:
+def _is_for_type_checkers(node: ast.AST) -> bool:
     """Return whether a statement serves type checkers only: an import of their names, or of annotations."""
     if isinstance(node, ast.Assign):
         return isinstance(node.targets[0], ast.Name) and node.targets[0].id == "TYPE_CHECKING"
@@ -266,12 +270,12 @@ MARK = 12
 MARKED = re.compile(rf"-[0-9a-f]{{{MARK}}}(?=(?:\.\w+)?$)")
 
 
-def own_name(name: str, token: str) -> str:
+def add_token_to_name(name: str, token: str) -> str:
     """Return a unique file name for a run."""
     path = PurePath(name)
     return f"{path.stem}-{token[:MARK]}{path.suffix}"
 
 
-def plain_name(name: str) -> str:
+def remove_token_from_name(name: str) -> str:
     """Return a file name without the token, as its author wrote it."""
     return MARKED.sub("", name)

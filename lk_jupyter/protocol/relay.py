@@ -16,7 +16,7 @@ PART, RELAY = "script.relay", "relay"
 _ID = re.compile(rf"{PREFIX}([0-9a-f]{{32}})")
 
 
-def relay_token_in(execution_id: str) -> str | None:
+def parse_relay_token(execution_id: str) -> str | None:
     """Return the token in the id of a relay; None for another run."""
     match = _ID.fullmatch(execution_id)
     return match[1] if match else None

@@ -20,7 +20,7 @@ CHECKPOINT_LIST = b"checkpoint list"
 _ID = re.compile(rf"{PREFIX}([0-9a-f]{{32}})")
 
 
-def vm_id_in(execution_id: str) -> str | None:
+def parse_vm_id(execution_id: str) -> str | None:
     """Return the id of the VM in the id of a run; None for a run of the cloud."""
     match = _ID.fullmatch(execution_id)
     return match[1] if match else None

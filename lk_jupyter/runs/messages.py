@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from lk_jupyter.api.execution import ExecutionRecord
 from lk_jupyter.config.signing import signing_key
 from lk_jupyter.journal.journal import journal
-from lk_jupyter.protocol.frames import SHOWN, Frame, Splitter, nonce_in, remove_trusted_types
+from lk_jupyter.protocol.frames import SHOWN, Frame, Splitter, read_nonce, remove_trusted_types
 from lk_jupyter.protocol.metadata import REQUEST_KEY
 from lk_jupyter.protocol.offloaded import STORED, fetch_content
 from lk_jupyter.runs.log import frames_in_log, frames_on_cloud
@@ -57,7 +57,7 @@ class RunMessages:
         if run.bundle:
             return run.bundle.nonce
         entry = journal().get(run.execution_id)
-        return nonce_in(entry.request.get("metadata") if entry else run.record.metadata)
+        return read_nonce(entry.request.get("metadata") if entry else run.record.metadata)
 
     @property
     def key(self) -> bytes | None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from lk_jupyter.api._events import Finished
 from lk_jupyter.api.execution import is_final
 from lk_jupyter.errors import ConnectionFailed, LkError, ServerError
-from lk_jupyter.protocol.frames import Frame, text_of
+from lk_jupyter.protocol.frames import Frame, format_items
 from lk_jupyter.runs.clock import Stopwatch, now
 from lk_jupyter.runs.interrupts import SafeEvent
 from lk_jupyter.runs.reader import RunReader
@@ -126,7 +126,7 @@ class RunMonitor:
 
     def take(self) -> str:
         """Return the text since the last call, for callers without use for frames."""
-        return text_of(self.items())
+        return format_items(self.items())
 
     def close(self) -> None:
         """Stop reading. The run stays active."""

@@ -12,8 +12,8 @@ from typing import Any
 from lk_jupyter.api.execution import SUCCEEDED_STATES, ExecutionRecord
 from lk_jupyter.api.states import label_of
 from lk_jupyter.errors import LkError, NotSignedIn, RunAborted, RunError, RunFailed, Unauthorized
-from lk_jupyter.protocol.frames import ERROR, STDERR, nonce_in, split, text_of
-from lk_jupyter.protocol.parts import PACKAGE, plain_name
+from lk_jupyter.protocol.frames import ERROR, STDERR, format_items, read_nonce, split
+from lk_jupyter.protocol.parts import PACKAGE, remove_token_from_name
 from lk_jupyter.remote.sign import LEASE_OVER, STOPPED, TIMED_OUT
 from lk_jupyter.runs.clock import measure_duration
 from lk_jupyter.text.secrets import redact, redact_values
@@ -136,21 +136,21 @@ def read_result(record: ExecutionRecord, *, line_shift: int = 0, stopped_because
 
 def split_printed_output(record: ExecutionRecord) -> tuple[str | None, str | None]:
     """Return stdout and stderr of the code from the record, without frames."""
-    nonce = nonce_in(record.metadata)
+    nonce = read_nonce(record.metadata)
     stdout, frames = split(record.stdout or "", nonce)
     stderr = record.stderr and split(record.stderr, nonce)[0]
-    moved = text_of(frame for frame in frames if frame.kind == STDERR)
+    moved = format_items(frame for frame in frames if frame.kind == STDERR)
     return None if record.stdout is None else stdout, moved + (stderr or "") if moved else stderr
 
 
 def stderr_beside_frames(record: ExecutionRecord) -> str | None:
     """Return stderr of the record, without frames and without the text that frames replace, such as progress bars."""
-    return record.stderr and split(record.stderr, nonce_in(record.metadata), keeps_hidden=False)[0]
+    return record.stderr and split(record.stderr, read_nonce(record.metadata), keeps_hidden=False)[0]
 
 
 def _display_traceback(record: ExecutionRecord) -> str:
     """Return the traceback that the run formatted for display, with colors; empty without such a traceback."""
-    _, frames = split(record.stderr or "", nonce_in(record.metadata))
+    _, frames = split(record.stderr or "", read_nonce(record.metadata))
     errors = [frame.payload.get("traceback") for frame in frames if frame.kind == ERROR]
     return "\n".join(map(str, errors[-1])) if errors and isinstance(errors[-1], list) else ""
 
@@ -251,7 +251,7 @@ def remote_traceback(stderr: str, file_name: str, line_shift: int) -> str:
         return ""
     while stderr[:start].rstrip().endswith(_CHAINED):
         start = stderr.rfind(TRACEBACK, 0, start)
-    display_name = plain_name(file_name)
+    display_name = remove_token_from_name(file_name)
     names = f"(?:{re.escape(file_name)}|{re.escape(display_name)})"
     script = re.compile(rf'File "(?:[^"]*[/\\])?{names}", line (\d+)') if file_name else None
     text = stderr[start:].rstrip("\n")

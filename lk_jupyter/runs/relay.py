@@ -40,7 +40,7 @@ from lk_jupyter.errors import ConnectionFailed, LkError, OutcomeUnknown, ServerE
 from lk_jupyter.machines.catalogue import cost_at_limit
 from lk_jupyter.options.runs import RunOptions
 from lk_jupyter.protocol.bucket import checkpoint_key
-from lk_jupyter.protocol.frames import BARE_MARK, ESCAPE, Frame, Splitter, nonce_in
+from lk_jupyter.protocol.frames import BARE_MARK, ESCAPE, Frame, Splitter, read_nonce
 from lk_jupyter.protocol.metadata import REQUEST_KEY
 from lk_jupyter.protocol.parts import SETTINGS
 from lk_jupyter.protocol.relay import FOLDER, PART, PREFIX, RELAY
@@ -471,7 +471,7 @@ class _LogCopier(threading.Thread):
         super().__init__(name=f"lk-relay-log-{facts.token[:6]}", daemon=True)
         self._connection, self._run_id = connection, run_id
         self._path, self._start_size = path, leg.log_start
-        nonce = nonce_in(facts.job.get("metadata")) or ""
+        nonce = read_nonce(facts.job.get("metadata")) or ""
         self._splitter = Splitter(nonce, key=signing_key(facts.token))
         self._marks: dict[int, int] = {}
         self._frame_part = ""

@@ -28,7 +28,7 @@ from lk_jupyter.errors import NotFound, OutcomeUnknown, RunDetached, UsageError
 from lk_jupyter.journal.journal import JournalEntry, journal
 from lk_jupyter.machines.catalogue import hourly_price
 from lk_jupyter.protocol.bucket import GRACE, stop_key
-from lk_jupyter.protocol.metadata import REQUEST_KEY, ports_in, returns_variables
+from lk_jupyter.protocol.metadata import REQUEST_KEY, read_ports, returns_variables
 from lk_jupyter.runs.abort import Abort, abort_soon
 from lk_jupyter.runs.clock import Bill, calculate_bill, now
 from lk_jupyter.runs.connection import connection_for, follower_class, vm_run_in
@@ -340,7 +340,7 @@ class Run:
         if self.bundle:
             return self.bundle.ports
         entry = self._journal.get(self.execution_id)
-        return ports_in(entry.request.get("metadata") if entry else self.record.metadata)
+        return read_ports(entry.request.get("metadata") if entry else self.record.metadata)
 
     @property
     def time_limit(self) -> int | None:

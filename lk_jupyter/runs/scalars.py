@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from lk_jupyter.api.execution import ExecutionRecord
 from lk_jupyter.api.logs import LogEntry
 from lk_jupyter.errors import LkError
-from lk_jupyter.protocol.frames import SCALARS, Frame, words_of
+from lk_jupyter.protocol.frames import SCALARS, Frame, format_frame
 from lk_jupyter.runs.messages import RunMessages
 from lk_jupyter.text.pandas import import_pandas
 from lk_jupyter.text.scalars import MOST_POINTS, ScalarParser
@@ -50,7 +50,7 @@ def read_scalars(run: LoggedRun, *, most_points: int | None = MOST_POINTS, with_
             if isinstance(item, Frame) and item.kind == SCALARS:
                 parser.add_points(item.payload)
                 continue
-            *lines, pending = (pending + (item if isinstance(item, str) else words_of(item))).split("\n")
+            *lines, pending = (pending + (item if isinstance(item, str) else format_frame(item))).split("\n")
             for line in lines:
                 moments = times.get(line.strip())
                 moment = moments.popleft() if moments else moment

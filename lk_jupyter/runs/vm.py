@@ -22,7 +22,7 @@ from lk_jupyter.api.execution import ExecutionRecord, is_final
 from lk_jupyter.api.logs import LogEntries, LogEntry
 from lk_jupyter.connection.connection import Connection
 from lk_jupyter.errors import OperationNotAvailable
-from lk_jupyter.protocol.frames import STDERR, nonce_in, split, text_of
+from lk_jupyter.protocol.frames import STDERR, format_items, read_nonce, split
 from lk_jupyter.runs.follow import Follower, finish_event
 from lk_jupyter.runs.outcome import TRACEBACK
 from lk_jupyter.vms.facts import moment
@@ -177,8 +177,8 @@ def build_record(vm_run: VmRun, state: dict[str, Any]) -> ExecutionRecord:
 
 def _find_error_output(text: str, metadata: Any) -> str | None:
     """Return the log if it has a traceback: a VM writes both streams into one log."""
-    plain_text, frames = split(text, nonce_in(metadata))
-    moved = text_of(frame for frame in frames if frame.kind == STDERR)
+    plain_text, frames = split(text, read_nonce(metadata))
+    moved = format_items(frame for frame in frames if frame.kind == STDERR)
     return text if TRACEBACK in plain_text or TRACEBACK in moved else None
 
 

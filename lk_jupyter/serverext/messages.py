@@ -52,11 +52,11 @@ def _end_line(connection: Connection, entry: JournalEntry) -> str:
     """Return state, time and cost of a run that has ended; empty for an active run and for a short one."""
     from lk_jupyter.api.execution import is_final  # noqa: PLC0415 (as above)
     from lk_jupyter.journal.messages import needs_message  # noqa: PLC0415
-    from lk_jupyter.protocol.vm_run import vm_id_in  # noqa: PLC0415
+    from lk_jupyter.protocol.vm_run import parse_vm_id  # noqa: PLC0415
     from lk_jupyter.text.units import credits_label, duration_label  # noqa: PLC0415
 
     execution_id = entry.execution_id or ""
-    if vm_id := vm_id_in(execution_id):
+    if vm_id := parse_vm_id(execution_id):
         status, billed, seconds = _vm_end(connection, vm_id)
     else:
         record = connection.client.execution.get(execution_id)

@@ -25,10 +25,10 @@ from lk_jupyter.protocol.frames import (
     STDERR,
     Frame,
     Splitter,
-    caught_error,
-    nonce_in,
+    format_frame,
+    read_caught_error,
+    read_nonce,
     remove_trusted_types,
-    words_of,
 )
 from lk_jupyter.protocol.offloaded import STORED, fetch_content
 from lk_jupyter.serverext.curves import CurveReader
@@ -110,7 +110,7 @@ class OutputsHandler:
             self._curves.add_points(frame.payload)
         if frame.kind == STORED and self._splitter:
             frame = fetch_content(self._read, self._splitter.nonce, frame)
-        return {"shown": {"kind": frame.kind, **frame.payload}} if frame.kind in SHOWN else words_of(frame)
+        return {"shown": {"kind": frame.kind, **frame.payload}} if frame.kind in SHOWN else format_frame(frame)
 
     def _read(self, key: str) -> bytes:
         try:
@@ -187,9 +187,9 @@ class LinesHandler(OutputsHandler):
         return [*(self._clear() if text else []), self._feed_text(text)]
 
     def _frame_events(self, frame: Frame) -> list[str | dict[str, Any]]:
-        if frame.kind in {STDERR, ERROR} and not caught_error(frame):
+        if frame.kind in {STDERR, ERROR} and not read_caught_error(frame):
             self._bars.record_text()
-            return [*self._clear(), self._end_line(), self._feed_text(words_of(frame))]
+            return [*self._clear(), self._end_line(), self._feed_text(format_frame(frame))]
         if frame.kind == BAR:
             return self._bar_events(frame.payload) if is_bar(frame.payload) else []
         if frame.kind == "within":
@@ -197,7 +197,7 @@ class LinesHandler(OutputsHandler):
         if frame.kind == "clear" and not self._is_captured:
             line, self._clears = self._end_line(), True
             return [line, *([] if frame.payload.get("wait") else self._clear())]
-        if caught_error(frame):
+        if read_caught_error(frame):
             return [self._end_line(), *([] if self._skip else [{"shown": {"kind": "display"}}])]
         return self._output_events(frame)
 
@@ -281,7 +281,7 @@ def _nonce(client: Client, execution_id: str) -> str | None:
     with suppress(sqlite3.Error, ValueError):
         request = entry.read_request(settings.setting("journal"), execution_id)
     if request is not None:
-        return nonce_in(request.get("metadata"))
+        return read_nonce(request.get("metadata"))
     with suppress(NotFound):
-        return nonce_in(client.execution.get(execution_id).metadata)
+        return read_nonce(client.execution.get(execution_id).metadata)
     return None

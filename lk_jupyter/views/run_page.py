@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from lk_jupyter.api.execution import is_final
 from lk_jupyter.api.states import state_label
 from lk_jupyter.errors import LkError, UsageError
-from lk_jupyter.protocol.frames import SHOWN, Frame, words_of
+from lk_jupyter.protocol.frames import SHOWN, Frame, format_frame
 from lk_jupyter.runs.history.diff import Side, read_side
 from lk_jupyter.runs.reader import RunReader
 from lk_jupyter.runs.run import Run
@@ -112,7 +112,7 @@ class _Output:
         elif isinstance(item, Frame) and item.kind in SHOWN:
             self._add_figure(item.payload)
         else:
-            self._text.feed(item if isinstance(item, str) else words_of(item))
+            self._text.feed(item if isinstance(item, str) else format_frame(item))
 
     def _add_figure(self, payload: dict[str, Any]) -> None:
         """Add an output, or replace the output with the same id."""

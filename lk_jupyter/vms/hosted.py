@@ -34,8 +34,8 @@ from lk_jupyter.api.vms import ENDED_STATES, VM, AttachedVolume
 from lk_jupyter.config.files import take_lock, write_private
 from lk_jupyter.errors import ConnectionFailed, LkError, NotFound, ServerError, UsageError
 from lk_jupyter.protocol.bucket import checkpoint_key, returned_key
-from lk_jupyter.protocol.parts import SHIPPED, executed_code
-from lk_jupyter.protocol.vm_run import LINK_HOST, PREFIX, SETUP_SECONDS, vm_id_in
+from lk_jupyter.protocol.parts import SHIPPED, strip_code
+from lk_jupyter.protocol.vm_run import LINK_HOST, PREFIX, SETUP_SECONDS, parse_vm_id
 from lk_jupyter.text.units import duration_label
 from lk_jupyter.vms import ssh_config, vms
 from lk_jupyter.vms.checkpoints import log_size, read_checkpoint
@@ -612,7 +612,7 @@ def _pack_agent() -> bytes:
     content = io.BytesIO()
     with tarfile.open(fileobj=content, mode="w") as archive:
         for path in sorted((SHIPPED / "vm").glob("*.py")):
-            code = executed_code(path.read_bytes())
+            code = strip_code(path.read_bytes())
             member = tarfile.TarInfo(f"vm/{path.name}")
             member.size, member.mode = len(code), 0o600
             archive.addfile(member, io.BytesIO(code))
@@ -626,7 +626,7 @@ def _runs() -> dict[tuple[str, str], VmRun]:
 
 def open_run(connection: Connection, execution_id: str) -> VmRun:
     """Return a run by its id, the same object for each caller. Raises UsageError for a run of another machine."""
-    vm_id = vm_id_in(execution_id)
+    vm_id = parse_vm_id(execution_id)
     if vm_id is None:
         raise UsageError(f"'{execution_id}' isn't a run on a VM. List runs: %lk_runs")
     runs, key = _runs(), (connection.base_url, vm_id)

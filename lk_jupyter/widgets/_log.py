@@ -9,7 +9,7 @@ from contextlib import suppress
 from time import monotonic
 
 from lk_jupyter.errors import LkError
-from lk_jupyter.protocol.frames import text_of
+from lk_jupyter.protocol.frames import format_items
 from lk_jupyter.runs.reader import RunReader
 from lk_jupyter.runs.run import Run
 from lk_jupyter.text.secrets import LineRedactor
@@ -89,11 +89,11 @@ class LogLines:
                 self.lines, self.first, self.live = lines, first, _COLOUR.sub("", redactor.redact_unfinished(live))
 
         for chunk in reader.chunks():
-            text.feed(text_of(reader.split(chunk)))
+            text.feed(format_items(reader.split(chunk)))
             add(*text.take())
             if monotonic() - reported > _PACE:
                 reported = monotonic()
                 self._changed()
         self._is_complete = reader.finished is not None
-        text.feed(text_of(reader.split("", is_last=True)))
+        text.feed(format_items(reader.split("", is_last=True)))
         add(text.end() if self._is_complete else [], "")

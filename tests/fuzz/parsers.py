@@ -38,9 +38,9 @@ from lk_jupyter.errors import InvalidResponse, LkError, NoSuchObject, UsageError
 from lk_jupyter.inference.batch import parse_outcome
 from lk_jupyter.journal import entry
 from lk_jupyter.journal.journal import Journal
-from lk_jupyter.protocol.frames import Frame, Splitter, nonce_in, words_of
+from lk_jupyter.protocol.frames import Frame, Splitter, format_frame, read_nonce
 from lk_jupyter.protocol.json_limits import JsonTooLarge, load_json
-from lk_jupyter.protocol.metadata import ports_in
+from lk_jupyter.protocol.metadata import read_ports
 from lk_jupyter.protocol.offloaded import FOLDER, fetch_content
 from lk_jupyter.remote.values import arrays, tables
 from lk_jupyter.runs.notebooks import notebook
@@ -75,7 +75,7 @@ def parse_frames(content: bytes) -> None:
     items = [item for at in range(0, len(text), step) for item in splitter.feed(text[at : at + step])]
     for item in [*items, *splitter.end()]:
         if isinstance(item, Frame):
-            words_of(item)
+            format_frame(item)
 
 
 def parse_output(content: bytes) -> None:
@@ -213,8 +213,8 @@ def parse_answer(content: bytes) -> None:
 
 
 def read_record(record: ExecutionRecord) -> None:
-    ports_in(record.metadata)
-    nonce_in(record.metadata)
+    read_ports(record.metadata)
+    read_nonce(record.metadata)
     with suppress(LkError):
         read_result(record)
     build_error(record)

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from patience import cpu_seconds
 
-from lk_jupyter.protocol.frames import UNSIGNED, Frame, Splitter, split, text_of
+from lk_jupyter.protocol.frames import UNSIGNED, Frame, Splitter, format_items, split
 from lk_jupyter.remote import sign
 from lk_jupyter.runs.follow import _Squeeze
 
@@ -360,4 +360,4 @@ def test_no_log_raises(driver, text, frame, places, key):
     for item in [*items, *splitter.end()]:
         assert isinstance(item, str) or (isinstance(item.kind, str) and isinstance(item.payload, dict))
         assert key is None or isinstance(item, str) or item.kind not in sign.KINDS
-    assert isinstance(text_of(items), str)
+    assert isinstance(format_items(items), str)

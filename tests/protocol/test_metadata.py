@@ -1,7 +1,7 @@
 import pytest
 
 from lk_jupyter.api.machine_types import MachineType
-from lk_jupyter.protocol.metadata import PORTS_KEY, ports_in
+from lk_jupyter.protocol.metadata import PORTS_KEY, read_ports
 
 
 @pytest.mark.parametrize(
@@ -14,7 +14,7 @@ from lk_jupyter.protocol.metadata import PORTS_KEY, ports_in
     ],
 )
 def test_only_numbers_of_ports_are_read_from_the_metadata_of_a_run(text, ports):
-    assert ports_in({PORTS_KEY: text}) == ports
+    assert read_ports({PORTS_KEY: text}) == ports
 
 
 @pytest.mark.parametrize("size", ["9" * 5_000, "\u00b2"])

@@ -58,7 +58,7 @@ class Stripped(ast.NodeTransformer):
 @for_each([*MODULES, *Path(cloudpickle.__file__).parent.glob("*.py")], lambda path: path.stem)
 def test_it_is_uploaded_with_only_the_code_that_is_executed(module):
     text = module.read_text(encoding="utf-8")
-    code = parts.executed_text(module)
+    code = parts.read_stripped_code(module)
     stripped = Stripped().visit(ast.parse(text))
     assert ast.dump(ast.parse(code)) == ast.dump(stripped)
     assert len(code.splitlines()) == len(text.splitlines())
@@ -98,14 +98,14 @@ def test_the_archive_is_stored_next_to_the_compiled_files_and_made_again_after_a
     monkeypatch.setattr(sys, "dont_write_bytecode", False)
     module = tmp_path / "module.py"
     module.write_text("value = 1")
-    first = parts._read_archive({"module.py": module})
+    first = parts._load_archive({"module.py": module})
     stored = next((tmp_path / "cache").rglob("archive-*.txt"))
-    assert parts._read_archive({"module.py": module}) == first
+    assert parts._load_archive({"module.py": module}) == first
     module.write_text("value = 10")
-    second = parts._read_archive({"module.py": module})
+    second = parts._load_archive({"module.py": module})
     assert archive.unpack(second) == {"module.py": "value = 10"}
     stored.write_text("damaged")
-    assert parts._read_archive({"module.py": module}) == second
+    assert parts._load_archive({"module.py": module}) == second
 
 
 @pytest.mark.parametrize("name", LIGHT)

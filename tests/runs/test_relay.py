@@ -15,7 +15,7 @@ from patience import wait_until
 import lk_jupyter
 from lk_jupyter.errors import RunAborted, RunFailed, UsageError
 from lk_jupyter.options.history import HistoryOptions
-from lk_jupyter.protocol.frames import nonce_in, split
+from lk_jupyter.protocol.frames import read_nonce, split
 from lk_jupyter.runs.history.history import history
 from lk_jupyter.runs.observers.relay import RelayProgress
 from lk_jupyter.runs.relay import Leg, RelayFacts, list_members, read_relay, relay_folder
@@ -106,7 +106,7 @@ def test_files_that_stay_unchanged_continue_without_a_report_and_lose_no_line(se
     code = COUNT.replace("report_saved()\n", "").replace("LAST", "10").replace("0.1", "3")
     run = start(session, code)
     lines_of(run)
-    text, _ = split(run.log_path.read_text(), nonce_in(run.request_metadata))
+    text, _ = split(run.log_path.read_text(), read_nonce(run.request_metadata))
     lines = [line for line in text.splitlines() if line.startswith("line")]
     assert list(dict.fromkeys(lines)) == [f"line {i}" for i in range(10)]
     assert 0 <= len(lines) - 10 < len(facts_of(run).legs) > 1

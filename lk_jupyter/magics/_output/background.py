@@ -14,7 +14,7 @@ from lk_jupyter.magics._output.live import LiveOutput, StatusLine, Text
 from lk_jupyter.magics._output.notification import DesktopNotification, notices
 from lk_jupyter.magics._output.rich import Bars
 from lk_jupyter.magics._output.run_status import RunStatus, receipt
-from lk_jupyter.protocol.frames import BACKGROUND_KEY, BAR, SHOWN, Frame, text_of
+from lk_jupyter.protocol.frames import BACKGROUND_KEY, BAR, SHOWN, Frame, format_items
 from lk_jupyter.runs.clock import next_second
 from lk_jupyter.runs.interrupts import SafeEvent
 from lk_jupyter.runs.monitor import RunMonitor
@@ -133,7 +133,7 @@ class BackgroundRun:
     def _read_text(self) -> str:
         """Read the new output, keep its rich parts for separate outputs, and return the text."""
         status, items = self._status, self._monitor.items()
-        status.observe(text_of(items))
+        status.observe(format_items(items))
         for item in items:
             if isinstance(item, Frame):
                 status.observers.saw(item)
@@ -143,7 +143,7 @@ class BackgroundRun:
                 self._bars.show(item.payload)
             elif item.kind in SHOWN:
                 self._gallery.take(item)
-        return text_of(item for item in items if isinstance(item, str) or item.kind != BAR)
+        return format_items(item for item in items if isinstance(item, str) or item.kind != BAR)
 
     def _show_end(self) -> None:
         """Show how the run ended in place of the meter."""

@@ -17,7 +17,7 @@ from IPython.display import DisplayHandle, display
 from lk_jupyter.config.settings import setting
 from lk_jupyter.errors import only_colors
 from lk_jupyter.magics._output.live import LiveOutput, has_kernel, has_updates, write_text
-from lk_jupyter.protocol.frames import NUMBER_KEY, UNSIGNED, Frame, caught_error
+from lk_jupyter.protocol.frames import NUMBER_KEY, UNSIGNED, Frame, read_caught_error
 from lk_jupyter.text.secrets import redact, redact_payload
 from lk_jupyter.views.bars import BarGroups, Rows, is_bar
 
@@ -45,7 +45,7 @@ class RichOutput:
             self._bundles.display(payload, self._before)
         elif frame.kind == "update":
             self._bundles.update(payload)
-        elif error := caught_error(frame):
+        elif error := read_caught_error(frame):
             self._bundles.settle()
             self._before()
             show_error(self._shell, error)

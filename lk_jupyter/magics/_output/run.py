@@ -27,7 +27,7 @@ from lk_jupyter.magics._output.live import (
 from lk_jupyter.magics._output.log import LogOutput
 from lk_jupyter.magics._output.rich import RichOutput
 from lk_jupyter.magics._output.run_status import RunStatus
-from lk_jupyter.protocol.frames import ERROR, STDERR, Frame, caught_error, words_of
+from lk_jupyter.protocol.frames import ERROR, STDERR, Frame, format_frame, read_caught_error
 from lk_jupyter.protocol.notice import HINT, WARNING, Notice
 from lk_jupyter.runs.clock import next_second
 from lk_jupyter.runs.interrupts import waiting_on
@@ -120,13 +120,13 @@ class RunDisplay(RunStatus):
                 if item and not item.isspace():
                     self._rich.saw_text()
             else:
-                self.observe(words_of(item))
+                self.observe(format_frame(item))
                 self.observers.saw(item)
-                if item.kind == STDERR and caught_error(item) and not self.quiet:
+                if item.kind == STDERR and read_caught_error(item) and not self.quiet:
                     self._rich.show(item)
                 elif item.kind == STDERR:
                     self._rich.before_text()
-                    self._log.show_error(words_of(item))
+                    self._log.show_error(format_frame(item))
                     self._rich.saw_text()
                 elif item.kind == "display" and self._has_failed:
                     self._last.append(item)

@@ -16,7 +16,7 @@ from lk_jupyter.config.settings import setting
 from lk_jupyter.errors import UsageError
 from lk_jupyter.options.calls import check_call
 from lk_jupyter.options.runs import ComposeOptions, ContainerOptions, DockerOptions, MachineOptions
-from lk_jupyter.protocol.metadata import PORTS_KEY, REQUEST_KEY, ports_in
+from lk_jupyter.protocol.metadata import PORTS_KEY, REQUEST_KEY, read_ports
 from lk_jupyter.runs.containers.compose import Stack
 from lk_jupyter.runs.containers.registry import Ask, RegistryLogin, login_for
 from lk_jupyter.runs.package import secret_scan
@@ -92,7 +92,7 @@ def build_bundle(
         line_shift=0,
         max_cost=limits.max_cost,
         cost_binds=binds,
-        ports=ports_in(request.metadata),
+        ports=read_ports(request.metadata),
         hidden=hidden,
     )
     return replace(bundle, secrets=secret_scan.scan_run(bundle, active_secrets=(session.target.key.token,)))

@@ -12,7 +12,7 @@ from lk_jupyter.connection.connection import Connection
 from lk_jupyter.errors import OutcomeUnknown, RunError
 from lk_jupyter.options.runs import RunOptions
 from lk_jupyter.protocol.bucket import GRACE
-from lk_jupyter.protocol.frames import BAR, NO_NONCE, Frame, Splitter, words_of
+from lk_jupyter.protocol.frames import BAR, NO_NONCE, Frame, Splitter, format_frame
 from lk_jupyter.protocol.offloaded import STORED
 from lk_jupyter.runs.abort import Abort
 from lk_jupyter.runs.clock import Bill, calculate_bill
@@ -263,7 +263,7 @@ def _outer_bar(items: Iterable[str | Frame], bar: dict[str, Any] | None) -> dict
 
 def _plain_text(items: Iterable[str | Frame]) -> str:
     """Return the items as plain text."""
-    return "".join(item if isinstance(item, str) else words_of(item) or _frame_text(item) for item in items)
+    return "".join(item if isinstance(item, str) else format_frame(item) or _frame_text(item) for item in items)
 
 
 def _frame_text(frame: Frame) -> str:

@@ -20,7 +20,7 @@ from lk_jupyter.errors import LkError, UsageError
 from lk_jupyter.journal.journal import JournalEntry, journal
 from lk_jupyter.machines.catalogue import cost_at
 from lk_jupyter.options.history import HistoryOptions
-from lk_jupyter.protocol.parts import plain_name
+from lk_jupyter.protocol.parts import remove_token_from_name
 from lk_jupyter.runs.clock import Bill, CostIs, calculate_bill, measure_launch, measure_queue
 from lk_jupyter.runs.ids import resolve
 from lk_jupyter.runs.metrics.summary import is_measured, keep_summary
@@ -261,7 +261,9 @@ def _cloud_summary(run: ExecutionSummary | Workload, bill: Bill) -> RunSummary:
         run.hardware_profile or "",
         bill.seconds,
         bill.cost,
-        mask_secrets(getattr(run, "run_name", None) or extra.get("run_name") or plain_name(run.file_name or "")),
+        mask_secrets(
+            getattr(run, "run_name", None) or extra.get("run_name") or remove_token_from_name(run.file_name or "")
+        ),
         tuple(map(mask_secrets, getattr(run, "labels", None) or extra.get("labels") or ())),
         {key: value for key, value in (run.metadata or {}).items() if not key.startswith("lk_")},
         cost_is=bill.cost_is,

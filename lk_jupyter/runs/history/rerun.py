@@ -22,7 +22,7 @@ from lk_jupyter.journal.journal import JournalEntry
 from lk_jupyter.machines.catalogue import seconds_for
 from lk_jupyter.options.runs import ComposeOptions, DockerOptions, RunOptions, StartOptions
 from lk_jupyter.protocol.frames import FRAMES_KEY
-from lk_jupyter.protocol.metadata import REQUEST_KEY, ports_in
+from lk_jupyter.protocol.metadata import REQUEST_KEY, read_ports
 from lk_jupyter.protocol.parts import is_internal
 from lk_jupyter.runs.package.bundle import Bundle, require_allowed_timeout
 from lk_jupyter.text.secrets import MARK
@@ -89,7 +89,7 @@ def rebuild_run(
         options.max_cost,
         cost_binds=options.max_cost is not None and seconds < time_limit,
         secrets_allowed=True,  # the journal keeps none
-        ports=ports_in(request.metadata),
+        ports=read_ports(request.metadata),
     )
 
 

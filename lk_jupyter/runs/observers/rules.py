@@ -28,7 +28,7 @@ from lk_jupyter.machines.catalogue import Catalogue, cost_at_limit, price_label
 from lk_jupyter.options.runs import RunOptions
 from lk_jupyter.protocol.metadata import GROUP_KEY
 from lk_jupyter.protocol.notice import HINT, WARNING, Notice
-from lk_jupyter.protocol.parts import part_settings
+from lk_jupyter.protocol.parts import read_part_settings
 from lk_jupyter.runs.clock import measure_duration, measure_launch
 from lk_jupyter.runs.outcome import TRACEBACK, remote_traceback, split_printed_output
 from lk_jupyter.runs.package import rich
@@ -543,7 +543,7 @@ def slow_installation(case: Evidence) -> str | Hint | None:
     if case.bundle is None or not launch or launch < _SLOW_LAUNCH:
         return None
     request = case.bundle.request
-    if not request.requirements_content or part_settings(request.import_files, PACKAGES) is not None:
+    if not request.requirements_content or read_part_settings(request.import_files, PACKAGES) is not None:
         return None
     return (
         f"The start of the machine and the installation of the packages took {duration_label(launch)} before the code "

@@ -32,9 +32,9 @@ from lk_jupyter.code.syntax import check_code, future_features, parse
 from lk_jupyter.errors import UsageError
 from lk_jupyter.machines.catalogue import cost_at_limit, machine_cost, seconds_for
 from lk_jupyter.options.runs import MachineOptions, RunOptions
-from lk_jupyter.protocol.frames import FRAMES_KEY, nonce_in
+from lk_jupyter.protocol.frames import FRAMES_KEY, read_nonce
 from lk_jupyter.protocol.metadata import LOCK_KEY, REQUEST_KEY
-from lk_jupyter.protocol.parts import SCRIPT, Cell, RemoteModule, shipped_files
+from lk_jupyter.protocol.parts import SCRIPT, Cell, RemoteModule, build_run_files
 from lk_jupyter.protocol.vm_run import SETUP_SECONDS
 from lk_jupyter.runs.package.image import image_request
 from lk_jupyter.runs.package.named_files import RunFiles, collect_files
@@ -161,7 +161,7 @@ class Bundle:
     @cached_property
     def nonce(self) -> str | None:
         """Return the nonce of the frames in the output of the run; None if the run writes no frames."""
-        return nonce_in(self.request.metadata)
+        return read_nonce(self.request.metadata)
 
     @cached_property
     def uploads(self) -> dict[str, bytes]:
@@ -311,7 +311,7 @@ class BundleBuilder:
             is_cell=is_cell,
             flags=_future_flags(source.namespace) if is_cell else 0,
         )
-        return SCRIPT, 0, shipped_files(cell, parts, nonce, self.bucket_folders)
+        return SCRIPT, 0, build_run_files(cell, parts, nonce, self.bucket_folders)
 
     def _list_requirements(self, modules: AbstractSet[str], files: RunFiles) -> str | None:
         """Return the requirements of the run, one on each line; None without requirements."""

@@ -36,11 +36,11 @@ from lk_jupyter.errors import UsageError
 from lk_jupyter.journal.journal import journal
 from lk_jupyter.options.runs import RunOptions, line_of
 from lk_jupyter.protocol.bucket import checkpoint_key
-from lk_jupyter.protocol.frames import UNSIGNED, Frame, nonce_in
+from lk_jupyter.protocol.frames import UNSIGNED, Frame, read_nonce
 from lk_jupyter.protocol.metadata import REQUEST_KEY
 from lk_jupyter.protocol.notice import WARNING, Notice
 from lk_jupyter.protocol.parts import RemoteModule
-from lk_jupyter.protocol.vm_run import vm_id_in
+from lk_jupyter.protocol.vm_run import parse_vm_id
 from lk_jupyter.remote.sign import saving_seconds
 from lk_jupyter.runs.ids import resolve
 from lk_jupyter.runs.log import frames_in_log, frames_on_cloud
@@ -88,7 +88,7 @@ def checkpoint_parts(
         raise UsageError("lk_checkpoint needs a parameter for the folder: def lk_checkpoint(folder). Nothing was sent.")
     names_part = [NAMES_PART] if uses_checkpoints(source.code) else []
     named = {match[0] for match in _NAMES.finditer(source.code)}
-    resumes_vm_run = options.resume is not None and vm_id_in(resolve(session, options.resume)) is not None
+    resumes_vm_run = options.resume is not None and parse_vm_id(resolve(session, options.resume)) is not None
     if resumes_vm_run and not on_vm:
         raise UsageError(
             f"--resume: run {options.resume} was on a VM, so its checkpoint needs a VM. Nothing was sent. Add --on vm."
@@ -112,7 +112,7 @@ def _find_checkpoint(session: Connection, wish: str) -> dict[str, str]:
     record = None if entry else session.client.execution.get(run_id)
     metadata = entry.request.get("metadata") if entry else (record.metadata if record else None)
     token = entry.token if entry else (metadata or {}).get(REQUEST_KEY)
-    nonce, key = nonce_in(metadata), signing_key(entry.token) if entry else None
+    nonce, key = read_nonce(metadata), signing_key(entry.token) if entry else None
     frames = frames_in_log(run_id, nonce, CHECKPOINT, key)
     checkpoint = checkpoint_key(str(token))
     if not token or not session.storage.exists(checkpoint):

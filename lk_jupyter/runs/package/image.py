@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from lk_jupyter.api.execution import DockerExecutionRequest, StreamingExecutionRequest
 from lk_jupyter.code.variables import is_imported, named, read_in
 from lk_jupyter.errors import UsageError
-from lk_jupyter.protocol.parts import CODE, is_internal, own_name
+from lk_jupyter.protocol.parts import CODE, add_token_to_name, is_internal
 from lk_jupyter.text.units import size_label
 
 if TYPE_CHECKING:
@@ -134,7 +134,7 @@ def image_request(request: StreamingExecutionRequest, image: str, mount: str, to
     """
     uploads: dict[str, str] = json.loads(request.import_files or "{}")
     files = {name if is_internal(name) else f"{_FILES}/{name}": text for name, text in uploads.items()}
-    script = own_name(request.file_name or "cell.py", token)
+    script = add_token_to_name(request.file_name or "cell.py", token)
     files[script] = request.code
     code_file = CODE if CODE in files else script
     code = files.pop(code_file)

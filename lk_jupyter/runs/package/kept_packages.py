@@ -21,7 +21,7 @@ from lk_jupyter.config.signing import signing_key
 from lk_jupyter.errors import LkError, UsageError
 from lk_jupyter.journal.journal import JournalEntry, journal
 from lk_jupyter.protocol.bucket import KEPT, PACKAGES, packages_key
-from lk_jupyter.protocol.frames import nonce_in
+from lk_jupyter.protocol.frames import read_nonce
 from lk_jupyter.runs.log import frames_in_log, frames_on_cloud
 from lk_jupyter.runs.package.packages_plan import build_plan
 
@@ -92,7 +92,7 @@ def _read_message(connection: Connection, entry: JournalEntry) -> Mapping[str, A
     """Return the signed message of a run about the packages that it has kept; None without such a message."""
     if not entry.execution_id:
         return None
-    nonce, key = nonce_in(entry.request.get("metadata")), signing_key(entry.token)
+    nonce, key = read_nonce(entry.request.get("metadata")), signing_key(entry.token)
     frames = frames_in_log(entry.execution_id, nonce, KIND, key)
     if not frames:
         with suppress(LkError):

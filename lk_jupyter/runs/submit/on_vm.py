@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from lk_jupyter.api.execution import StreamingExecutionRequest, StreamingStartResponse
 from lk_jupyter.config.settings import setting
 from lk_jupyter.errors import UsageError
-from lk_jupyter.protocol.parts import own_name
+from lk_jupyter.protocol.parts import add_token_to_name
 from lk_jupyter.protocol.vm_run import SETUP_SECONDS
 from lk_jupyter.runs.package.bundle import Bundle
 from lk_jupyter.runs.package.rented import find_vm_checkpoint
@@ -131,7 +131,7 @@ def start_on_vm(
 def _build_job(bundle: Bundle) -> dict[str, Any]:
     """Return the request for the VM: files with links, the script, the requirements and the time limit."""
     assert isinstance(bundle.request, StreamingExecutionRequest)  # noqa: S101 (checked before)
-    script = own_name(bundle.request.file_name or bundle.source.file_name, bundle.token)
+    script = add_token_to_name(bundle.request.file_name or bundle.source.file_name, bundle.token)
     request = use_separate_folder(bundle.request.model_copy(update={"file_name": script}), bundle.token)
     return {
         "files": {**json.loads(request.import_files or "{}"), script: request.code},

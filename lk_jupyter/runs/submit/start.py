@@ -34,7 +34,7 @@ from lk_jupyter.config.settings import setting
 from lk_jupyter.config.signing import signing_key
 from lk_jupyter.errors import ApiError, BadRequest, Invalid, InvalidResponse, LkError, OutcomeUnknown, ServerError
 from lk_jupyter.protocol.metadata import REQUEST_KEY
-from lk_jupyter.protocol.parts import KEY, MARK, PREFIX, SETTINGS, is_internal, own_name
+from lk_jupyter.protocol.parts import KEY, MARK, PREFIX, SETTINGS, add_token_to_name, is_internal
 from lk_jupyter.runs.package.bundle import Bundle
 from lk_jupyter.text.secrets import MARK as REDACTED
 
@@ -91,7 +91,7 @@ def start_once(client: Client, bundle: Bundle) -> StreamingStartResponse:
 
     Raises OutcomeUnknown if neither the answer nor the lookup succeeds.
     """
-    name = own_name(bundle.request.file_name or bundle.source.file_name, bundle.token)
+    name = add_token_to_name(bundle.request.file_name or bundle.source.file_name, bundle.token)
     request = bundle.request.model_copy(update={"file_name": name})
     if isinstance(request, StreamingExecutionRequest):
         request = use_separate_folder(request, bundle.token, bundle.frames_token)

@@ -31,7 +31,7 @@ from lk_jupyter.protocol.bucket import (
     returned_key,
     stop_key,
 )
-from lk_jupyter.protocol.parts import part_settings
+from lk_jupyter.protocol.parts import read_part_settings
 from lk_jupyter.protocol.relay import PART as RELAY_PART
 from lk_jupyter.protocol.vm_run import LINK_HOST
 from lk_jupyter.runs.package import checkpoint, kept_packages, stage
@@ -229,12 +229,12 @@ def add_links(session: Connection, bundle: Bundle) -> Bundle:
     """Return the bundle with the links that its modules need. Raises StorageError if the bucket can't be used."""
     text = bundle.request.import_files
     links: dict[str, str] = {}
-    if settings := part_settings(text, RELAY_PART) or part_settings(text, checkpoint.PART):
+    if settings := read_part_settings(text, RELAY_PART) or read_part_settings(text, checkpoint.PART):
         links[checkpoint.LINKS] = json.dumps(_checkpoint_links(session, bundle, settings))
-    if settings := part_settings(text, CALL):
+    if settings := read_part_settings(text, CALL):
         life = _CALL_WAIT + timedelta(seconds=bundle.timeout)
         links[CALL_LINKS] = json.dumps(call_links(session, settings, life))
-    if settings := part_settings(text, stage.PART):
+    if settings := read_part_settings(text, stage.PART):
         life = _WAIT + timedelta(seconds=bundle.timeout)
         links[stage.LINKS] = json.dumps(upload_stage_list(session.storage, bundle.token, settings["stage"], life))
     packages = _packages_plan(session, bundle)
@@ -248,7 +248,7 @@ def add_links(session: Connection, bundle: Bundle) -> Bundle:
 def _packages_plan(session: Connection, bundle: Bundle) -> dict[str, str]:
     """Return the file with which a run provides its packages; none if the cloud installs them."""
     requirements = getattr(bundle.request, "requirements_content", None)
-    if part_settings(bundle.request.import_files, PACKAGES) is None or not requirements or bundle.vm_offer:
+    if read_part_settings(bundle.request.import_files, PACKAGES) is None or not requirements or bundle.vm_offer:
         return {}
     plan = kept_packages.packages_plan(session, bundle, requirements)
     if plan:

@@ -14,7 +14,7 @@ from typing import Any
 
 from lk_jupyter.errors import UsageError
 from lk_jupyter.protocol.metadata import CARRY_KEY, OUTPUTS_KEY, PICKLE_KEY
-from lk_jupyter.protocol.parts import CLOUDPICKLE, RemoteModule, part_settings
+from lk_jupyter.protocol.parts import CLOUDPICKLE, RemoteModule, read_part_settings
 from lk_jupyter.remote.values import envelope
 from lk_jupyter.runs.variables.fingerprint import Write, fingerprint, fingerprint_parts
 from lk_jupyter.text.units import size_label
@@ -372,7 +372,7 @@ def _pickle_variables(
 
 def settings_in(import_files: str | None) -> dict[str, Any] | None:
     """Return the settings of the variables in a request's ``import_files``; None without variables."""
-    return part_settings(import_files, PART)
+    return read_part_settings(import_files, PART)
 
 
 def _assign_blobs(leaves: list[tuple[dict[str, Any], Write]]) -> list[Blob]:

@@ -144,7 +144,7 @@ def test_a_file_with_the_name_of_the_code_is_refused_unless_it_is_the_code(pack,
 
 @pytest.mark.parametrize("name", ["run.py", "call.py", "settings.json"])
 def test_code_of_any_name_leaves_our_files_as_they_are(name):
-    files = parts.shipped_files(parts.Cell(name, "print(1)"), [RemoteModule("script.call")], "nonce")
+    files = parts.build_run_files(parts.Cell(name, "print(1)"), [RemoteModule("script.call")], "nonce")
     modules = archive.unpack(files["_lk/source.txt"])
     assert "def main" in modules["_lk/script/run.py"]
     assert "def run" in modules["_lk/script/call.py"]

@@ -18,7 +18,7 @@ from lk_jupyter.api.execution import ExecutionRecord
 from lk_jupyter.api.machine_types import MachineType
 from lk_jupyter.code.source import Source
 from lk_jupyter.options.runs import RunOptions
-from lk_jupyter.protocol.frames import STDERR, Frame, Splitter, words_of
+from lk_jupyter.protocol.frames import STDERR, Frame, Splitter, format_frame
 from lk_jupyter.runs.outcome import build_error
 from lk_jupyter.runs.package import bundle as bundles
 from lk_jupyter.runs.package.bundle import BundleBuilder, Limits
@@ -36,7 +36,7 @@ class Done:
         self.folder = folder
         splitter = Splitter(nonce)
         items = [*splitter.feed(process.stdout), *splitter.end()]
-        self.items = [words_of(item) if getattr(item, "kind", "") == STDERR else item for item in items]
+        self.items = [format_frame(item) if getattr(item, "kind", "") == STDERR else item for item in items]
         assert splitter.damaged == 0
 
     @property

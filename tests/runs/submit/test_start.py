@@ -12,7 +12,7 @@ from lk_jupyter.api.machine_types import MachineType
 from lk_jupyter.code.source import Source
 from lk_jupyter.errors import Invalid, OutcomeUnknown, PaymentRequired, ServerError, UsageError
 from lk_jupyter.options.runs import RunOptions
-from lk_jupyter.protocol.parts import plain_name
+from lk_jupyter.protocol.parts import remove_token_from_name
 from lk_jupyter.runs.package.bundle import BundleBuilder, Limits
 from lk_jupyter.runs.submit import start
 from lk_jupyter.runs.submit.start import start_once
@@ -106,7 +106,7 @@ def test_a_lost_start_is_found_by_the_name_of_its_file_where_lists_have_no_metad
     gateway.echoed = ("file_name",)
     assert start_once(client, package).execution_id == RUN
     assert len(gateway.starts) == 1
-    assert plain_name(gateway.starts[0]["file_name"]) == "script.py"
+    assert remove_token_from_name(gateway.starts[0]["file_name"]) == "script.py"
 
 
 def test_a_lost_start_that_no_list_marks_names_the_runs_that_began_then(client, server, package):
