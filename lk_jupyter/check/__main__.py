@@ -25,7 +25,7 @@ SAME, DIFFERS, FAILED, INTERRUPTED = 0, 1, 2, 130
 def main(arguments: list[str] | None = None) -> int:
     """Check the server in use, print the table, and return the exit status."""
     accept_every_sign()
-    options = _parser().parse_args(arguments)
+    options = _build_parser().parse_args(arguments)
     wish = LevelRequest(
         options.public,
         options.probe_starts,
@@ -57,7 +57,7 @@ def _report_problem(problem: str) -> int:
     return FAILED
 
 
-def _parser() -> argparse.ArgumentParser:
+def _build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m lk_jupyter.check",
         description="Compare a server with the assumptions of lk_jupyter. Exit status: 0 no difference, 1 a "
@@ -70,9 +70,9 @@ def _parser() -> argparse.ArgumentParser:
         help="send requests that lack a required field to start runs; a run that starts anyway is aborted "
             "and billed")  # fmt: skip
     add("--spend", action="store_true", help="start two short runs, and request 8 tokens from a model")
-    add("--max-credits", type=_credits, default=MOST_CREDITS, metavar="CREDITS",
+    add("--max-credits", type=_parse_credits, default=MOST_CREDITS, metavar="CREDITS",
         help=f"credits that --spend may cost at most; default: {MOST_CREDITS}")  # fmt: skip
-    add("--run-limit", type=_seconds, metavar="DURATION",
+    add("--run-limit", type=_parse_seconds, metavar="DURATION",
         help="start a run with this time limit and abort it, to find the account's limit; needs --yes")  # fmt: skip
     add("--yes", action="store_true", help="consent to the run that --run-limit starts")
     add(
@@ -84,14 +84,14 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _credits(text: str) -> Decimal:
+def _parse_credits(text: str) -> Decimal:
     try:
         return parse_credits(text)
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} isn't an amount of credits above 0") from None
 
 
-def _seconds(text: str) -> int:
+def _parse_seconds(text: str) -> int:
     try:
         return parse_duration(text)
     except ValueError as form:

@@ -81,7 +81,7 @@ class EndedRun:
         watch.report(record)
 
     def _compare_history(self, record: ExecutionRecord) -> None:
-        row = next((row for row in self._rows(Billing.history) if row.execution_id == self.execution_id), None)
+        row = next((row for row in self._read_rows(Billing.history) if row.execution_id == self.execution_id), None)
         if row is None:
             meaning = "A run that has ended isn't in the history"
             self.report.add_difference(HISTORY, "the run", "no such run", meaning, "Reads the record.")
@@ -95,14 +95,14 @@ class EndedRun:
                 )
 
     def _compare_list(self) -> None:
-        row = next((row for row in self._rows(Workloads.list) if row.execution_id == self.execution_id), None)
+        row = next((row for row in self._read_rows(Workloads.list) if row.execution_id == self.execution_id), None)
         if row is not None:
             meaning = "A run that has ended is listed as active"
             self.report.add_difference(
                 WORKLOADS, "only active runs", f"a run that is {row.status}", meaning, "Uses the record."
             )
 
-    def expect_listed(self) -> None:
+    def check_listed(self) -> None:
         """Record whether the list of active runs contains the active run."""
         rows = read_again(self.report, Workloads.list)
         if rows is None or any(row.execution_id == self.execution_id for row in rows):
@@ -132,7 +132,7 @@ class EndedRun:
                     METRICS, f"'{name}' up to 100", "more", "The metrics have another unit than expected", "Shows them."
                 )
         first, last = record.start_time or record.created_at, record.end_time or record.finish_time
-        outside = _greatest_distance([point for points in series.values() for point in points], first, last)
+        outside = _compute_greatest_distance([point for points in series.values() for point in points], first, last)
         if outside > 60:
             words = f"{outside:.0f} seconds away"
             self.report.add_difference(
@@ -146,7 +146,7 @@ class EndedRun:
             if answer is not None:
                 self.report.add_missing(TIMING, "the duration of the run", "The answer has no timing")
             return
-        code, entire = measure_duration(record), _seconds(record.created_at, _end_time(record))
+        code, entire = measure_duration(record), _compute_seconds(record.created_at, _read_end_time(record))
         pairs = {"executingJob": (timing.executingJob, code), "total": (timing.total or timing.total_duration, entire)}
         for name, (reported, by_record) in pairs.items():
             if reported is None or by_record is None:
@@ -157,7 +157,7 @@ class EndedRun:
                     TIMING, f"'{name}' in seconds", words, "Timing and record differ", "Uses the record."
                 )
 
-    def _rows(self, method: Callable[..., Any]) -> list[Any]:
+    def _read_rows(self, method: Callable[..., Any]) -> list[Any]:
         rows = read_again(self.report, method)
         return list(rows) if isinstance(rows, Listing) or hasattr(rows, "root") else []
 
@@ -174,17 +174,17 @@ class _BillWatch:
 
     def wait(self) -> None:
         """Read record and balance until both contain the bill, or until the time limit."""
-        while not (self._has_bill() and self._has_fallen()) and time.monotonic() - self._ended_at < BILL_PATIENCE:
+        while not (self._poll_bill() and self._poll_balance()) and time.monotonic() - self._ended_at < BILL_PATIENCE:
             time.sleep(_PACE)
 
-    def _has_bill(self) -> bool:
+    def _poll_bill(self) -> bool:
         if self._in_record is None:
             with suppress(LkError, ValidationError):
                 if self._run.client.execution.get(self._run.execution_id).billed:
                     self._in_record = time.monotonic() - self._ended_at
         return self._in_record is not None
 
-    def _has_fallen(self) -> bool:
+    def _poll_balance(self) -> bool:
         before = self._run.balance
         if before is None:
             return True
@@ -208,7 +208,7 @@ class _BillWatch:
                 "Estimates the cost from the price.",
             )
             return
-        form, fits = bill_form(record, self._run.price)
+        form, fits = explain_bill(record, self._run.price)
         if fits:
             report.add_measurement(RECORD, "price by seconds", form, "Unit and rounding of the bill")
         else:
@@ -228,7 +228,7 @@ class _BillWatch:
             report.add_difference(
                 BALANCE, "the bill of the run", words, "The balance falls later", "Shows the balance."
             )
-        elif abs(self._spent - billed) > _step(billed):
+        elif abs(self._spent - billed) > _compute_last_place(billed):
             words = f"the balance fell by {self._spent:f} credits, but the bill is {billed:f}"
             report.add_difference(BALANCE, "the bill of the run", words, "Bill and balance differ", "Shows both.")
         else:
@@ -245,41 +245,41 @@ _UNITS = {"credits": 1, "cents": 100, "thousandths of a credit": 1000}
 _ROUNDINGS = (0, 1, 10, 60, 300, 3600)
 
 
-def bill_form(record: ExecutionRecord, price: Decimal) -> tuple[str, bool]:
+def explain_bill(record: ExecutionRecord, price: Decimal) -> tuple[str, bool]:
     """Return the time and rounding that explain a bill, in words, and whether the bill is in credits and explained."""
     billed = record.billed or Decimal(0)
     for unit, factor in _UNITS.items():
         for rounding in _ROUNDINGS:
-            for name, seconds in _spans(record):
+            for name, seconds in _iterate_spans(record):
                 counted = _round_up(seconds, rounding)
                 cost = factor * (cost_at(price, counted) or Decimal(0))
-                if cost and abs(cost - billed) <= max(_step(billed) / 2, cost / 50):
+                if cost and abs(cost - billed) <= max(_compute_last_place(billed) / 2, cost / 50):
                     rounded = f"rounded up to {rounding} seconds" if rounding else "not rounded up"
                     words = f"{billed:f} {unit} for {counted:.1f} seconds ({name}, {rounded})"
-                    return f"{words}, {_decimals(billed)} decimals", unit == "credits"
-    name, seconds = next(_spans(record), ("no duration", 0.0))
+                    return f"{words}, {_count_decimals(billed)} decimals", unit == "credits"
+    name, seconds = next(_iterate_spans(record), ("no duration", 0.0))
     return f"{billed:f} for {seconds:.1f} seconds ({name}) at {price:f} credits per hour", False
 
 
-def _spans(record: ExecutionRecord) -> Iterator[tuple[str, float]]:
+def _iterate_spans(record: ExecutionRecord) -> Iterator[tuple[str, float]]:
     """Yield the times of a run that a server may bill, with their names."""
-    end = _end_time(record)
+    end = _read_end_time(record)
     starts = {
         "from start to end": record.start_time or record.job_start,
         "from machine to end": record.execelet_start,
         "from request to end": record.created_at,
     }
     for name, start in starts.items():
-        seconds = _seconds(start, end)
+        seconds = _compute_seconds(start, end)
         if seconds is not None and seconds >= 0:
             yield name, seconds
 
 
-def _end_time(record: ExecutionRecord) -> datetime | None:
+def _read_end_time(record: ExecutionRecord) -> datetime | None:
     return record.end_time or record.job_end or record.finish_time
 
 
-def _seconds(start: datetime | None, end: datetime | None) -> float | None:
+def _compute_seconds(start: datetime | None, end: datetime | None) -> float | None:
     return (end - start).total_seconds() if start and end else None
 
 
@@ -289,21 +289,21 @@ def _round_up(seconds: float, step: int) -> float:
     return float((Decimal(str(seconds)) / step).to_integral_value(ROUND_CEILING) * step)
 
 
-def _decimals(amount: Decimal) -> int:
+def _count_decimals(amount: Decimal) -> int:
     exponent = amount.as_tuple().exponent
     return max(0, -exponent) if isinstance(exponent, int) else 0
 
 
-def _step(amount: Decimal) -> Decimal:
+def _compute_last_place(amount: Decimal) -> Decimal:
     """Return the last decimal place of an amount, where the server may have rounded."""
-    return Decimal(1).scaleb(-_decimals(amount))
+    return Decimal(1).scaleb(-_count_decimals(amount))
 
 
 def _is_near(first: float, second: float) -> bool:
     return abs(first - second) <= max(_SECOND, _PART * max(first, second))
 
 
-def _greatest_distance(points: list[MetricPoint], first: datetime | None, last: datetime | None) -> float:
+def _compute_greatest_distance(points: list[MetricPoint], first: datetime | None, last: datetime | None) -> float:
     """Return the greatest distance in seconds of a sample from the time between start and end of a run."""
     times = [point.timestamp for point in points]
     before = max(((first - moment).total_seconds() for moment in times), default=0.0) if first else 0.0

@@ -102,7 +102,7 @@ class Report:
         """Return the table: first the assumptions that differ, then the assumptions that are confirmed."""
         ordered = sorted(self.findings, key=lambda each: not each.deviates)
         rows = [
-            (_finding_name(each), each.expected, re.sub(r",(?=\S)", ", ", each.found), each.meaning, each.does)
+            (_format_finding_name(each), each.expected, re.sub(r",(?=\S)", ", ", each.found), each.meaning, each.does)
             for each in ordered
         ]
         matching = sum(1 for each in self.findings if each.name and not each.deviates)
@@ -125,5 +125,5 @@ class Exchange:
     body: object
 
 
-def _finding_name(finding: Finding) -> str:
+def _format_finding_name(finding: Finding) -> str:
     return f"{finding.operation} [{finding.name}]" if finding.name else finding.operation

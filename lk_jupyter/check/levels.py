@@ -50,7 +50,7 @@ class Check:
         if wish.spend or wish.probe_starts or wish.run_limit:
             refuse_if_read_only("spends")
         if wish.record:
-            recording.check_target(wish.record)
+            recording.require_writable_path(wish.record)
         self.report = Report(client)
         self._session = session
         self._wish = wish
@@ -70,19 +70,19 @@ class Check:
         spends = spending.plan(session, self._wish.max_credits) if session and self._wish.spend else None
         limit = run_limit.plan(session, self._wish.run_limit) if session and self._wish.run_limit else None
         watch(f"Reading the public information of {self.report.client.base_url} …")
-        description = published.look(self.report)
+        description = published.check_public_answers(self.report)
         if session:
             watch("Reading data with your key; nothing is started or changed …")
             probe_starts = self._wish.probe_starts or self._wish.spend
-            reading.look(session, self.report, description, probe_starts=probe_starts)
+            reading.check_reads(session, self.report, description, probe_starts=probe_starts)
         if session and spends:
             watch(
                 f"Spending at most {spends.worst:.4f} credits for 2 runs on {spends.machine.hardware_profile} and "
                 "for a chat …"
             )
-            spending.look(session, self.report, spends)
+            spending.spend_and_check(session, self.report, spends)
         if session and limit:
             if self._wish.confirm(limit.question):
-                run_limit.look(session, self.report, limit)
+                run_limit.check_run_limit(session, self.report, limit)
             else:
                 self.report.notes.append("The time limit wasn't tested: no run was started.")

@@ -48,23 +48,23 @@ class Description:
         if not prefix and not any(path.startswith(EXTERNAL) for path in paths):
             prefix = below
         self.operations: dict[tuple[str, str], dict[str, Any]] = {
-            (method.upper(), plain(prefix + path)): operation
+            (method.upper(), anonymize_placeholders(prefix + path)): operation
             for path, methods in paths.items()
             for method, operation in methods.items()
             if isinstance(operation, dict)
         }
 
     def __contains__(self, operation: tuple[str, str]) -> bool:
-        return (operation[0], plain(operation[1])) in self.operations
+        return (operation[0], anonymize_placeholders(operation[1])) in self.operations
 
     def fields(self, method: str, path: str) -> dict[str, Field]:
         """Return the fields of the JSON body of an operation."""
-        body = self.operations.get((method, plain(path)), {}).get("requestBody", {}).get("content", {})
+        body = self.operations.get((method, anonymize_placeholders(path)), {}).get("requestBody", {}).get("content", {})
         return list_fields(body.get("application/json", {}).get("schema", {}), self._schemas, _SCHEMAS)
 
 
 @cache
-def plain(path: str) -> str:
+def anonymize_placeholders(path: str) -> str:
     """Return a path with anonymous placeholders, for comparisons."""
     return re.sub(r"\{[^{}]*\}", "{}", path)
 
@@ -74,7 +74,7 @@ def list_fields(schema: dict[str, Any], schemas: dict[str, Any], prefix: str) ->
     schema = _resolve_schema(schema, schemas, prefix)
     required = set(schema.get("required", ()))
     return {
-        name: _field(part, schemas, prefix, required=name in required)
+        name: _parse_field(part, schemas, prefix, required=name in required)
         for name, part in schema.get("properties", {}).items()
     }
 
@@ -89,7 +89,7 @@ def _resolve_schema(schema: dict[str, Any], schemas: dict[str, Any], prefix: str
     return schema
 
 
-def _field(part: dict[str, Any], schemas: dict[str, Any], prefix: str, *, required: bool) -> Field:
+def _parse_field(part: dict[str, Any], schemas: dict[str, Any], prefix: str, *, required: bool) -> Field:
     forms = [_resolve_schema(each, schemas, prefix) for each in (part, *part.get("anyOf", ()), *part.get("oneOf", ()))]
     limits = [
         limit - (key == "exclusiveMaximum")
@@ -102,7 +102,7 @@ def _field(part: dict[str, Any], schemas: dict[str, Any], prefix: str, *, requir
 
 
 @cache
-def carried(endpoint: Endpoint) -> dict[str, Field]:
+def list_body_fields(endpoint: Endpoint) -> dict[str, Field]:
     """Return the fields of the JSON body that we send to an operation."""
     kinds = [
         each.annotation
@@ -115,14 +115,14 @@ def carried(endpoint: Endpoint) -> dict[str, Field]:
     return list_fields(schema, schema.get("$defs", {}), "#/$defs/")
 
 
-def look(report: Report) -> Description | None:
+def check_public_answers(report: Report) -> Description | None:
     """Send requests that need no key; return the published description, if any."""
     for path in _HEALTH:
-        _look_at_health(report, path)
-    description = _description(report)
+        _probe_health(report, path)
+    description = _fetch_description(report)
     if description:
         try:
-            _compare(report, description)
+            _record_assumptions(report, description)
         except (AttributeError, KeyError, TypeError, ValueError, OverflowError, RecursionError):
             report.notes.append(
                 "The server's API description can't be read. With a key, %lk_check tests each operation."
@@ -131,7 +131,7 @@ def look(report: Report) -> Description | None:
     return description
 
 
-def _look_at_health(report: Report, path: str) -> None:
+def _probe_health(report: Report, path: str) -> None:
     try:
         answer = report.probe("GET", EXTERNAL + path, is_signed=False)
     except OutcomeUnknown as lost:
@@ -144,7 +144,7 @@ def _look_at_health(report: Report, path: str) -> None:
         )
 
 
-def _description(report: Report) -> Description | None:
+def _fetch_description(report: Report) -> Description | None:
     """Return the first description of this API, at the root or below a prefix."""
     for below in ("", EXTERNAL, V1):
         try:
@@ -165,9 +165,9 @@ def _description(report: Report) -> Description | None:
     return None
 
 
-def _compare(report: Report, description: Description) -> None:
-    _compare_places(report, description)
-    _compare_fields(report, description)
+def _record_assumptions(report: Report, description: Description) -> None:
+    _record_places(report, description)
+    _record_fields(report, description)
     absent = [str(endpoint) for endpoint in dict.fromkeys(ENDPOINTS) if _is_absent(endpoint, description)]
     report.set_assumption("absent_operations", ",".join(dict.fromkeys(absent)))
 
@@ -184,7 +184,7 @@ def _is_absent(endpoint: Endpoint, description: Description) -> bool:
     return not any((endpoint.method, server + endpoint.path) in description for server in endpoint.servers)
 
 
-def _compare_places(report: Report, description: Description) -> None:
+def _record_places(report: Report, description: Description) -> None:
     for name, (method, path) in _PREFIXED.items():
         assumption = find_assumption(name)
         prefixes = [each for each in (assumption.default, *assumption.alternatives) if each.startswith("/")]
@@ -204,7 +204,7 @@ def _compare_places(report: Report, description: Description) -> None:
         report.set_assumption("stream_method", methods[0])
 
 
-def _compare_fields(report: Report, description: Description) -> None:
+def _record_fields(report: Report, description: Description) -> None:
     start = description.fields("POST", f"{EXTERNAL}/execution/streaming/start")
     if "timeout" in start and start["timeout"].maximum is not None:
         maximum, stored = int(start["timeout"].maximum), report.client.assumptions.resolve("longest_run")
@@ -217,7 +217,7 @@ def _compare_fields(report: Report, description: Description) -> None:
     if picks := [name for name in ("hardware_profile", "gpu_type") if name in deployment]:
         report.set_assumption("deployment_gpu_field", picks[0])
     for endpoint in ENDPOINTS:
-        for words in _differences(endpoint, description):
+        for words in _iterate_differences(endpoint, description):
             report.add_difference(str(endpoint), *words)
 
 
@@ -225,10 +225,10 @@ def _compare_fields(report: Report, description: Description) -> None:
 _COVERED = {"timeout", "s3_mount_path", "hardware_profile", "gpu_type", "stream"}
 
 
-def _differences(endpoint: Endpoint, description: Description) -> Iterator[tuple[str, str, str, str]]:
+def _iterate_differences(endpoint: Endpoint, description: Description) -> Iterator[tuple[str, str, str, str]]:
     """Yield differences between the fields of a body: expected, actual, meaning, our behavior."""
     published = description.fields(endpoint.method, endpoint.server + endpoint.path)
-    declared = carried(endpoint)
+    declared = list_body_fields(endpoint)
     for name, field in published.items():
         declared_field = declared.get(name)
         if name in _COVERED:

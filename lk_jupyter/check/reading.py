@@ -19,7 +19,7 @@ from lk_jupyter.api.orgs import Orgs
 from lk_jupyter.api.states import is_run_id
 from lk_jupyter.api.user import User
 from lk_jupyter.check.findings import Report
-from lk_jupyter.check.published import Description, carried, is_in_group
+from lk_jupyter.check.published import Description, is_in_group, list_body_fields
 from lk_jupyter.config.assumptions import ABSENT, find_assumption
 from lk_jupyter.config.read_only import is_read_only
 from lk_jupyter.connection.connection import Connection
@@ -56,15 +56,15 @@ _QUERIES = {"/orgs/{slug}/transactions/aggregate": "?category=executions&group_b
 _NOT_READ = re.compile(r"/inference/streaming/|/storage/download/|/content$|/mfa/")
 
 
-def look(connection: Connection, report: Report, description: Description | None, *, probe_starts: bool) -> None:
+def check_reads(connection: Connection, report: Report, description: Description | None, *, probe_starts: bool) -> None:
     """Send all requests that only read, and starts that must be refused if ``probe_starts``.
 
     Raises: Unauthorized: The key isn't accepted.
     """
-    _look_for_key(report)
-    slug, is_known_organization = _slug(report)
+    _check_key(report)
+    slug, is_known_organization = _find_slug(report)
     absent: list[str] = []
-    for endpoint in _reads():
+    for endpoint in _iterate_read_endpoints():
         answer = _probe_endpoint(report, endpoint, slug)
         if answer is None:
             continue
@@ -74,14 +74,16 @@ def look(connection: Connection, report: Report, description: Description | None
             read_answer(report, endpoint, answer)
     if not is_known_organization:
         report.add_missing("GET /orgs/{slug}", "the organization of the key", "The server returned no organization")
-    _look_at_prefix(report, "chat_prefix", "/models")
-    _look_at_prefix(report, "batch_prefix", "/batches")
+    _probe_prefix(report, "chat_prefix", "/models")
+    _probe_prefix(report, "batch_prefix", "/batches")
     if is_read_only():
         report.notes.append(
             "Read-only mode is on, so only read requests were sent. Test more: %lk_config read_only off"
         )
     else:
-        absent += _probe_incomplete(report, description, _INCOMPLETE | (_INCOMPLETE_STARTS if probe_starts else {}))
+        absent += _probe_incomplete_requests(
+            report, description, _INCOMPLETE | (_INCOMPLETE_STARTS if probe_starts else {})
+        )
     if not probe_starts:
         report.notes.append(
             "Requests that start runs weren't tested. Test these requests too: %lk_check --probe-starts"
@@ -90,10 +92,10 @@ def look(connection: Connection, report: Report, description: Description | None
     named = report.values.get("absent_operations", "")
     if description is None or not named:
         report.add_to_assumption("absent_operations", [each for each in absent if each not in grouped])
-    _look_at_bucket(connection, report)
+    _probe_bucket(connection, report)
 
 
-def _look_for_key(report: Report) -> None:
+def _check_key(report: Report) -> None:
     """Return an operation that shows whether the key is accepted. Raises Unauthorized."""
     lookups = find_assumption("signin_lookup")
     for operation in (lookups.default, *lookups.alternatives):
@@ -106,7 +108,7 @@ def _look_for_key(report: Report) -> None:
             return
 
 
-def _slug(report: Report) -> tuple[str, bool]:
+def _find_slug(report: Report) -> tuple[str, bool]:
     """Return the slug of the key's organization and True; without an organization, a random slug and False."""
     for owner, name in ((User, "org"), (Orgs, "list")):
         endpoint = endpoint_of(getattr(owner, name))
@@ -119,7 +121,7 @@ def _slug(report: Report) -> tuple[str, bool]:
     return f"lk-{uuid4().hex[:8]}", False
 
 
-def _reads() -> Iterator[Endpoint]:
+def _iterate_read_endpoints() -> Iterator[Endpoint]:
     for endpoint in ENDPOINTS:
         if endpoint.method == "GET" and not _NOT_READ.search(endpoint.path) and endpoint.server != IRIS:
             yield endpoint
@@ -198,7 +200,7 @@ def _is_empty(answer: Any) -> bool:
     return bool(values) and all(value == [] for value in values)
 
 
-def _look_at_prefix(report: Report, name: str, path: str) -> None:
+def _probe_prefix(report: Report, name: str, path: str) -> None:
     assumption = find_assumption(name)
     for prefix in (assumption.default, *assumption.alternatives):
         if prefix.startswith("/"):
@@ -210,7 +212,7 @@ def _look_at_prefix(report: Report, name: str, path: str) -> None:
         report.set_assumption(name, ABSENT)
 
 
-def _probe_incomplete(
+def _probe_incomplete_requests(
     report: Report, description: Description | None, requests: dict[str, dict[str, Any]]
 ) -> list[str]:
     """Send requests that a server must refuse, and return the operations that the server lacks.
@@ -228,7 +230,7 @@ def _probe_incomplete(
         elif answer.status < 300:
             words = "The server accepted a request without a required field."
             report.add_difference(
-                str(endpoint), "HTTP 422", f"HTTP {answer.status}", words, _abort_started(report, answer)
+                str(endpoint), "HTTP 422", f"HTTP {answer.status}", words, _abort_started_runs(report, answer)
             )
         name = "notebook_limit" if "job_type" in body else "longest_run"
         if "timeout" in body and (longest := longest_named(answer.content.decode(errors="replace"))):
@@ -238,38 +240,38 @@ def _probe_incomplete(
     return absent
 
 
-def _abort_started(report: Report, answer: RawAnswer) -> str:
+def _abort_started_runs(report: Report, answer: RawAnswer) -> str:
     """Abort the runs in an answer, and return the results in words."""
     outcomes = []
-    for run_id in dict.fromkeys(_run_ids(answer.json)):
+    for run_id in dict.fromkeys(_iterate_run_ids(answer.json)):
         abort = abort_soon(report.client, run_id)
         outcomes.append(f"Aborted run {run_id}." if abort.wait() else abort.words)
     report.notes += outcomes
     return " ".join(outcomes) or "A run may have been started, and the server returned no id. Check: %lk_runs"
 
 
-def _run_ids(answer: object) -> Iterator[str]:
+def _iterate_run_ids(answer: object) -> Iterator[str]:
     """Yield the ids of runs in an answer, at any depth."""
     if isinstance(answer, dict):
         for name, value in answer.items():
             if name in _RUN_IDS and isinstance(value, str) and is_run_id(value):
                 yield value
             else:
-                yield from _run_ids(value)
+                yield from _iterate_run_ids(value)
     elif isinstance(answer, list):
         for value in answer:
-            yield from _run_ids(value)
+            yield from _iterate_run_ids(value)
 
 
 def _is_refused(endpoint: Endpoint, body: dict[str, Any], description: Description | None) -> bool:
     """Return whether a body lacks a field that our description and the server's description require."""
-    required = {name for name, field in carried(endpoint).items() if field.required}
+    required = {name for name, field in list_body_fields(endpoint).items() if field.required}
     theirs = description.fields(endpoint.method, endpoint.server + endpoint.path) if description else {}
     needed = required & {name for name, field in theirs.items() if field.required} if theirs else required
     return bool(needed - set(body))
 
 
-def _look_at_bucket(connection: Connection, report: Report) -> None:
+def _probe_bucket(connection: Connection, report: Report) -> None:
     """Request credentials, and check once whether the bucket exists."""
     try:
         wire = Wire(Credentials(connection.client.storage.credentials), pauses=())  # the check creates no bucket

@@ -155,36 +155,42 @@ class Pseudonyms:
 
     def __init__(self, public: set[str], public_texts: Iterable[str] = ()) -> None:
         self.public = public  # machine types and models of the product
-        self.words = _vocabulary() | {word for text in public_texts for word in _TOKEN.findall(text)}
+        self.words = _list_api_words() | {word for text in public_texts for word in _TOKEN.findall(text)}
         self.kinds: set[str] = set()  # secrets in sentences, which aren't replaced
         self._pseudonyms: dict[str, str] = {}
         self._count: dict[str, int] = {}
 
-    def pseudonym(self, kind: str, text: str) -> str:
+    def assign_pseudonym(self, kind: str, text: str) -> str:
         """Return the pseudonym of a text."""
         if text not in self._pseudonyms:
             self._count[kind] = self._count.get(kind, 0) + 1
             self._pseudonyms[text] = f"<{kind} {self._count[kind]}>"
         return self._pseudonyms[text]
 
-    def private(self) -> Iterator[str]:
+    def iterate_private_texts(self) -> Iterator[str]:
         """Yield replaced texts that are long enough to be recognized."""
         return (text for text in self._pseudonyms if len(text) > 3 and not self.is_word(text))
 
     def is_word(self, text: str) -> bool:
         """Return whether a text is a word of the API, although a name may equal the word."""
         return (
-            text in self.public or text in self.words or text.lower() in _ENUMERATED | _STATES or text in _all_kinds()
+            text in self.public
+            or text in self.words
+            or text.lower() in _ENUMERATED | _STATES
+            or text in _list_shared_kinds()
         )
 
-    def sentence(self, text: str) -> str:
+    def clean_sentence(self, text: str) -> str:
         """Return the start of a sentence with pseudonyms for private parts."""
         text = text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
         self.kinds.update(secret.kind for secret in find_secrets(text))
-        for private_text in sorted(self.private(), key=len, reverse=True):
+        for private_text in sorted(self.iterate_private_texts(), key=len, reverse=True):
             text = text.replace(private_text, self._pseudonyms[private_text])
         for kind, pattern in _IN_SENTENCES:
-            text = pattern.sub(lambda match, kind=kind: _pseudonym_unless_public(match[0], kind, self.pseudonym), text)  # type: ignore[misc]
+            text = pattern.sub(
+                lambda match, kind=kind: _replace_unless_public(match[0], kind, self.assign_pseudonym),  # type: ignore[misc]
+                text,
+            )
         return self._replace_words(text)
 
     def _replace_words(self, text: str) -> str:
@@ -195,7 +201,7 @@ class Pseudonyms:
             before = text[max(0, match.start() - 4) : match.start()].rstrip()
             is_first = not before or before[-1] in ".:!?"
             pieces.append(
-                match[0] if self._is_public(match[0], is_first=is_first) else self.pseudonym("word", match[0])
+                match[0] if self._is_public(match[0], is_first=is_first) else self.assign_pseudonym("word", match[0])
             )
             end = match.end()
         return "".join([*pieces, text[end:]])
@@ -208,13 +214,13 @@ class Pseudonyms:
         return is_first and token.lower() in self.words
 
 
-def _pseudonym_unless_public(text: str, kind: str, pseudonym: Callable[[str, str], str]) -> str:
+def _replace_unless_public(text: str, kind: str, pseudonym: Callable[[str, str], str]) -> str:
     if text.startswith("<") or (kind == "name" and (_FIELD_NAME.fullmatch(text[1:-1]) or text[1:-1].startswith("<"))):
         return text
     return pseudonym(kind, text)
 
 
-def check_target(path: Path) -> None:
+def require_writable_path(path: Path) -> None:
     """Raise UsageError if a file can't be written."""
     if path.exists() or not path.absolute().parent.is_dir():
         why = "exists already" if path.exists() else "has no folder"
@@ -223,13 +229,13 @@ def check_target(path: Path) -> None:
 
 def write(path: Path, report: Report) -> None:
     """Write a recording. Raises UsageError, before anything is written, if private data remains."""
-    path.write_text(clean_text(report), encoding="utf-8")
+    path.write_text(format_recording(report), encoding="utf-8")
 
 
-def clean_text(report: Report) -> str:
+def format_recording(report: Report) -> str:
     """Return a recording without private data. Raises UsageError if private data remains."""
     names = Pseudonyms(
-        {word for each in report.exchanges for word in _catalogue_in(each.body, _find_endpoint(each))},
+        {word for each in report.exchanges for word in _iterate_catalogue_names(each.body, _find_endpoint(each))},
         (
             words
             for each in report.findings
@@ -237,20 +243,20 @@ def clean_text(report: Report) -> str:
         ),
     )
     host = urlsplit(report.client.base_url).hostname or ""
-    names.pseudonym("host", host)
+    names.assign_pseudonym("host", host)
     steps = [
-        (each, _replace_private(each.body, "", names, _field_kinds(each))) for each in report.exchanges
+        (each, _replace_private(each.body, "", names, _list_answer_kinds(each))) for each in report.exchanges
     ]  # collect names before cleaning sentences
     exchanges = [
         {
-            "request": f"{each.method} {_path(each, names)}",
+            "request": f"{each.method} {_replace_path(each, names)}",
             "status": each.status,
-            "answer": _sentences(cleaned, names),
+            "answer": _clean_sentences(cleaned, names),
         }
         for each, cleaned in steps
     ]
     findings = [
-        {name: names.sentence(str(getattr(each, name))) for name in ("operation", "expected", "found", "name")}
+        {name: names.clean_sentence(str(getattr(each, name))) for name in ("operation", "expected", "found", "name")}
         for each in report.findings
     ]
     content = {"lk_jupyter": __version__, "findings": findings, "seen": exchanges}
@@ -263,12 +269,12 @@ def clean_text(report: Report) -> str:
 
 def _refuse_secrets(text: str, names: Pseudonyms) -> None:
     kinds = names.kinds | {secret.kind for secret in find_secrets(text)}
-    kinds |= {"something private" for private in names.private() if _stands_in(private, text)}
+    kinds |= {"something private" for private in names.iterate_private_texts() if _contains_private(private, text)}
     if kinds:
         raise UsageError(f"The recording would contain a secret ({', '.join(sorted(kinds))}). Nothing was written.")
 
 
-def _stands_in(private: str, text: str) -> bool:
+def _contains_private(private: str, text: str) -> bool:
     plain = json.dumps(private, ensure_ascii=False)[1:-1]
     if plain not in text:
         return False
@@ -279,20 +285,20 @@ def _stands_in(private: str, text: str) -> bool:
 _PREFIXES = ("/api/v2/external", "/openai/v1", "/api/v1", "/iris")
 
 
-def _placeholders(path: str) -> str:
+def _build_path_pattern(path: str) -> str:
     """Return the pattern of a path: only a key at the end may contain slashes."""
     return re.sub(r"\{[^{}]*\}(?=/)", "[^?/]+", re.sub(r"\{[^{}]*\}$", "[^?]+", path))
 
 
-_SERVED = [(re.compile(_placeholders(re.sub(r"([.])", r"\\\1", each.path))), each) for each in ENDPOINTS]
+_SERVED = [(re.compile(_build_path_pattern(re.sub(r"([.])", r"\\\1", each.path))), each) for each in ENDPOINTS]
 
 
-def _path(exchange: Exchange, names: Pseudonyms) -> str:
+def _replace_path(exchange: Exchange, names: Pseudonyms) -> str:
     """Return a path as declared; replace the words of an undeclared path."""
     path = exchange.path.partition("?")[0]
     endpoint = _find_endpoint(exchange)
     prefix = next((prefix for prefix in _PREFIXES if path.startswith(prefix)), "")
-    return prefix + endpoint.path if endpoint else names.sentence(path)
+    return prefix + endpoint.path if endpoint else names.clean_sentence(path)
 
 
 class _Sentence(str):
@@ -306,39 +312,42 @@ def _replace_private(value: Any, field: str, names: Pseudonyms, kinds: Mapping[s
     if field in _PRIVATE and value is not None:
         return f"<{type(value).__name__}>"
     if isinstance(value, dict):
-        return {_key(name, names): _replace_private(inner, str(name), names, kinds) for name, inner in value.items()}
+        return {
+            _replace_field_name(name, names): _replace_private(inner, str(name), names, kinds)
+            for name, inner in value.items()
+        }
     if isinstance(value, list):
         rows = [_replace_private(inner, field, names, kinds) for inner in value[:_ROWS]]
         return [*rows, f"<{len(value) - _ROWS} more>"] if len(value) > _ROWS else rows
     kind = kinds.get(field, frozenset())
     if isinstance(value, str):
-        return _text(value, field, names, kind)
+        return _replace_text(value, field, names, kind)
     if isinstance(value, (int, float)) and not isinstance(value, bool):
-        return _number(value, field, names, kind)
+        return _replace_number(value, field, names, kind)
     return value
 
 
-def _number(value: float, field: str, names: Pseudonyms, kind: frozenset[str]) -> Any:
+def _replace_number(value: float, field: str, names: Pseudonyms, kind: frozenset[str]) -> Any:
     """Return measures unchanged, ids as pseudonyms, and the number of digits of other numbers."""
     if _NO_MEASURE.search(field):
-        return names.pseudonym("id", str(value))
+        return names.assign_pseudonym("id", str(value))
     if kind & {"number", "time"} or _MOMENTS.search(field):
         return value
     return 1.5 if isinstance(value, float) else 10 ** (len(str(abs(value))) - 1)
 
 
-def _key(name: str, names: Pseudonyms) -> str:
+def _replace_field_name(name: str, names: Pseudonyms) -> str:
     """Return a declared field name, or a name of API words, unchanged; otherwise a pseudonym."""
     parts = name.split("_")
     is_field = _FIELD_NAME.fullmatch(name) and all(part in names.words for part in parts)
-    return name if is_field or names.is_word(name) else names.pseudonym("name", name)
+    return name if is_field or names.is_word(name) else names.assign_pseudonym("name", name)
 
 
-def _text(value: str, field: str, names: Pseudonyms, kind: frozenset[str]) -> Any:
+def _replace_text(value: str, field: str, names: Pseudonyms, kind: frozenset[str]) -> Any:
     if not value or field in _SENTENCES:
         return _Sentence(value)
     is_public = _is_word(value, field, names) or _is_measure(value, field, kind)
-    return value if is_public else names.pseudonym(_kind(value, field), value)
+    return value if is_public else names.assign_pseudonym(_classify_text(value, field), value)
 
 
 def _is_word(value: str, field: str, names: Pseudonyms) -> bool:
@@ -347,7 +356,7 @@ def _is_word(value: str, field: str, names: Pseudonyms) -> bool:
         return True
     if field == "loc":  # a field of a request
         return names.is_word(value)
-    return field in _WORD_FIELDS and (value.lower() in _ENUMERATED | _STATES or value in _all_kinds())
+    return field in _WORD_FIELDS and (value.lower() in _ENUMERATED | _STATES or value in _list_shared_kinds())
 
 
 def _is_measure(value: str, field: str, kind: frozenset[str]) -> bool:
@@ -372,59 +381,59 @@ def _find_endpoint(exchange: Exchange) -> Endpoint | None:
     return None
 
 
-def _catalogue_in(value: Any, endpoint: Endpoint | None, field: str = "") -> Iterator[str]:
+def _iterate_catalogue_names(value: Any, endpoint: Endpoint | None, field: str = "") -> Iterator[str]:
     """Yield the machine types and models in an answer of the catalogue."""
     if endpoint is None or endpoint.method != "GET" or endpoint.path not in _CATALOGUE:
         return
     if isinstance(value, dict):
         for name, inner in value.items():
-            yield from _catalogue_in(inner, endpoint, str(name))
+            yield from _iterate_catalogue_names(inner, endpoint, str(name))
     elif isinstance(value, list):
         for inner in value:
-            yield from _catalogue_in(inner, endpoint, field)
+            yield from _iterate_catalogue_names(inner, endpoint, field)
     elif (
         isinstance(value, str) and field in _CATALOGUE_FIELDS and (_MACHINE.fullmatch(value) or _MODEL.fullmatch(value))
     ):
         yield from {value, value.removeprefix("serverless:")}
 
 
-def _field_kinds(exchange: Exchange) -> Mapping[str, frozenset[str]]:
+def _list_answer_kinds(exchange: Exchange) -> Mapping[str, frozenset[str]]:
     """Return the kinds of an answer's fields: from its operation, then from other declarations."""
     endpoint = _find_endpoint(exchange)
-    return {**_all_kinds(), **(_kinds(endpoint) if endpoint else {})}
+    return {**_list_shared_kinds(), **(_list_field_kinds(endpoint) if endpoint else {})}
 
 
 @cache
-def _all_kinds() -> dict[str, frozenset[str]]:
+def _list_shared_kinds() -> dict[str, frozenset[str]]:
     """Return the kinds of each declared field that all declarations share."""
     kinds: dict[str, frozenset[str]] = {}
     for endpoint in ENDPOINTS:
-        for name, kind in _kinds(endpoint).items():
+        for name, kind in _list_field_kinds(endpoint).items():
             kinds[name] = kinds.get(name, kind) & kind
     return kinds
 
 
 @cache
-def _kinds(endpoint: Endpoint) -> dict[str, frozenset[str]]:
+def _list_field_kinds(endpoint: Endpoint) -> dict[str, frozenset[str]]:
     """Return the kinds of the fields of an operation's answer: ``number``, ``time`` or ``text``."""
     kinds: dict[str, frozenset[str]] = {}
-    for model in _models_in(endpoint.returns, set()):
+    for model in _iterate_models(endpoint.returns, set()):
         for name, field in model.model_fields.items():
-            kinds[name] = kinds.get(name, frozenset()) | frozenset(_leaves(field.annotation))
+            kinds[name] = kinds.get(name, frozenset()) | frozenset(_iterate_leaf_kinds(field.annotation))
     return kinds
 
 
-def _models_in(kind: Any, visited: set[Any]) -> Iterator[type[BaseModel]]:
+def _iterate_models(kind: Any, visited: set[Any]) -> Iterator[type[BaseModel]]:
     if isinstance(kind, type) and issubclass(kind, BaseModel) and kind not in visited:
         visited.add(kind)
         yield kind
         for field in kind.model_fields.values():
-            yield from _models_in(field.annotation, visited)
+            yield from _iterate_models(field.annotation, visited)
     for part in get_args(kind):
-        yield from _models_in(part, visited)
+        yield from _iterate_models(part, visited)
 
 
-def _leaves(kind: Any) -> Iterator[str]:
+def _iterate_leaf_kinds(kind: Any) -> Iterator[str]:
     if kind in {int, float, Decimal}:
         yield "number"
     elif kind is datetime:
@@ -432,11 +441,11 @@ def _leaves(kind: Any) -> Iterator[str]:
     elif kind is str:
         yield "text"
     for part in get_args(kind):
-        yield from _leaves(part)
+        yield from _iterate_leaf_kinds(part)
 
 
 @cache
-def _vocabulary() -> frozenset[str]:
+def _list_api_words() -> frozenset[str]:
     """Return the words of the API: declarations, fields, enumerations and common English refusals."""
     texts = [*_COMMON, *_ENUMERATED, *_STATES, *_WORD_FIELDS, *_CATALOGUE_FIELDS, *_SENTENCES, *_PRIVATE]
     for endpoint in ENDPOINTS:
@@ -447,23 +456,23 @@ def _vocabulary() -> frozenset[str]:
             *endpoint.signature.parameters,
         ]
         bodies = (row.annotation for row in endpoint.signature.parameters.values())
-        texts += [name for body in bodies for model in _models_in(body, set()) for name in model.model_fields]
-    texts += [name.replace("_", " ") for name in _all_kinds()]
-    texts += list(_all_kinds())
+        texts += [name for body in bodies for model in _iterate_models(body, set()) for name in model.model_fields]
+    texts += [name.replace("_", " ") for name in _list_shared_kinds()]
+    texts += list(_list_shared_kinds())
     words = {word for text in texts for pattern in (_WORD, _TOKEN) for word in pattern.findall(text)}
     return frozenset(word for word in words if word.islower() or word.isupper())
 
 
-def _kind(value: str, field: str) -> str:
+def _classify_text(value: str, field: str) -> str:
     for kind, pattern in _IN_SENTENCES[:-1]:
         if pattern.search(value):
             return kind
     return "id" if field.endswith("id") else "name" if "name" in field or "slug" in field else "text"
 
 
-def _sentences(value: Any, names: Pseudonyms) -> Any:
+def _clean_sentences(value: Any, names: Pseudonyms) -> Any:
     if isinstance(value, _Sentence):
-        return names.sentence(str(value))
+        return names.clean_sentence(str(value))
     if isinstance(value, dict):
-        return {name: _sentences(inner, names) for name, inner in value.items()}
-    return [_sentences(inner, names) for inner in value] if isinstance(value, list) else value
+        return {name: _clean_sentences(inner, names) for name, inner in value.items()}
+    return [_clean_sentences(inner, names) for inner in value] if isinstance(value, list) else value

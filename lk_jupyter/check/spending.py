@@ -104,19 +104,20 @@ class SpendingPlan:
 
 def plan(session: Session, most: Decimal) -> SpendingPlan:
     """Return the plan. Raises UsageError if the maximum cost is unknown or exceeds ``most``."""
-    machine = cheapest_machine(session, "--spend")
-    model, chat = _cheapest_model(session)
+    machine = find_cheapest_machine(session, "--spend")
+    model, chat = _find_cheapest_model(session)
     worst = 2 * (cost_at_limit(machine.price_per_hour, TIME_LIMIT) or Decimal(0)) + chat
     if worst > most:
+        cost = _format_exact(worst)
         raise UsageError(
-            f"--spend may cost {_exact(worst)} credits (2 runs of {TIME_LIMIT} s on {machine.hardware_profile}), more "
-            f"than --max-credits {most:f}. Nothing was spent. Allow it: %lk_check --spend --max-credits {_exact(worst)}"
+            f"--spend may cost {cost} credits (2 runs of {TIME_LIMIT} s on {machine.hardware_profile}), more than "
+            f"--max-credits {most:f}. Nothing was spent. Allow it: %lk_check --spend --max-credits {cost}"
         )
     refuse_over_budget(session, CostRequest("this check", worst, saves=""))
     return SpendingPlan(machine, model, worst)
 
 
-def cheapest_machine(session: Session, option: str) -> MachineType:
+def find_cheapest_machine(session: Session, option: str) -> MachineType:
     """Return the machine for the runs of an option. Raises UsageError without a published price."""
     machines = session.machines()
     priced = [each for each in machines if each.price_per_hour is not None and machines.allows(each)]
@@ -125,11 +126,11 @@ def cheapest_machine(session: Session, option: str) -> MachineType:
     return min(priced, key=lambda each: each.price_per_hour or Decimal(0))
 
 
-def _exact(amount: Decimal) -> str:
+def _format_exact(amount: Decimal) -> str:
     return f"{amount.quantize(Decimal('0.0001'), 'ROUND_UP').normalize():f}"
 
 
-def _cheapest_model(session: Session) -> tuple[ModelOffer | None, Decimal]:
+def _find_cheapest_model(session: Session) -> tuple[ModelOffer | None, Decimal]:
     """Return the cheapest chat model, and the maximum cost of the chat: a router may choose any model."""
     try:
         offers = [each for each in read_catalogue(session) if each.kind == "chat"]
@@ -143,10 +144,10 @@ def _cheapest_model(session: Session) -> tuple[ModelOffer | None, Decimal]:
     return next(each for each in offers if each.id == cheapest), max(costs.values())
 
 
-def look(session: Session, report: Report, spends: SpendingPlan) -> None:
+def spend_and_check(session: Session, report: Report, spends: SpendingPlan) -> None:
     """Run, chat, store and read, and record differences; stop or delete everything at the end."""
     before, _ = available_credits(session.client)
-    Probe(session, report, spends, before).look_and_clean()
+    Probe(session, report, spends, before).run_and_clean_up()
 
 
 @dataclass
@@ -175,38 +176,38 @@ class Probe:
         self._module = f"lk_check_{self._token[:12]}"  # a module uploaded with the runs, and a file left by a run
         self._tokens: dict[str, Started | None] = {}  # None: started, without an answer so far
 
-    def look_and_clean(self) -> None:
+    def run_and_clean_up(self) -> None:
         """Do all steps, end all runs, and note the credits before and after."""
         try:
-            self.look()
+            self.run_steps()
         finally:
-            self.clean()
+            self.clean_up()
             with suppress(LkError):
                 after, _ = available_credits(self._client)
-                worst = _exact(self._plan.worst)
+                worst = _format_exact(self._plan.worst)
                 self._report.notes.append(
                     f"Credits before: {self._balance:f}, after: {after:f}. The check could spend at most {worst} "
                     "credits."
                 )
 
-    def look(self) -> None:
+    def run_steps(self) -> None:
         """Do all steps of the level."""
-        stored = self._look_at_object()
-        first = self._start(self._fill_code(_LOOKS_AROUND))
+        stored = self._probe_object()
+        first = self._start_run(self._fill_code(_LOOKS_AROUND))
         if first:
-            self._follow(first)
-            self._look_at_first(first, stored=stored)
+            self._follow_stream(first)
+            self._examine_first_run(first, stored=stored)
             if first.has_ended:
-                self._ended_run(first).compare()
-            if second := self._start(self._fill_code(_WAITS)):
-                self._look_at_second(second)
-        self._look_at_chat()
+                self._build_ended_run(first).compare()
+            if second := self._start_run(self._fill_code(_WAITS)):
+                self._abort_second_run(second)
+        self._probe_chat()
 
-    def _ended_run(self, started: Started) -> EndedRun:
+    def _build_ended_run(self, started: Started) -> EndedRun:
         price = self._plan.machine.price_per_hour or Decimal(0)
         return EndedRun(self._client, self._report, started.execution_id, price, self._balance)
 
-    def clean(self) -> None:
+    def clean_up(self) -> None:
         """Abort active runs, and delete the object. An interrupt ends the waiting, but no abort."""
         aborts: list[Abort] = []
         for token, started in self._tokens.items():
@@ -240,7 +241,7 @@ class Probe:
 
     # Runs
 
-    def _start(self, code: str, timeout: int = TIME_LIMIT) -> Started | None:
+    def _start_run(self, code: str, timeout: int = TIME_LIMIT) -> Started | None:
         """Start a run once; return None if the server refuses the start."""
         token = uuid4().hex
         request = StreamingExecutionRequest(
@@ -292,15 +293,15 @@ class Probe:
                     return ids[0]
         return None
 
-    def _follow(self, started: Started, until: str = "") -> None:
+    def _follow_stream(self, started: Started, until: str = "") -> None:
         """Read the stream of a run to its end, or until a text appears."""
         started.stream = self._client.follow(started.execution_id, started.url)
-        reading = Thread(target=self._read, args=(started, until), name="lk-check", daemon=True)
+        reading = Thread(target=self._read_stream, args=(started, until), name="lk-check", daemon=True)
         reading.start()
         reading.join(_PATIENCE)
         started.stream.close()
 
-    def _read(self, started: Started, until: str) -> None:
+    def _read_stream(self, started: Started, until: str) -> None:
         try:
             for event in started.stream or ():
                 if isinstance(event, Finished):
@@ -330,7 +331,7 @@ class Probe:
         stream.close()
         return "".join(contents)
 
-    def _record(self, started: Started) -> dict[str, Any]:
+    def _wait_for_record(self, started: Started) -> dict[str, Any]:
         """Return the raw record when the run has ended, or at the time limit."""
         ending, until = Ending(self._client, started.execution_id), time.monotonic() + _PATIENCE
         ending.finished = started.end
@@ -343,9 +344,9 @@ class Probe:
         content = self._report.probe("GET", f"{EXTERNAL}/execution/{started.execution_id}").json
         return content if isinstance(content, dict) else {}
 
-    def _look_at_first(self, started: Started, *, stored: bool) -> None:
+    def _examine_first_run(self, started: Started, *, stored: bool) -> None:
         report, assumed = self._report, self._client.assumptions
-        record = self._record(started)
+        record = self._wait_for_record(started)
         text = started.text or str(record.get("stdout") or "")
         facts = _parse_facts(text)
         if started.text:
@@ -362,7 +363,7 @@ class Probe:
                     "Reads the record.",
                 )
         self._compare_logs(started, record)
-        self._look_at_word(record, started)
+        self._record_end_state(record, started)
         report.set_assumption(
             "metadata_echo", "echoed" if (record.get("metadata") or {}).get(REQUEST_KEY) else "dropped"
         )
@@ -396,7 +397,7 @@ class Probe:
         """Compare stored output with printed output."""
         logs = {"GET /execution/{execution_id}": str(record.get("stdout") or record.get("combined_output") or "")}
         until = time.monotonic() + _LOG_PATIENCE
-        while not (log := self._log(started)) and time.monotonic() < until:
+        while not (log := self._read_log(started)) and time.monotonic() < until:
             time.sleep(0.5)
         logs["GET /logs/execution/{execution_id}"] = log
         for operation, text in logs.items():
@@ -411,12 +412,12 @@ class Probe:
         late = self._read_late_stream(started)
         self._report.set_assumption("late_attach", "replay" if "line 1" in late else "none")
 
-    def _log(self, started: Started) -> str:
+    def _read_log(self, started: Started) -> str:
         with suppress(LkError):
             return "\n".join(entry.message for entry in self._client.logs.execution(started.execution_id))
         return ""
 
-    def _look_at_word(self, record: dict[str, Any], started: Started) -> None:
+    def _record_end_state(self, record: dict[str, Any], started: Started) -> None:
         """Record a final state that the API doesn't document."""
         word = str(record.get("status") or "").strip().lower()
         if not word:
@@ -428,21 +429,21 @@ class Probe:
             pairs = [f"{word}={guess_end_state(word, code)}"]
         self._report.add_to_assumption("final_words", pairs)
 
-    def _look_at_second(self, started: Started) -> None:
+    def _abort_second_run(self, started: Started) -> None:
         report = self._report
-        self._follow(started, "}\n")
+        self._follow_stream(started, "}\n")
         facts = _parse_facts(started.text)
         if facts is not None:
             report.set_assumption("working_folder", "shared" if facts.get("found") else "own")
             if not self._read_late_stream(started).startswith("lk_check"):
                 report.set_assumption("late_attach", "none")
-            self._ended_run(started).expect_listed()
-        record = self._abort(started)
+            self._build_ended_run(started).check_listed()
+        record = self._abort_run(started)
         word = str(record.get("status") or "").strip().lower()
         if word and not is_documented(word):
             report.add_to_assumption("final_words", [f"{word}=aborted"])
 
-    def _abort(self, started: Started) -> dict[str, Any]:
+    def _abort_run(self, started: Started) -> dict[str, Any]:
         """Abort a run, and return the raw record when the run has ended."""
         report, operation = self._report, f"{EXTERNAL}/workloads/abort/{started.execution_id}"
         aborted_at = time.monotonic()
@@ -456,7 +457,7 @@ class Probe:
                 report.add_difference(
                     "POST /workloads/abort/{execution_id}", "HTTP 200", words, "The abort was refused", "Repeats it."
                 )
-        record = self._record(started)
+        record = self._wait_for_record(started)
         self._measure_abort(started, time.monotonic() - aborted_at)
         return record
 
@@ -475,14 +476,14 @@ class Probe:
 
     # Chat and bucket
 
-    def _look_at_chat(self) -> None:
+    def _probe_chat(self) -> None:
         """Request 8 tokens once: from the router, otherwise from the cheapest model."""
         if self._plan.model is None:
             self._report.notes.append("No model has a published price, so no chat was started.")
             return
         assumption = find_assumption("router_prefix")
         for prefix in (assumption.default, *assumption.alternatives):
-            if prefix.startswith("/") and self._chat(prefix, _ROUTER).status == 200:
+            if prefix.startswith("/") and self._send_chat(prefix, _ROUTER).status == 200:
                 self._report.set_assumption("router_prefix", prefix)
                 return
         routed = self._report.probe("POST", f"{EXTERNAL}/serverless/route", {"input": "Say hi."})
@@ -497,7 +498,7 @@ class Probe:
                 "Name a model: %lk_models",
             )
         prefix = self._report.values.get("chat_prefix") or self._client.assumptions["chat_prefix"]
-        answer = self._chat(prefix, self._plan.model.id)
+        answer = self._send_chat(prefix, self._plan.model.id)
         if answer.status != 200:
             words = f"HTTP {answer.status}: {str(answer.json)[:100]}"
             self._report.add_difference(
@@ -508,11 +509,11 @@ class Probe:
                 "Shows the reason from the server.",
             )
 
-    def _chat(self, prefix: str, model: str) -> RawAnswer:
+    def _send_chat(self, prefix: str, model: str) -> RawAnswer:
         body = {"model": model, "messages": _QUESTION, "max_tokens": ANSWER_TOKENS}
         return self._report.probe("POST", f"{prefix}/chat/completions", body)
 
-    def _look_at_object(self) -> bool:
+    def _probe_object(self) -> bool:
         """Store and read an object; return whether a run can see the object."""
         content = self._token.encode()
         storage = self._session.storage

@@ -453,7 +453,7 @@ def test_a_recording_with_a_secret_is_refused(kind, home, tmp_path):
 
 @pytest.mark.parametrize("kind", EXAMPLES)
 def test_a_secret_in_a_field_is_replaced(kind, home):
-    assert EXAMPLES[kind] not in recording.clean_text(report_with({"api_key": EXAMPLES[kind], "status": "ok"}))
+    assert EXAMPLES[kind] not in recording.format_recording(report_with({"api_key": EXAMPLES[kind], "status": "ok"}))
 
 
 def test_a_recording_holds_no_address_name_or_id_of_the_traffic(home):
@@ -471,7 +471,7 @@ def test_a_recording_holds_no_address_name_or_id_of_the_traffic(home):
     run = "3f0c2a9e5b1d4c7e9a526d1f8e0b7a44"
     told = {"detail": f"kowalska-lab: user Mira Kowalska (mira@example.com) at 203.0.113.10 lacks run {run}"}
     own = {"metadata": {"secret_project": "apollo"}, "labels": ["apollo"], "stdout": "apollo", "kowalska-lab": 1}
-    text = recording.clean_text(report_with(private, told, own, {"host": "cloud.example"}))
+    text = recording.format_recording(report_with(private, told, own, {"host": "cloud.example"}))
     for value in (*private.values(), "apollo", "secret_project", run, "cloud.example"):
         assert str(value) not in text
     kept = json.loads(text)["seen"]
@@ -492,7 +492,7 @@ def test_a_recording_holds_no_name_of_an_organization_a_project_or_a_person(home
     told = {
         "detail": "Kowalska may not use moonshot. apollo: kowalska reached 3 runs, call +49 151 2345678 or 0151234567"
     }
-    text = recording.clean_text(report_with(model, charge, billing, odd, told))
+    text = recording.format_recording(report_with(model, charge, billing, odd, told))
     for name in ("owalska", "apollo", "moonshot", "llama", "GmbH", "812345678", "0151234567", "2345678"):
         assert name not in text, name
     answers = [each["answer"] for each in json.loads(text)["seen"]]
@@ -506,7 +506,7 @@ def test_a_recording_holds_no_name_of_an_organization_a_project_or_a_person(home
 @given(st.dictionaries(st.text(string.ascii_lowercase, min_size=1, max_size=8), NAMES, max_size=6), NAMES)
 def test_no_made_up_word_comes_through_a_recording(fields, name):
     content = {**fields, "rows": [{"owned_by": name, "name": name, "category": [name], name: {"source": name}}]}
-    text = recording.clean_text(report_with(content, {"message": f"the user {name} of {name} is unknown"}))
+    text = recording.format_recording(report_with(content, {"message": f"the user {name} of {name} is unknown"}))
     assert name not in text
 
 
@@ -515,7 +515,7 @@ def test_the_catalogue_of_the_product_stays_in_a_recording(path, home, cloud):
     report = report_with()
     content = cloud.http.get(path.lstrip("/")).json()
     report.exchanges.append(Exchange("GET", f"{EXTERNAL}{path}", 200, content))
-    text = recording.clean_text(report)
+    text = recording.format_recording(report)
     assert "a100" in text
     for value in re.findall(r'"(?:unit_)?price(?:_per_hour)?": (\S+?),?$', json.dumps(content, indent=1), re.MULTILINE)[
         :5
@@ -525,13 +525,15 @@ def test_the_catalogue_of_the_product_stays_in_a_recording(path, home, cloud):
 
 def test_a_long_sentence_takes_no_time(home):
     began = time.monotonic()
-    recording.clean_text(report_with({"detail": "x" * 60_000}, {"detail": "a.b+" * 15_000}, {"detail": "12 " * 20_000}))
+    recording.format_recording(
+        report_with({"detail": "x" * 60_000}, {"detail": "a.b+" * 15_000}, {"detail": "12 " * 20_000})
+    )
     assert time.monotonic() - began < PATIENCE / 3
 
 
 def test_a_recording_keeps_the_words_and_figures_of_the_api(home):
     row = {"hardware_profile": "gpu.a100", "price_per_hour": 1.59, "status": "completed", "count": None}
-    rows = json.loads(recording.clean_text(report_with({"rows": [row] * 9})))["seen"][0]["answer"]["rows"]
+    rows = json.loads(recording.format_recording(report_with({"rows": [row] * 9})))["seen"][0]["answer"]["rows"]
     assert rows[0] == row
     assert rows[-1] == "<4 more>"
 

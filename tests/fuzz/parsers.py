@@ -244,7 +244,7 @@ def parse_recording(content: bytes) -> None:
     report = Report(CLIENT)
     report.exchanges += [Exchange("GET", "/user/status", 200, body) for body in bodies]
     with suppress(UsageError):
-        recording.clean_text(report)
+        recording.format_recording(report)
 
 
 def parse_terminal(content: bytes) -> None:
