@@ -44,13 +44,13 @@ def main(arguments: Sequence[str] | None = None, *, limit: float | None = None) 
 
 def execute(words: list[str], output: CommandOutput, limit: float | None = None) -> int:
     """Execute a command, print its records, and return its exit code; ``limit`` is as for ``main``."""
-    from lk_jupyter.cli.failures import describe_timeout, exit_code_for  # noqa: PLC0415
-    from lk_jupyter.cli.parser import find_command, overview  # noqa: PLC0415
+    from lk_jupyter.cli.failures import exit_code_for, report_timeout  # noqa: PLC0415
+    from lk_jupyter.cli.parser import find_command, format_overview  # noqa: PLC0415
     from lk_jupyter.config.settings import one_reading  # noqa: PLC0415
 
     try:
         if not words or words[0] in _HELP:
-            output.emit("help", overview(), text=overview())
+            output.emit("help", format_overview(), text=format_overview())
             return 0
         command = find_command(words[0])
         if _HELP & set(words[1:2]):
@@ -58,7 +58,7 @@ def execute(words: list[str], output: CommandOutput, limit: float | None = None)
             return 0
         arguments = command.parse(words[1:])
         if limit is not None:
-            _end_after(limit, lambda: describe_timeout(command, output))
+            _end_after(limit, lambda: report_timeout(command, output))
         with one_reading():
             return command.load()(arguments, output)
     except KeyboardInterrupt as interrupt:

@@ -49,7 +49,7 @@ def exit_code_for(error: BaseException) -> int:
     return next((code for kind, code in _CODES if isinstance(error, kind)), UNREACHABLE)
 
 
-def describe_timeout(command: Command, output: CommandOutput) -> int:
+def report_timeout(command: Command, output: CommandOutput) -> int:
     """Report that a command ended before its work, and return the exit code."""
     if output.run:
         return output.report_active(output.run)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def ls(arguments: Arguments, output: CommandOutput) -> int:
     """Print the objects of a folder of the bucket."""
     options = arguments.options
-    folder = _key(options.folder)
+    folder = _parse_key(options.folder)
     for info in islice(current().storage.ls(folder, recursive=options.recursive), options.limit):
         moment = info.modified.isoformat() if info.modified else None
         text = f"{info.size:>12}  {moment or '':32}  {info.key}"
@@ -33,7 +33,7 @@ def put(arguments: Arguments, output: CommandOutput) -> int:
     path = Path(options.source).expanduser()
     if not path.exists():
         raise UsageError(f"No file or folder '{options.source}'. Nothing was sent.")
-    key = _key(options.key) or path.resolve().name
+    key = _parse_key(options.key) or path.resolve().name
     if key.endswith("/"):
         key = key.rstrip("/") if path.is_dir() else key + path.resolve().name
     done = current().storage.put(path, key, overwrite=options.overwrite)
@@ -45,10 +45,10 @@ def put(arguments: Arguments, output: CommandOutput) -> int:
 def get(arguments: Arguments, output: CommandOutput) -> int:
     """Download a file or a folder."""
     options = arguments.options
-    path = current().storage.get(_key(options.key), options.target, checksum=options.checksum)
-    output.emit("fetched", str(path), key=_key(options.key), file=str(path))
+    path = current().storage.get(_parse_key(options.key), options.target, checksum=options.checksum)
+    output.emit("fetched", str(path), key=_parse_key(options.key), file=str(path))
     return DONE
 
 
-def _key(text: str) -> str:
+def _parse_key(text: str) -> str:
     return text.removeprefix(SCHEME).lstrip("/")

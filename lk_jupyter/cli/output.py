@@ -79,7 +79,7 @@ class CommandOutput:
 
     def fail(self, error: BaseException, code: int) -> int:
         """Print an error and return the exit code."""
-        message = command_words(str(error) or type(error).__name__)
+        message = replace_magics(str(error) or type(error).__name__)
         self.note("error", message, error=type(error).__name__, message=message, exit_code=code)
         return code
 
@@ -90,7 +90,7 @@ class CommandOutput:
         return ACTIVE
 
 
-def command_words(message: str) -> str:
+def replace_magics(message: str) -> str:
     """Return a message with commands of ``lk`` in place of the magics that it suggests."""
     return re.sub(r"%{1,2}(lk_\w+)", lambda match: _COMMANDS.get(match[1], match[0]), message)
 

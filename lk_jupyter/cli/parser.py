@@ -52,7 +52,7 @@ class Command:
 
     def load(self) -> Callable[[Arguments, CommandOutput], int]:
         """Return the function of the command."""
-        function: Callable[[Arguments, CommandOutput], int] = _load(f"lk_jupyter.cli.{self.function}")
+        function: Callable[[Arguments, CommandOutput], int] = _import_object(f"lk_jupyter.cli.{self.function}")
         return function
 
     def parse(self, words: list[str]) -> Arguments:
@@ -84,7 +84,7 @@ class Command:
 
     @cached_property
     def _model(self) -> type[Options]:
-        model: type[Options] = _load(f"lk_jupyter.options.{self.model}")
+        model: type[Options] = _import_object(f"lk_jupyter.options.{self.model}")
         return model
 
     @cached_property
@@ -110,7 +110,7 @@ class _Parser(ArgumentParser):
         raise UsageError(f"{self.prog} {describe_misuse(message)}. All options: {self.prog} --help")
 
 
-def _load(home: str) -> Any:
+def _import_object(home: str) -> Any:
     module, _, name = home.partition(":")
     return getattr(import_module(module), name)
 
@@ -157,7 +157,7 @@ def find_command(name: str) -> Command:
     raise UsageError(f"lk has no command '{name}'. {hint}")
 
 
-def overview() -> str:
+def format_overview() -> str:
     """Return the help of ``lk``: its commands and exit codes."""
     commands = (f"  {command.name:10}{command.summary}" for command in COMMANDS.values())
     codes = (f"  {code:<10}{meaning}" for code, meaning in EXIT_CODES.items())

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lk_jupyter.api.execution import ExecutionRecord, is_final
-from lk_jupyter.cli.output import DONE, FAILED, CommandOutput, command_words
+from lk_jupyter.cli.output import DONE, FAILED, CommandOutput, replace_magics
 from lk_jupyter.config.files import working_folder
 from lk_jupyter.errors import RunError, UsageError
 from lk_jupyter.runs.run import Run
@@ -41,37 +41,37 @@ def plan(arguments: Arguments, output: CommandOutput) -> int:
     from lk_jupyter.runs.submit.budget import budget_usage  # noqa: PLC0415
     from lk_jupyter.views.plan import plan_view  # noqa: PLC0415
 
-    with _warnings_to(output):
+    with _print_warnings(output):
         session = current()
-        bundle = _prepare(session, arguments)
+        bundle = _prepare_run(session, arguments)
         view = plan_view(bundle, budget_usage(session), forecast_run(bundle, session.base_url))
     rows = {str(name): str(value) for name, value in view.rows}
     text = "\n".join(f"{name}: {value}" for name, value in rows.items())
-    output.emit("plan", f"Plan (nothing was sent)\n{text}", **_facts(bundle), details=rows)
+    output.emit("plan", f"Plan (nothing was sent)\n{text}", **_list_bundle_facts(bundle), details=rows)
     return DONE
 
 
 def run(arguments: Arguments, output: CommandOutput) -> int:
     """Start a run and print its log until its end, or until the time is over."""
     started = time.monotonic()
-    new_run = _start(arguments, output)
+    new_run = _start_run(arguments, output)
     try:
-        return _follow(new_run, output, started + arguments.options.seconds, 0)
+        return _follow_run(new_run, output, started + arguments.options.seconds, 0)
     except KeyboardInterrupt:
-        words = command_words(new_run.describe_abort())
+        words = replace_magics(new_run.describe_abort())
         output.note("interrupted", words, id=new_run.execution_id, message=words)
         raise
 
 
 def start(arguments: Arguments, output: CommandOutput) -> int:
     """Start a run and print its id."""
-    _start(arguments, output)
+    _start_run(arguments, output)
     return DONE
 
 
 def wait(arguments: Arguments, output: CommandOutput) -> int:
     """Wait for the end of a run, and print how it ended."""
-    target = _attach(arguments, output)
+    target = _attach_to_run(arguments, output)
     try:
         record = target.wait_aside(arguments.options.seconds)
     except TimeoutError:
@@ -81,15 +81,15 @@ def wait(arguments: Arguments, output: CommandOutput) -> int:
 
 def logs(arguments: Arguments, output: CommandOutput) -> int:
     """Print the log of a run from a position; wait for new lines of an active run."""
-    target = _attach(arguments, output)
+    target = _attach_to_run(arguments, output)
     options = arguments.options
     quiet = None if is_final(target.status) else _QUIET
-    return _follow(target, output, time.monotonic() + options.seconds, options.since, quiet)
+    return _follow_run(target, output, time.monotonic() + options.seconds, options.since, quiet)
 
 
 def fetch(arguments: Arguments, output: CommandOutput) -> int:
     """Print the result of a run that has ended, and the variables that it returned."""
-    target = _attach(arguments, output)
+    target = _attach_to_run(arguments, output)
     if not is_final(target.status):
         return output.report_active(target.execution_id)
     outputs = target.outputs(_RECORD_SECONDS, arguments.options.names)
@@ -103,8 +103,8 @@ def fetch(arguments: Arguments, output: CommandOutput) -> int:
 
 def abort(arguments: Arguments, output: CommandOutput) -> int:
     """Abort a run, and print its last state."""
-    target = _attach(arguments, output)
-    words = command_words(target.describe_abort())
+    target = _attach_to_run(arguments, output)
+    words = replace_magics(target.describe_abort())
     record = target.record
     fields = {"id": target.execution_id, "state": record.status, "cost": target.bill(record).cost}
     output.emit("aborted", words, **fields, message=words)
@@ -128,12 +128,12 @@ def runs(arguments: Arguments, output: CommandOutput) -> int:
     return DONE
 
 
-def _start(arguments: Arguments, output: CommandOutput) -> Run:
+def _start_run(arguments: Arguments, output: CommandOutput) -> Run:
     from lk_jupyter.runs.reattach import find_previous_run  # noqa: PLC0415 (few commands start runs)
 
-    with _warnings_to(output):
+    with _print_warnings(output):
         session = current()
-        bundle = _prepare(session, arguments)
+        bundle = _prepare_run(session, arguments)
         if key := arguments.options.key:
             from lk_jupyter.runs.start_key import start_with_key  # noqa: PLC0415
 
@@ -142,11 +142,11 @@ def _start(arguments: Arguments, output: CommandOutput) -> Run:
             earlier = getattr(bundle.options, "attach", "") == "auto" and find_previous_run(session, bundle)
             new_run = earlier or Run.submit(session, bundle)
     output.run = new_run.execution_id
-    output.emit("started", new_run.execution_id, id=new_run.execution_id, **_facts(bundle))
+    output.emit("started", new_run.execution_id, id=new_run.execution_id, **_list_bundle_facts(bundle))
     return new_run
 
 
-def _prepare(session: Session, arguments: Arguments) -> Bundle:
+def _prepare_run(session: Session, arguments: Arguments) -> Bundle:
     from lk_jupyter.account.low_balance import balance_watch  # noqa: PLC0415 (only for commands with code)
     from lk_jupyter.code.source import Source  # noqa: PLC0415
     from lk_jupyter.options.calls import check_call  # noqa: PLC0415
@@ -177,7 +177,7 @@ def _read_code(file: str | None, code: str | None) -> tuple[str, str]:
         raise UsageError(f"Can't read '{file}' ({error}). Nothing was sent.") from None
 
 
-def _facts(bundle: Bundle) -> dict[str, Any]:
+def _list_bundle_facts(bundle: Bundle) -> dict[str, Any]:
     """Return machine, limits and highest cost of a bundle."""
     return {
         "machine": bundle.machine.hardware_profile,
@@ -187,13 +187,13 @@ def _facts(bundle: Bundle) -> dict[str, Any]:
     }
 
 
-def _attach(arguments: Arguments, output: CommandOutput) -> Run:
+def _attach_to_run(arguments: Arguments, output: CommandOutput) -> Run:
     target = Run.attach(current(), arguments.options.run)
     output.run = target.execution_id
     return target
 
 
-def _follow(target: Run, output: CommandOutput, end: float, since: int, quiet: float | None = None) -> int:
+def _follow_run(target: Run, output: CommandOutput, end: float, since: int, quiet: float | None = None) -> int:
     """Print the log of a run until its end, until ``end``, or until no line follows for ``quiet`` seconds."""
     from lk_jupyter.runs.monitor import RunMonitor  # noqa: PLC0415 (few commands follow a run)
 
@@ -239,14 +239,14 @@ class _LogPrinter:
     def feed(self, text: str) -> None:
         """Print the complete lines of a text that follows."""
         *lines, self._rest = (self._rest + text).split("\n")
-        self._print(lines, "\n")
+        self._print_lines(lines, "\n")
 
     def close(self, *, is_complete: bool) -> None:
         """Print the unfinished last line of a complete log."""
         if is_complete and self._rest:
-            self._print([self._rest], "")
+            self._print_lines([self._rest], "")
 
-    def _print(self, lines: list[str], end: str) -> None:
+    def _print_lines(self, lines: list[str], end: str) -> None:
         skipped = 0
         while skipped < len(lines) and self._offset < self._since:
             self._offset += len(lines[skipped]) + len(end)
@@ -269,7 +269,7 @@ def _report_end(target: Run, record: ExecutionRecord, output: CommandOutput) -> 
     except RunError as error:
         problem = error
     target.mark_viewed()
-    message = command_words(str(problem)) if problem else None
+    message = replace_magics(str(problem)) if problem else None
     cost = f", {bill.label}" if bill.label else ""
     output.note(
         "ended",
@@ -301,11 +301,11 @@ def _describe_value(value: Any) -> dict[str, Any]:
 
 
 @contextmanager
-def _warnings_to(output: CommandOutput) -> Iterator[None]:
+def _print_warnings(output: CommandOutput) -> Iterator[None]:
     """Print warnings as records."""
 
     def show(message: Warning | str, *_: Any, **__: Any) -> None:
-        text = command_words(plain(str(message)))
+        text = replace_magics(plain(str(message)))
         output.note("warning", text, message=text)
 
     with warnings.catch_warnings():

@@ -34,12 +34,12 @@ TOOLS = [
 
 async def lk_machines() -> dict[str, Any]:
     """List machine types with their prices in credits per hour, cheapest first."""
-    return await _call("machines")
+    return await _call_command("machines")
 
 
 async def lk_balance() -> dict[str, Any]:
     """Return the remaining credits, and what uses them now."""
-    return await _call("balance")
+    return await _call_command("balance")
 
 
 async def lk_plan(
@@ -49,7 +49,7 @@ async def lk_plan(
 
     ``gpu`` is a GPU such as A100, ``timeout`` a time limit such as 90s or 10m, ``requirements`` are packages.
     """
-    return await _call("plan", f"--code={code}", *_run_words(gpu, timeout, requirements))
+    return await _call_command("plan", f"--code={code}", *_build_run_words(gpu, timeout, requirements))
 
 
 async def lk_start(  # noqa: PLR0913, PLR0917 (the parameters of a tool)
@@ -66,48 +66,48 @@ async def lk_start(  # noqa: PLR0913, PLR0917 (the parameters of a tool)
     ``key`` is a start key of your choice: another call with the same key and code returns the same run. ``max_cost`` is
     the highest cost in credits, ``outputs`` are variables that ``lk_fetch`` returns.
     """
-    words = _run_words(gpu, timeout, requirements)
+    words = _build_run_words(gpu, timeout, requirements)
     words += [f"--max-cost={max_cost}"] if max_cost is not None else []
     words += [f"--out={','.join(outputs)}"] if outputs else []
-    return await _call("start", f"--code={code}", f"--key={key}", *words)
+    return await _call_command("start", f"--code={code}", f"--key={key}", *words)
 
 
 async def lk_wait(run: str, seconds: int = 40) -> dict[str, Any]:
     """Wait at most 40 seconds for the end of a run. Exit code 3: the run is still active, so call this again."""
-    return await _call("wait", run, f"--seconds={seconds}", run=run)
+    return await _call_command("wait", run, f"--seconds={seconds}", run=run)
 
 
 async def lk_logs(run: str, since: int = 0, seconds: int = 2) -> dict[str, Any]:
     """Return the log of a run from the character ``since``, which is ``next`` of the last call."""
-    return await _call("logs", run, f"--since={since}", f"--seconds={seconds}", run=run)
+    return await _call_command("logs", run, f"--since={since}", f"--seconds={seconds}", run=run)
 
 
 async def lk_fetch(run: str, names: list[str] | None = None) -> dict[str, Any]:
     """Return the result of a run that has ended, and its variables: name, type, shape, and value or head."""
-    return await _call("fetch", run, *(names or ()), run=run)
+    return await _call_command("fetch", run, *(names or ()), run=run)
 
 
 async def lk_abort(run: str) -> dict[str, Any]:
     """Abort a run, so that it costs no more."""
-    return await _call("abort", run, run=run)
+    return await _call_command("abort", run, run=run)
 
 
 async def lk_runs(limit: int = 20) -> dict[str, Any]:
     """List active runs, then finished runs."""
-    return await _call("runs", f"--limit={limit}")
+    return await _call_command("runs", f"--limit={limit}")
 
 
 async def lk_files(folder: str = "", limit: int = 100) -> dict[str, Any]:
     """List a folder of the bucket, with the path of each file in a run."""
-    return await _call("ls", *([folder] if folder else []), f"--limit={limit}")
+    return await _call_command("ls", *([folder] if folder else []), f"--limit={limit}")
 
 
-def _run_words(gpu: str, timeout: str, requirements: list[str] | None) -> list[str]:
+def _build_run_words(gpu: str, timeout: str, requirements: list[str] | None) -> list[str]:
     words = [f"--timeout={timeout}", *(f"--requirements={name}" for name in requirements or ())]
     return [f"--gpu={gpu}", *words] if gpu else words
 
 
-async def _call(name: str, *words: str, run: str = "") -> dict[str, Any]:
+async def _call_command(name: str, *words: str, run: str = "") -> dict[str, Any]:
     """Execute a command in a thread, and return its exit code and records; report a command that takes too long."""
     stream = io.StringIO()
     output = CommandOutput(stream, is_json=True)

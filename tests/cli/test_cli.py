@@ -16,7 +16,7 @@ from conftest import for_each
 from lk_jupyter.api.states import is_final
 from lk_jupyter.cli import LIMIT_SECONDS, main
 from lk_jupyter.cli.output import EXIT_CODES
-from lk_jupyter.cli.parser import COMMANDS, overview
+from lk_jupyter.cli.parser import COMMANDS, format_overview
 from lk_jupyter.config.settings import setting
 
 
@@ -172,7 +172,7 @@ def test_people_get_the_log_on_stdout_and_the_rest_on_stderr(signed_in, capsys):
 
 def test_help_lists_every_command_and_exit_code(capsys):
     assert main([]) == main(["--help"]) == 0
-    text = overview()
+    text = format_overview()
     assert all(f"  {name:10}" in text for name in COMMANDS)
     assert all(meaning in text for meaning in EXIT_CODES.values())
     for name, command in COMMANDS.items():
