@@ -191,26 +191,26 @@ class StepRate:
     @property
     def share(self) -> float | None:
         """Return the share of the steps that are done; None without steps. Batches of each epoch don't count."""
-        total = self._single_pass_total()
+        total = self._find_single_pass_total()
         return None if total is None else self._counts[total].step / total
 
     @property
     def rest(self) -> tuple[int, int, float] | None:
         """Return the last step, the number of all steps, and the seconds that the rest takes; None without a rate."""
         outer = next((total for total in self._counts if total in self._epochs), None)
-        outer = outer or self._single_pass_total()
+        outer = outer or self._find_single_pass_total()
         if outer is None:
             return None
-        inner = self._inner_total(outer)
+        inner = self._find_inner_total(outer)
         count, end = (self._counts[inner], inner * outer) if inner else (self._counts[outer], outer)
         seconds = count.seconds_for(end)
         return None if seconds is None else (self._counts[outer].step, outer, seconds)
 
-    def _single_pass_total(self) -> int | None:
+    def _find_single_pass_total(self) -> int | None:
         """Return the total of the first count that hasn't started again; None without such a count."""
         return next((total for total, count in self._counts.items() if not count.cycles), None)
 
-    def _inner_total(self, outer: int) -> int | None:
+    def _find_inner_total(self, outer: int) -> int | None:
         """Return the total of the count within an epoch that has the most steps; None without such a count."""
         cycles = self._counts[outer].step - 1
         inner = [
@@ -254,7 +254,7 @@ class ScalarParser:
         return {
             name: curve.values[-1]
             for name, curve in self._all.items()
-            if curve.values and (_is_curve(curve) or (_name_kind(name) == _STRONGLY and curve.fractions))
+            if curve.values and (_is_curve(curve) or (_classify_name(name) == _STRONGLY and curve.fractions))
         }
 
     def feed(self, text: str, time: float = math.nan) -> None:
@@ -286,7 +286,7 @@ class ScalarParser:
     def add(self, values: Mapping[str, float], step: float | None, time: float) -> None:
         """Add exact values of ``lk_log`` or of TensorBoard."""
         for name, value in values.items():
-            curve = self._curve(name)
+            curve = self._find_or_add_curve(name)
             if curve is not None:
                 if not curve.is_exact:
                     self._all[name] = curve = Curve(name, is_exact=True)  # the printed values are rounded
@@ -304,7 +304,7 @@ class ScalarParser:
             except (TypeError, ValueError):
                 continue
 
-    def _curve(self, name: str) -> Curve | None:
+    def _find_or_add_curve(self, name: str) -> Curve | None:
         curve = self._all.get(name)
         if curve is None and len(self._all) < _MOST_NAMES:
             curve = self._all[name] = Curve(name)
@@ -312,12 +312,12 @@ class ScalarParser:
 
     def _read_line(self, line: str, time: float) -> None:
         line = _CONTROL.sub("", line) if "\x1b" in line else line
-        lower = _lower(line)
+        lower = _lower_characters(line)
         if not _HAS_DIGIT.search(lower):
             self._read_heading(line, lower)
             return
         pairs = [(pair, line[slice(*pair.span("name"))].strip()) for pair in _PAIR.finditer(lower)]
-        kinds = [_name_kind(name) for _, name in pairs]
+        kinds = [_classify_name(name) for _, name in pairs]
         ratios = {
             pair.start("number")
             for (pair, _), kind in zip(pairs, kinds, strict=True)
@@ -346,10 +346,10 @@ class ScalarParser:
             if kind != _STRONGLY or not float(match["divisor"]) >= value >= 0:
                 return
             value, is_fraction = value / max(1.0, float(match["divisor"])), True
-        self._store(name, value, step, time, is_fraction=is_fraction)
+        self._store_value(name, value, step, time, is_fraction=is_fraction)
 
-    def _store(self, name: str, value: float, step: float | None, time: float, *, is_fraction: bool) -> None:
-        curve = None if self._has_gap and step is None and self._step is None else self._curve(name)
+    def _store_value(self, name: str, value: float, step: float | None, time: float, *, is_fraction: bool) -> None:
+        curve = None if self._has_gap and step is None and self._step is None else self._find_or_add_curve(name)
         if curve is not None and not curve.is_exact:
             curve.add(step, value, time, self._step, self._most)
             curve.fractions += is_fraction
@@ -401,7 +401,7 @@ class ScalarParser:
         is_table = (
             2 <= len(names) <= MOST_CURVES
             and names[0].lower() in _COUNTS
-            and any(_name_kind(name) == _STRONGLY for name in names[1:])
+            and any(_classify_name(name) == _STRONGLY for name in names[1:])
             and not any(name[0].isdigit() for name in names)
         )
         if is_table:
@@ -415,12 +415,12 @@ class ScalarParser:
             self._columns = self._columns if not cells else []
             return False
         for name, cell in zip(self._columns[1:], cells[1:], strict=False):
-            if _name_kind(name) != _NEVER and re.fullmatch(_NUMBER, cell.lower()):
-                self._store(name, _parse_number(cell), float(first), time, is_fraction="." in cell)
+            if _classify_name(name) != _NEVER and re.fullmatch(_NUMBER, cell.lower()):
+                self._store_value(name, _parse_number(cell), float(first), time, is_fraction="." in cell)
         return True
 
 
-def _lower(line: str) -> str:
+def _lower_characters(line: str) -> str:
     """Return a line in lower case, with each character in its place."""
     lower = line.lower()
     if len(lower) != len(line):  # the lower case of a letter such as İ is two characters
@@ -437,17 +437,17 @@ _NEVER, _UNKNOWN, _WEAKLY, _STRONGLY = range(4)
 _kinds: dict[str, int] = {}
 
 
-def _name_kind(name: str) -> int:
+def _classify_name(name: str) -> int:
     """Return whether a name denotes a measure: never, unknown, weakly or strongly."""
     kind = _kinds.get(name)
     if kind is None:
         if len(_kinds) > 10_000:
             _kinds.clear()
-        kind = _kinds[name] = _classify(name)
+        kind = _kinds[name] = _classify_new_name(name)
     return kind
 
 
-def _classify(name: str) -> int:
+def _classify_new_name(name: str) -> int:
     lower = _CAMEL.sub("_", name).lower()
     parts = [part for part in _PARTS.split(lower) if part]
     if not parts or lower in _COUNTS:
@@ -465,7 +465,7 @@ def _is_curve(curve: Curve) -> bool:
     """Return whether a number is repeated often enough, and is no count."""
     if len(curve.values) < FEWEST_POINTS:
         return False
-    if curve.is_exact or _name_kind(curve.name) == _STRONGLY:
+    if curve.is_exact or _classify_name(curve.name) == _STRONGLY:
         return True
     return 2 * curve.fractions >= len(curve.values)
 
@@ -495,7 +495,7 @@ def choose_score(names: Iterable[str]) -> str | None:
 
     Of several validation measures, one whose highest value is the best, such as an accuracy, comes first.
     """
-    measures = [name for name in names if _name_kind(name) in (_STRONGLY, _WEAKLY) and "lr" not in name.lower()]
+    measures = [name for name in names if _classify_name(name) in (_STRONGLY, _WEAKLY) and "lr" not in name.lower()]
     measures = [name for name in measures if "rate" not in name.lower() and "norm" not in name.lower()]
     validation = [name for name in measures if _VALIDATION.search(_CAMEL.sub("_", name).lower())]
     ranked = sorted(validation, key=lambda name: not is_highest_best(name))

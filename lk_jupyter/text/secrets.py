@@ -75,8 +75,8 @@ class SecretPattern:
                 start, end = match.span(1) if self.inner and match.re.groups else match.span()
                 at = max(match.end(), match.start() + 1)
                 if self.real is None or self.real(text[start:end]):
-                    end = end if self.inner else _word_end(text, end)
-                    start = _word_start(text, start, at_least) if self.backwards else start
+                    end = end if self.inner else _find_word_end(text, end)
+                    start = _find_word_start(text, start, at_least) if self.backwards else start
                     at = at_least = max(at, end)
                     keep = next((mark for mark in self.marks if text.startswith(mark, start)), "")
                     yield SecretSpan(self.kind, start, end, keep)
@@ -105,13 +105,13 @@ def import_detector(name: str) -> Any:
     return plugin
 
 
-def _word_start(text: str, start: int, at_least: int) -> int:
+def _find_word_start(text: str, start: int, at_least: int) -> int:
     while start > at_least and (text[start - 1].isalnum() or text[start - 1] in "_-"):
         start -= 1
     return start
 
 
-def _word_end(text: str, end: int) -> int:
+def _find_word_end(text: str, end: int) -> int:
     """Return the end of the word: some patterns only match the start of a key."""
     rest = _WORD.match(text, end)
     return rest.end() if rest else end
@@ -319,7 +319,7 @@ def _is_clean(plain: str) -> bool:
     return not MARKS.search(plain) and not any(secret in plain for secret in in_use)
 
 
-def _secret_start(line: str) -> int:
+def _find_secret_start(line: str) -> int:
     """Return the position at the end of a line where a secret may start, or the length of the line."""
     last = len(line) - len(line.rpartition(" ")[2].rpartition("\t")[2])
     match = _KEY_PREFIX.search(line, last)
@@ -385,7 +385,7 @@ class LineRedactor:
         if self._in_key:
             return ""
         redacted = redact(line)
-        return redacted[: _secret_start(redacted)]
+        return redacted[: _find_secret_start(redacted)]
 
     def _redact_line(self, line: str, shapes: tuple[SecretPattern, ...]) -> list[str]:
         if self._in_key:

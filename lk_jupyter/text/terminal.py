@@ -105,7 +105,7 @@ class TerminalText:
 
     def feed(self, text: str) -> None:
         """Take a chunk, cut anywhere."""
-        text = self._clean(self._cut + text)
+        text = self._clean_text(self._cut + text)
         if self._depth or ("\x1b[" in text and any(part.startswith("\x1b[") for part in _MOVE.split(text)[1::2])):
             self._write_moves(text)
         else:
@@ -116,28 +116,28 @@ class TerminalText:
 
     def allowed_text(self, text: str) -> str:
         """Return a chunk for a terminal: only control sequences that this class applies remain."""
-        return self._clean(self._cut + text, lambda match: match["erase"] or _replace_control(match))
+        return self._clean_text(self._cut + text, lambda match: match["erase"] or _replace_control(match))
 
     def take(self) -> tuple[list[str], str]:
         """Return the lines finished since the last call, and the unfinished text."""
         done = max(0, len(self._rows) - 1 - self._depth)
         lines, self._rows = self._rows[:done], self._rows[done:]
         self._row = max(0, self._row - done)
-        return self._completed_lines(lines), clip_line("   ".join(filter(None, map(visible_part, self._rows))))
+        return self._list_completed_lines(lines), clip_line("   ".join(filter(None, map(visible_part, self._rows))))
 
     def end(self) -> list[str]:
         """Return all remaining lines, unfinished lines included."""
-        lines = [*self._completed_lines(self._rows[:-1]), *_visible_lines(self._rows[-1:])]
+        lines = [*self._list_completed_lines(self._rows[:-1]), *_list_visible_lines(self._rows[-1:])]
         self._rows, self._row = [""], 0
         return lines[:-1] if not lines[-1] else lines
 
-    def _completed_lines(self, lines: list[str]) -> list[str]:
-        visible = _visible_lines(lines)
+    def _list_completed_lines(self, lines: list[str]) -> list[str]:
+        visible = _list_visible_lines(lines)
         if not self._returns:
             return visible
         return [text + "\r" if line.endswith("\r") else text for line, text in zip(lines, visible, strict=True)]
 
-    def _clean(self, text: str, replace: Callable[[re.Match[str]], str] = _replace_control) -> str:
+    def _clean_text(self, text: str, replace: Callable[[re.Match[str]], str] = _replace_control) -> str:
         if not _may_hold_controls(text):
             self._cut = ""
             return text
@@ -172,7 +172,7 @@ def visible_part(line: str) -> str:
     return clip_line(line.partition("\r")[0])
 
 
-def _visible_lines(lines: list[str]) -> list[str]:
+def _list_visible_lines(lines: list[str]) -> list[str]:
     """Return the visible parts of many lines, most of which don't change."""
     return [line if "\r" not in line and len(line) <= LINE_LIMIT else visible_part(line) for line in lines]
 
