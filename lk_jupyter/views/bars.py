@@ -52,7 +52,7 @@ class Bar:
     def __str__(self) -> str:
         return f"{self.text.strip()}{' (stopped)' if self.state == 'stopped' else ''}"
 
-    def _html_row(self) -> str:
+    def _render_row(self) -> str:
         share = f"{min(1.0, self.n / self.total):.0%}" if self.total else ""
         name = escape(self.label or "progress")
         attributes = f' max="{self.total:g}" value="{min(self.n, self.total):g}"' if self.total else ""
@@ -103,7 +103,7 @@ class Rows:
         if not self.bars:
             return {"text/plain": "", "text/html": ""}
         more = f'<span style="grid-column: 1 / -1">… {self.omitted} bars before</span>' if self.omitted else ""
-        html = f'<div style="{_GRID}">{more}{"".join(bar._html_row() for bar in self.bars)}</div>'
+        html = f'<div style="{_GRID}">{more}{"".join(bar._render_row() for bar in self.bars)}</div>'
         return {"text/plain": str(self), "text/html": html}
 
     @property

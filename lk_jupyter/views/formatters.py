@@ -57,8 +57,8 @@ def register_formatters(shell: InteractiveShell) -> None:
     formatter: Any = shell.display_formatter.mimebundle_formatter  # type: ignore[union-attr]
     for view in VIEWS:
         formatter.for_type_by_name(view.module, view.name, partial(_make_bundle, (view.view_module, view.function)))
-    formatter.for_type_by_name("lk_jupyter.api._models", "Page", _list_bundle)
-    formatter.for_type(list, _list_bundle)
+    formatter.for_type_by_name("lk_jupyter.api._models", "Page", _build_list_bundle)
+    formatter.for_type(list, _build_list_bundle)
     plain: Any = shell.display_formatter.formatters["text/plain"]  # type: ignore[union-attr]
     plain.for_type_by_name("lk_jupyter.api._models", "Model", _print_answer)
     plain.for_type(list, partial(_print_list, plain.for_type(list)))
@@ -100,7 +100,7 @@ def _make_bundle(where: tuple[str, str], value: Any) -> dict[str, Any]:
     return bundle
 
 
-def _list_bundle(values: Any) -> dict[str, Any] | None:
+def _build_list_bundle(values: Any) -> dict[str, Any] | None:
     """Show a list of objects of a class in LISTS; return None for the remaining lists, which IPython shows."""
     kinds = {type(value) for value in values[:1]} if len(values) else set()
     where = next((LISTS.get((kind.__module__, kind.__qualname__)) for kind in kinds), None)
@@ -117,7 +117,7 @@ def _print_answer(answer: Any, printer: Any, _cycle: bool) -> None:  # noqa: FBT
 
 def _print_list(plainly: Callable[..., None], values: Any, printer: Any, cycle: bool) -> None:  # noqa: FBT001
     """Show a list: IPython calls its list printer before it uses the text of the bundle."""
-    bundle = _list_bundle(values) if _is_displayed_alone(printer) else None
+    bundle = _build_list_bundle(values) if _is_displayed_alone(printer) else None
     if bundle:
         printer.text(bundle["text/plain"])
     else:

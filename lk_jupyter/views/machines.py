@@ -14,12 +14,12 @@ _COLUMNS = ("Machine", "GPU", "Memory GiB", "Price")
 
 def catalogue(value: Catalogue) -> StaticView:
     """Show machine types, and which types the account may launch."""
-    return _type_table(_cheapest_first(value), value)
+    return _type_table(_sort_by_price(value), value)
 
 
 def machines(value: Iterable[MachineType]) -> StaticView:
     """Show machine types."""
-    return _type_table(_cheapest_first(value), None)
+    return _type_table(_sort_by_price(value), None)
 
 
 def machine(value: MachineType) -> StaticView:
@@ -27,7 +27,7 @@ def machine(value: MachineType) -> StaticView:
     return _type_table([value], None)
 
 
-def _cheapest_first(types: Iterable[MachineType]) -> list[MachineType]:
+def _sort_by_price(types: Iterable[MachineType]) -> list[MachineType]:
     return sorted(types, key=lambda each: (each.price_per_hour is None, each.price_per_hour, each.hardware_profile))
 
 

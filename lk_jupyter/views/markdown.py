@@ -44,11 +44,11 @@ _NO_FORMULA, _FORMULA = "mathjax_ignore tex2jax_ignore", "mathjax_process tex2ja
 def render_markdown(text: str) -> str:
     """Return Markdown as HTML for a page that is trusted."""
     text = plain(text)
-    html = _make_parser().render(text) if len(text) <= LONGEST else _preformatted_html(text)
+    html = _make_parser().render(text) if len(text) <= LONGEST else _render_preformatted(text)
     return f'<div class="lk-markdown {_NO_FORMULA}">{html}</div>'
 
 
-def _preformatted_html(text: str) -> str:
+def _render_preformatted(text: str) -> str:
     return f'<pre style="white-space: pre-wrap">{escape(text)}</pre>'
 
 
@@ -109,7 +109,7 @@ def _parse_formula(state: StateInline, silent: bool) -> bool:  # noqa: FBT001 (a
     end = state.src.find(_CLOSING[sign], start) if ends.get((state.src, sign), 0) >= 0 else -1
     ends[state.src, sign] = end
     content = state.src[start:end]
-    if end < 0 or not content.strip() or (sign == "$" and not _is_no_price(content, state.src[end + 1 : end + 2])):
+    if end < 0 or not content.strip() or (sign == "$" and not _is_formula(content, state.src[end + 1 : end + 2])):
         return False
     if not silent:
         state.push("formula", "", 0).content = sign + content + _CLOSING[sign]
@@ -117,29 +117,29 @@ def _parse_formula(state: StateInline, silent: bool) -> bool:  # noqa: FBT001 (a
     return True
 
 
-def _is_no_price(content: str, after: str) -> bool:
+def _is_formula(content: str, after: str) -> bool:
     """Return whether text between two dollars is a formula, not money: a formula has no space at its edges."""
     return not (content[0].isspace() or content[-1].isspace() or after.isdigit() or "\n\n" in content)
 
 
 def _parse_formula_block(state: StateBlock, first: int, last: int, silent: bool) -> bool:  # noqa: FBT001 (as above)
     """Parse lines that are a formula, whatever the lines start with."""
-    line = _line_text(state, first)
+    line = _read_line(state, first)
     sign = next((sign for sign in ("$$", r"\[") if line.startswith(sign)), None)
     if sign is None:
         return False
     for at in range(first, min(last, first + _LINES)):
-        text = _line_text(state, at)
+        text = _read_line(state, at)
         if (text[2:] if at == first else text).rstrip().endswith(_CLOSING[sign]):
             break
     else:
         return False
     if not silent:
         token = state.push("formula_block", "", 0)
-        token.content = "\n".join(_line_text(state, number) for number in range(first, at + 1))
+        token.content = "\n".join(_read_line(state, number) for number in range(first, at + 1))
     state.line = at + 1
     return True
 
 
-def _line_text(state: StateBlock, number: int) -> str:
+def _read_line(state: StateBlock, number: int) -> str:
     return state.src[state.bMarks[number] + state.tShift[number] : state.eMarks[number]]

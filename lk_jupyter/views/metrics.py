@@ -40,20 +40,20 @@ def _series_row(series: Series, samples: Sequence[Point]) -> tuple[str | Drawing
 
 
 def _draw_curve(samples: Sequence[Point], peak: float) -> Drawing:
-    values = _highest_values(samples, _CHARACTERS)
+    values = _pick_highest_values(samples, _CHARACTERS)
     heights = [None if math.isnan(value) else (value / peak if peak > 0 else 0.0) for value in values]
     text = "".join(" " if height is None else _BLOCKS[max(0, min(7, int(height * 8)))] for height in heights)
-    return Drawing(_curve_svg(_highest_values(samples, _WIDE // 2), peak), text)
+    return Drawing(_render_curve(_pick_highest_values(samples, _WIDE // 2), peak), text)
 
 
-def _highest_values(samples: Sequence[Point], most: int) -> list[float]:
+def _pick_highest_values(samples: Sequence[Point], most: int) -> list[float]:
     """Return the highest value of each of this number of pieces; a piece without any is NaN."""
     size = max(1.0, len(samples) / most)
     pieces = [samples[round(at * size) : round((at + 1) * size)] for at in range(min(most, len(samples)))]
     return [max(measured_values(piece), default=math.nan) for piece in pieces]
 
 
-def _curve_svg(values: Sequence[float], peak: float) -> str:
+def _render_curve(values: Sequence[float], peak: float) -> str:
     """Draw a curve that breaks in gaps; a value alone is a dot."""
     across, up = (_WIDE - 4) / max(1, len(values) - 1), (_HIGH - 4) / (peak or 1)
     path, is_down = [], False

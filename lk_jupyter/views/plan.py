@@ -17,7 +17,7 @@ from lk_jupyter.views.table import Table
 
 def plan_view(bundle: Bundle, budgets: Sequence[str] = (), forecast: Forecast | None = None, starts: str = "") -> Table:
     """Return the plan of a run as a table, with budgets, a forecast and measured starts; nothing was sent."""
-    return Table(("Plan (nothing was sent)", ""), list(_plan_rows(bundle, budgets, forecast, starts).items()))
+    return Table(("Plan (nothing was sent)", ""), list(_build_plan_rows(bundle, budgets, forecast, starts).items()))
 
 
 #: Rows of the plan that describe the machine of a session; the others describe the cell.
@@ -26,16 +26,18 @@ _MACHINE_ROWS = ("Image", "Machine", "Chosen because", "Time limit", "Cost", "Bu
 
 def session_plan_view(machine: Bundle, cell: Bundle, release: str, budgets: Sequence[str] = ()) -> Table:
     """Return the plan of a cell on the machine of a session, which is billed until ``release``; nothing was sent."""
-    rows = _plan_rows(machine, budgets, None, "")
+    rows = _build_plan_rows(machine, budgets, None, "")
     machine_rows = {name: rows[name] for name in _MACHINE_ROWS if name in rows}
     machine_rows["Cost"] = f"{rows['Cost']}, for all cells on this machine together"
-    cell_rows = {name: value for name, value in _plan_rows(cell, (), None, "").items() if name not in _MACHINE_ROWS}
+    cell_rows = {
+        name: value for name, value in _build_plan_rows(cell, (), None, "").items() if name not in _MACHINE_ROWS
+    }
     note = "If the machine is already active, the cell uses it and starts no other."
     rows = {**machine_rows, "Billed until": release, **cell_rows}
     return Table(("Plan (nothing was sent)", ""), list(rows.items()), note)
 
 
-def _plan_rows(bundle: Bundle, budgets: Sequence[str], forecast: Forecast | None, starts: str) -> dict[str, str]:
+def _build_plan_rows(bundle: Bundle, budgets: Sequence[str], forecast: Forecast | None, starts: str) -> dict[str, str]:
     request = bundle.request
     memory = f", {bundle.machine.memory_gib} GiB" if bundle.machine.memory_gib else ""
     reserved = {REQUEST_KEY, FRAMES_KEY, PORTS_KEY, LOCK_KEY, *bundle.payload.metadata}

@@ -19,7 +19,7 @@ _ALL = "All prices: list(prices)"
 
 def prices(book: PriceBook) -> StaticView:
     """Show all prices, with a table for each kind."""
-    vms = [entry for entry in book if entry.meter_slug == "vm_running" and _machine_match(entry)]
+    vms = [entry for entry in book if entry.meter_slug == "vm_running" and _match_machine(entry)]
     tokens = [entry for entry in book if _TOKENS.fullmatch(entry.meter_slug)]
     used = {id(entry) for entry in (*vms, *tokens)}
     remaining = [entry for entry in book if id(entry) not in used]
@@ -31,14 +31,14 @@ def prices(book: PriceBook) -> StaticView:
     return join_tables(*tables or [_other_prices([])])
 
 
-def _machine_match(entry: PriceEntry) -> re.Match[str] | None:
+def _match_machine(entry: PriceEntry) -> re.Match[str] | None:
     return _MACHINE.fullmatch(str(entry.selector.get("hardware_profile", "")).lower())
 
 
 def _vm_prices_table(entries: Iterable[PriceEntry]) -> Table:
     cells: dict[tuple[str, str], dict[int, str]] = {}
     for entry in entries:
-        match = _machine_match(entry)
+        match = _match_machine(entry)
         if match:
             cells.setdefault((match["card"], match["type"]), {})[int(match["count"])] = _amount_text(
                 entry.unit_price_per_hour

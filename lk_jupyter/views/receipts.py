@@ -37,7 +37,7 @@ def receipts(notebook: str | Path | Mapping[str, Any]) -> list[dict[str, Any]]:
     """
     content = notebook if isinstance(notebook, Mapping) else _read_notebook(Path(notebook))
     by_run: dict[str, dict[str, Any]] = {}
-    for receipt in _all_receipts(content):
+    for receipt in _yield_receipts(content):
         run_id = receipt["execution_id"]
         is_weaker = receipt.get("cost_is") != "billed" and by_run.get(run_id, {}).get("cost_is") == "billed"
         if not is_weaker:
@@ -55,20 +55,20 @@ def _read_notebook(path: Path) -> Mapping[str, Any]:
     return content
 
 
-def _all_receipts(notebook: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+def _yield_receipts(notebook: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """Give each receipt of an ended run; a file may contain anything."""
-    for cell in _mapping_items(notebook, "cells"):
-        for output in _mapping_items(cell, "outputs"):
+    for cell in _list_mappings(notebook, "cells"):
+        for output in _list_mappings(cell, "outputs"):
             metadata = output.get("metadata")
             facts = metadata.get(METADATA_KEY) if isinstance(metadata, Mapping) else None
             if not isinstance(facts, Mapping):
                 continue
-            for receipt in _mapping_items(facts, "runs") if "runs" in facts else [facts]:
+            for receipt in _list_mappings(facts, "runs") if "runs" in facts else [facts]:
                 if is_run_id(receipt.get("execution_id")) and is_final(str(receipt.get("state"))):
                     yield {plain(str(name)): _plain_value(value) for name, value in receipt.items()}
 
 
-def _mapping_items(container: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
+def _list_mappings(container: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
     items = container.get(name)
     return [item for item in items if isinstance(item, Mapping)] if isinstance(items, list) else []
 

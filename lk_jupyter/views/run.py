@@ -24,9 +24,9 @@ def run(value: Run) -> StaticView:
     """Show the present state of a run; if the server can't be reached, the last state that this machine knows."""
     try:
         record = value.record
-        rows, note = run_facts(value, record), _state_note(value, record)
+        rows, note = run_facts(value, record), _format_state_note(value, record)
     except LkError as problem:
-        rows, note = _journal_facts(value), f"Last known state: {problem}"
+        rows, note = _list_journal_facts(value), f"Last known state: {problem}"
     return join_tables(Table(("Run", value.short_id), [row for row in rows if row[1]], note))
 
 
@@ -61,13 +61,13 @@ def failure_reason(record: ExecutionRecord) -> str:
     return str(build_error(record)) if failed else ""
 
 
-def _state_note(value: Run, record: ExecutionRecord) -> str:
+def _format_state_note(value: Run, record: ExecutionRecord) -> str:
     log, abort = f"Log: %lk_logs {value.short_id}", f"Abort: %lk_abort {value.short_id}"
     state = failure_reason(record) or (log if is_final(record.status) else f"{log}. {abort}")
     return " ".join([*list_problems(record, value.log_problem), state])
 
 
-def _journal_facts(value: Run) -> list[tuple[str, str]]:
+def _list_journal_facts(value: Run) -> list[tuple[str, str]]:
     entry = journal().get(value.execution_id)
     state, machine = (state_label(entry.state or "unknown"), entry.machine or "") if entry else ("unknown", "")
     return [("State", state), ("Machine", machine), ("Id", value.execution_id)]

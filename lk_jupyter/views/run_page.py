@@ -67,21 +67,21 @@ def render_run(connection: Connection, name: str) -> str:
     title = redact(plain(record.run_name or "")) or f"Run {run.short_id}"
     summary = [
         ("State", state_label(record.status, record.run_name)),
-        *_pick(side, "Machine", "Duration", "Cost", "Error"),
+        *_yield_facts(side, "Machine", "Duration", "Cost", "Error"),
     ]
     if record.created_at:
         summary.append(("Started", f"{record.created_at.astimezone(timezone.utc):%Y-%m-%d %H:%M UTC}"))
     summarized = {name for name, _ in summary}
     environment = [(name, value) for name, value in side.facts.items() if value and name not in summarized]
     parts = [
-        _facts([*summary, ("Id", run.execution_id)]),
-        _section("Curves", _charts(side.curves)),
-        _section("Figures", _figures(output.figures)),
-        _section("Code", _preformatted_html(side.code)),
-        _section("Environment", _facts(environment)),
-        _section("Log", _preformatted_html(output.log)),
+        _render_facts([*summary, ("Id", run.execution_id)]),
+        _render_section("Curves", _render_charts(side.curves)),
+        _render_section("Figures", _render_figures(output.figures)),
+        _render_section("Code", _render_preformatted(side.code)),
+        _render_section("Environment", _render_facts(environment)),
+        _render_section("Log", _render_preformatted(output.log)),
     ]
-    return _page(title, "".join(parts))
+    return _render_page(title, "".join(parts))
 
 
 class _Output:
@@ -131,51 +131,52 @@ def _read_output(run: Run) -> _Output:
     output, reader = _Output(), RunReader(run)
     for text in reader.chunks():
         for item in reader.split(text):
-            output.add(_complete(run, item))
+            output.add(_complete_item(run, item))
     for item in reader.split("", is_last=True):
-        output.add(_complete(run, item))
+        output.add(_complete_item(run, item))
     return output
 
 
-def _complete(run: Run, item: str | Frame) -> str | Frame:
+def _complete_item(run: Run, item: str | Frame) -> str | Frame:
     with suppress(LkError):
         return item if isinstance(item, str) else run.messages.complete(item)
     return ""
 
 
-def _pick(side: Side, *names: str) -> Iterator[tuple[str, str]]:
+def _yield_facts(side: Side, *names: str) -> Iterator[tuple[str, str]]:
     yield from ((name, side.facts[name]) for name in names if side.facts.get(name))
 
 
-def _clean(text: str) -> str:
+def _render_text(text: str) -> str:
     """Return a text as HTML, without control characters and secrets."""
     lines = LineRedactor().lines(plain(COLOUR.sub("", text)).split("\n"))
     return escape("\n".join(lines))
 
 
-def _facts(facts: Iterable[tuple[str, str]]) -> str:
+def _render_facts(facts: Iterable[tuple[str, str]]) -> str:
     """Return facts as a list of definitions; of a path, only the name of the file."""
     rows = "".join(
-        f"<dt>{_clean(name)}</dt><dd>{_clean(value.rpartition('/')[2] if name == 'Notebook' else value)}</dd>"
+        f"<dt>{_render_text(name)}</dt>"
+        f"<dd>{_render_text(value.rpartition('/')[2] if name == 'Notebook' else value)}</dd>"
         for name, value in facts
     )
     return f"<dl>{rows}</dl>" if rows else ""
 
 
-def _preformatted_html(text: str) -> str:
-    return f'<pre tabindex="0">{_clean(text.strip(chr(10)))}</pre>' if text.strip() else ""
+def _render_preformatted(text: str) -> str:
+    return f'<pre tabindex="0">{_render_text(text.strip(chr(10)))}</pre>' if text.strip() else ""
 
 
-def _section(title: str, content: str) -> str:
+def _render_section(title: str, content: str) -> str:
     return f"<section><h2>{title}</h2>{content}</section>" if content else ""
 
 
-def _figures(outputs: Sequence[dict[str, Any]]) -> str:
+def _render_figures(outputs: Sequence[dict[str, Any]]) -> str:
     """Return outputs as pictures, or as text where an output has no picture."""
     size = 0
     figures: list[str] = []
     for data in outputs:
-        figure = _picture(data) or _preformatted_html(_join_lines(data.get("text/plain")))
+        figure = _render_picture(data) or _render_preformatted(_join_lines(data.get("text/plain")))
         size += len(figure)
         if len(figures) == _MOST_FIGURES or size > _MOST_BYTES:
             figures.append(f"<p>{len(outputs) - len(figures)} more outputs are left out.</p>")
@@ -184,9 +185,9 @@ def _figures(outputs: Sequence[dict[str, Any]]) -> str:
     return "".join(figures)
 
 
-def _picture(data: dict[str, Any]) -> str:
+def _render_picture(data: dict[str, Any]) -> str:
     """Return a picture as an element; empty without a picture. A browser runs no script in an img element."""
-    caption = _clean(_join_lines(data.get("text/plain"))[:200].replace("\n", " "))
+    caption = _render_text(_join_lines(data.get("text/plain"))[:200].replace("\n", " "))
     for kind in _PICTURES:
         content = _join_lines(data.get(kind))
         if not content:
@@ -207,12 +208,12 @@ def _join_lines(text: object) -> str:
     return "".join(map(str, text)) if isinstance(text, list) else text if isinstance(text, str) else ""
 
 
-def _charts(curves: Sequence[Curve]) -> str:
-    charts = "".join(map(_chart, curves))
+def _render_charts(curves: Sequence[Curve]) -> str:
+    charts = "".join(map(_render_chart, curves))
     return f'<div class="charts">{charts}</div>' if charts else ""
 
 
-def _chart(curve: Curve) -> str:
+def _render_chart(curve: Curve) -> str:
     """Return a curve as a picture of lines, with the range of both axes; empty for a curve without a finite value."""
     points = [
         (step, value)
@@ -230,7 +231,7 @@ def _chart(curve: Curve) -> str:
         return f"{x:.1f},{y:.1f}"
 
     line = " ".join(place(step, value) for step, value in points)
-    name = _clean(curve.name)
+    name = _render_text(curve.name)
     label = f"{name}: {values[-1]:.4g} at step {steps[-1]:.4g}, from {low:.4g} to {high:.4g}"
     bottom = _HEIGHT - _BOTTOM
     return (
@@ -245,8 +246,8 @@ def _chart(curve: Curve) -> str:
     )
 
 
-def _page(title: str, content: str) -> str:
-    name = _clean(title)
+def _render_page(title: str, content: str) -> str:
+    name = _render_text(title)
     return (
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'

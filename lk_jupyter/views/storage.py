@@ -40,20 +40,24 @@ def _object_row(info: ObjectInfo) -> tuple[str, str, str, str]:
 
 def tree(value: Tree) -> StaticView:
     """Show a folder and the contents."""
-    top = f"<strong>{_printable(value.top)}</strong>{_branches_html(value.branches)}"
+    top = f"<strong>{_render_text(value.top)}</strong>{_render_branches(value.branches)}"
     return StaticView(redact(str(value)), f'<div class="lk-picture">{STYLE}{top}</div>')
 
 
-def _branches_html(branches: Iterable[Branch]) -> str:
-    return f"<ul>{''.join(f'<li>{_branch_html(branch)}</li>' for branch in branches)}</ul>"
+def _render_branches(branches: Iterable[Branch]) -> str:
+    return f"<ul>{''.join(f'<li>{_render_branch(branch)}</li>' for branch in branches)}</ul>"
 
 
-def _branch_html(branch: Branch) -> str:
-    name = f"{_printable(branch.name)} <small>{escape(branch.size)}</small>" if branch.size else _printable(branch.name)
+def _render_branch(branch: Branch) -> str:
+    name = (
+        f"{_render_text(branch.name)} <small>{escape(branch.size)}</small>"
+        if branch.size
+        else _render_text(branch.name)
+    )
     if not branch.below:
         return name
-    return f'<details open=""><summary>{name}</summary>{_branches_html(branch.below)}</details>'
+    return f'<details open=""><summary>{name}</summary>{_render_branches(branch.below)}</details>'
 
 
-def _printable(name: str) -> str:
+def _render_text(name: str) -> str:
     return escape(redact(name))

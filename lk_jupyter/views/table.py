@@ -114,35 +114,36 @@ class Table:
         if not self.columns:
             return "\n".join(filter(None, [self.caption, self.note]))
         rows = [list(self.columns), *([" ".join(str(cell).splitlines()) for cell in row] for row in self.rows)]
-        parts = self._column_groups(list(zip(*rows, strict=True)), width)
+        parts = self._group_columns(list(zip(*rows, strict=True)), width)
         drawn = [
-            self._part_lines(part, width) if part is parts[0] else self._lower_lines(part, width) for part in parts
+            self._format_part_lines(part, width) if part is parts[0] else self._format_lower_lines(part, width)
+            for part in parts
         ]
         head, *body = [[line for lines in row for line in lines] for row in zip(*drawn, strict=True)]
-        rule = _GAP.join("-" * space for space in self._widths(parts[0], width))
+        rule = _GAP.join("-" * space for space in self._compute_widths(parts[0], width))
         lines = [*head, rule, *(line for row in body for line in row)]
         return "\n".join(filter(None, [wrap_lines(self.caption, width), *lines, wrap_lines(self.note, width)]))
 
-    def _column_groups(self, columns: Sequence[Column], width: int | None) -> list[list[Column]]:
+    def _group_columns(self, columns: Sequence[Column], width: int | None) -> list[list[Column]]:
         """Return the groups of columns that share a line."""
         parts: list[list[Column]] = [[]]
         for column in columns:
-            needed = [self._minimum_width(each) + len(_GAP) for each in (*parts[-1], column)]
+            needed = [self._compute_minimum_width(each) + len(_GAP) for each in (*parts[-1], column)]
             if width and parts[-1] and sum(needed) > width + len(_GAP) - len(_BELOW) * (len(parts) > 1):
                 parts.append([])
             parts[-1].append(column)
         return parts
 
-    def _minimum_width(self, column: Column) -> int:
+    def _compute_minimum_width(self, column: Column) -> int:
         """Return the letters that a column needs: only long text is wrapped."""
         natural = max(map(len, column))
         if natural <= _UNWRAPPED or column[0] in self.right:
             return natural
-        return max(_UNWRAPPED, *(len(piece.rstrip()) for cell in column for piece in _breakable_parts(cell)))
+        return max(_UNWRAPPED, *(len(piece.rstrip()) for cell in column for piece in _split_breakable_parts(cell)))
 
-    def _widths(self, columns: Sequence[Column], width: int | None) -> list[int]:
+    def _compute_widths(self, columns: Sequence[Column], width: int | None) -> list[int]:
         """Return the widths of columns that share a line: the widest columns shrink first."""
-        widths, least = [max(map(len, column)) for column in columns], list(map(self._minimum_width, columns))
+        widths, least = [max(map(len, column)) for column in columns], list(map(self._compute_minimum_width, columns))
         while width and (over := sum(widths) + len(_GAP) * (len(widths) - 1) - width) > 0:
             spare = [have - need for have, need in zip(widths, least, strict=True)]
             if not any(spare):
@@ -151,14 +152,14 @@ class Table:
             widths[widest] -= min(over, spare[widest])
         return widths
 
-    def _lower_lines(self, columns: Sequence[Column], width: int | None) -> list[list[str]]:
+    def _format_lower_lines(self, columns: Sequence[Column], width: int | None) -> list[list[str]]:
         """Return the lines of columns that have no room next to the first columns."""
-        drawn = self._part_lines(columns, width and width - len(_BELOW))
+        drawn = self._format_part_lines(columns, width and width - len(_BELOW))
         return [[_BELOW + line if line else "" for line in lines] for lines in drawn]
 
-    def _part_lines(self, columns: Sequence[Column], width: int | None) -> list[list[str]]:
+    def _format_part_lines(self, columns: Sequence[Column], width: int | None) -> list[list[str]]:
         """Return the lines of each row, the names first."""
-        widths, names = self._widths(columns, width), [column[0] for column in columns]
+        widths, names = self._compute_widths(columns, width), [column[0] for column in columns]
         sides = [str.rjust if name in self.right else str.ljust for name in names]
         return [
             [
@@ -175,23 +176,23 @@ class Table:
     def html(self) -> str:
         """The table without the stylesheet that belongs to the HTML."""
         caption = f"<caption>{escape(self.caption)}</caption>" if self.caption else ""
-        head = "".join(f'<th scope="col"{self._column_style(name)}>{escape(name)}</th>' for name in self.columns)
-        body = "".join(f"<tr>{self._html_row(row)}</tr>" for row in self.rows if self.columns)
+        head = "".join(f'<th scope="col"{self._choose_column_style(name)}>{escape(name)}</th>' for name in self.columns)
+        body = "".join(f"<tr>{self._render_row(row)}</tr>" for row in self.rows if self.columns)
         note = "".join(f"<p>{escape(line)}</p>" for line in self.note.splitlines())
         return f"<table>{caption}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{note}"
 
-    def _html_row(self, cells: Sequence[Cell]) -> str:
-        styles = [self._column_style(name) for name in self.columns]
+    def _render_row(self, cells: Sequence[Cell]) -> str:
+        styles = [self._choose_column_style(name) for name in self.columns]
         longs = [
             ' class="lk-folds"' if name in self.folds else ' class="lk-long"' if len(cell) > _BRIEF else ""
             for name, cell in zip(self.columns, cells, strict=True)
         ]
         first, *rest = [
-            f"{style}{long}>{_cell_html(cell)}" for style, long, cell in zip(styles, longs, cells, strict=True)
+            f"{style}{long}>{_render_cell(cell)}" for style, long, cell in zip(styles, longs, cells, strict=True)
         ]
         return f'<th scope="row"{first}</th>' + "".join(f"<td{cell}</td>" for cell in rest)
 
-    def _column_style(self, column: str) -> str:
+    def _choose_column_style(self, column: str) -> str:
         side = "right" if column in self.right else "left"
         return f' align="{side}" style="text-align: {side}"'
 
@@ -199,7 +200,7 @@ class Table:
         return {"text/plain": str(self), "text/html": self._repr_html_()}
 
 
-def _breakable_parts(text: str) -> list[str]:
+def _split_breakable_parts(text: str) -> list[str]:
     """Return the parts of a text between which a line may end: words, parts of a path and of a long name."""
     return re.findall(r"[^\s/_]*(?:[/_]|\s+|$)", text)
 
@@ -209,14 +210,14 @@ def _wrap_text(text: str, width: int) -> list[str]:
     if len(text) <= width:
         return [text]
     lines = [""]
-    for piece in _breakable_parts(text):
+    for piece in _split_breakable_parts(text):
         if lines[-1] and len(lines[-1]) + len(piece.rstrip()) > width:
             lines.append("")
         lines[-1] += piece
     return [line.rstrip() for line in lines]
 
 
-def _cell_html(cell: Cell) -> str:
+def _render_cell(cell: Cell) -> str:
     return cell.html if isinstance(cell, Drawing) else escape(cell)
 
 
@@ -236,11 +237,11 @@ def show_as_grid(frame: Any, html_only: Sequence[str] = ()) -> Any:
     """
     if hasattr(frame, "to_html"):
         object.__setattr__(frame, "_repr_html_", lambda: frame_table(frame)._repr_html_())
-        object.__setattr__(frame, "_repr_mimebundle_", lambda **_: _grid_bundle(frame, html_only))
+        object.__setattr__(frame, "_repr_mimebundle_", lambda **_: _build_grid_bundle(frame, html_only))
     return frame
 
 
-def _grid_bundle(frame: Any, html_only: Sequence[str]) -> dict[str, str]:
+def _build_grid_bundle(frame: Any, html_only: Sequence[str]) -> dict[str, str]:
     view = frame_table(frame)
     text_view = frame_table(frame.drop(columns=list(html_only), errors="ignore")) if html_only else view
     return {"text/plain": text_view.text(terminal_columns() or _COLUMNS), "text/html": view._repr_html_()}
@@ -265,7 +266,7 @@ def frame_table(frame: Any) -> Table:
     ]
     by_column = zip(columns, zip(*values, strict=True), strict=True) if values else ()
     right = frozenset(name for name, column in by_column if _are_numbers(column))
-    cells = [[NULL if value is None else _value_cell(value) for value in row] for row in values]
+    cells = [[NULL if value is None else _format_value(value) for value in row] for row in values]
     empty = [str(name) for name, is_filled in zip(indexed.columns, filled, strict=True) if not is_filled]
     notes = [omitted_line(len(flat), MOST, _IN_FRAME), "No values: " + ", ".join(empty) if empty else ""]
     return Table(columns, cells, "\n".join(filter(None, notes)), right)
@@ -291,7 +292,7 @@ def _are_numbers(column: Sequence[Any]) -> bool:
     return bool(present) and all(map(_is_number, present))
 
 
-def _value_cell(value: Any) -> Cell:
+def _format_value(value: Any) -> Cell:
     if isinstance(value, datetime):
         local = value if value.tzinfo is None else datetime.fromtimestamp(value.timestamp(), timezone.utc).astimezone()
         text = f"{local:%Y-%m-%d %H:%M:%S}"
