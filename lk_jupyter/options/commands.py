@@ -11,7 +11,7 @@ from lk_jupyter.options.runs import Options, RunIdOptions
 WAIT_SECONDS = 40
 
 
-def _seconds(default: int, description: str) -> Any:
+def _declare_seconds(default: int, description: str) -> Any:
     return option(default, description, metavar="SECONDS", ge=0, le=WAIT_SECONDS)
 
 
@@ -40,13 +40,13 @@ class StartCommandOptions(CodeCommandOptions):
 class RunCommandOptions(StartCommandOptions):
     """Options of ``lk run``."""
 
-    seconds: int = _seconds(WAIT_SECONDS, "Maximum seconds to wait until the run ends.")
+    seconds: int = _declare_seconds(WAIT_SECONDS, "Maximum seconds to wait until the run ends.")
 
 
 class WaitCommandOptions(RunIdOptions):
     """Options of ``lk wait``."""
 
-    seconds: int = _seconds(WAIT_SECONDS, "Maximum seconds to wait until the run ends.")
+    seconds: int = _declare_seconds(WAIT_SECONDS, "Maximum seconds to wait until the run ends.")
 
 
 class LogsCommandOptions(RunIdOptions):
@@ -55,7 +55,7 @@ class LogsCommandOptions(RunIdOptions):
     since: int = option(
         0, "Number of characters to skip: the value 'next' that the last call returned.", metavar="N", ge=0
     )
-    seconds: int = _seconds(2, "Maximum seconds to wait for new lines.")
+    seconds: int = _declare_seconds(2, "Maximum seconds to wait for new lines.")
 
 
 class FetchCommandOptions(RunIdOptions):

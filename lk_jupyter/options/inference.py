@@ -9,7 +9,7 @@ from lk_jupyter.options.fields import option, switch, word
 from lk_jupyter.options.runs import Options
 
 
-def _model() -> Any:
+def _declare_model() -> Any:
     return word(
         "Id of a model or of your deployment. For a deployment, the first characters are enough. Default: the last "
         "model used in this notebook.",
@@ -18,19 +18,19 @@ def _model() -> Any:
     )
 
 
-def _save(what: str) -> Any:
+def _declare_save(what: str) -> Any:
     return option(None, f"Variable for {what}.", metavar="VAR")
 
 
-def _max_tokens(what: str) -> Any:
+def _declare_max_tokens(what: str) -> Any:
     return option(None, f"Maximum number of tokens, including reasoning, of {what}.", metavar="N", ge=1, le=MAX_TOKENS)
 
 
-def _temperature() -> Any:
+def _declare_temperature() -> Any:
     return option(None, "Randomness of an answer, from 0 to 2.", ge=0, le=2)
 
 
-def _allow_secrets() -> Any:
+def _declare_allow_secrets() -> Any:
     return switch("Send the text even if it seems to contain a secret.")
 
 
@@ -38,7 +38,7 @@ class ModelsOptions(Options):
     """Options of ``%lk_models``."""
 
     text: str | None = word("List only models whose id contains this text.", None)
-    save: str | None = _save("the list as a DataFrame")
+    save: str | None = _declare_save("the list as a DataFrame")
     at: Literal["openai", "iris", "anthropic"] | None = option(
         None,
         "List the model ids for another client. openai or anthropic lists shared models for this client; iris "
@@ -50,7 +50,7 @@ class ModelsOptions(Options):
 class ChatOptions(Options):
     """Options of ``%%lk_chat``."""
 
-    model: str | None = _model()
+    model: str | None = _declare_model()
     system: str | None = option(None, "Instructions for the conversation, until you set new instructions.", "-s")
     image: list[str] = option(
         [],
@@ -60,28 +60,28 @@ class ChatOptions(Options):
         completer="paths",
     )
     new: bool = switch("Start a new conversation.")
-    save: str | None = _save("the answer; str() gives its text")
-    max_tokens: int | None = _max_tokens("the answer")
-    temperature: float | None = _temperature()
+    save: str | None = _declare_save("the answer; str() gives its text")
+    max_tokens: int | None = _declare_max_tokens("the answer")
+    temperature: float | None = _declare_temperature()
     effort: str | None = option(None, "Reasoning effort of the model, such as low or high.")
-    allow_secrets: bool = _allow_secrets()
+    allow_secrets: bool = _declare_allow_secrets()
 
 
-def _column() -> Any:
+def _declare_column() -> Any:
     return word(
         "Texts, one per row: df.column, df[column], a Series or a list.", metavar="COLUMN", completer="variables"
     )
 
 
-def _named_model() -> Any:
+def _declare_named_model() -> Any:
     return option(..., "Model id.", "-m", completer="models")
 
 
 class BatchOptions(Options):
     """Options of ``%lk_batch``."""
 
-    column: str = _column()
-    model: str = _named_model()
+    column: str = _declare_column()
+    model: str = _declare_named_model()
     prompt: str | None = option(
         None,
         "Prompt for each row. {text} is replaced by the text of the row, {NAME} by the value of the column NAME.",
@@ -89,26 +89,26 @@ class BatchOptions(Options):
         metavar="TEXT",
     )
     system: str | None = option(None, "Instructions for every row.", "-s")
-    max_tokens: int | None = _max_tokens("each answer, which limits the cost")
-    temperature: float | None = _temperature()
+    max_tokens: int | None = _declare_max_tokens("each answer, which limits the cost")
+    temperature: float | None = _declare_temperature()
     effort: str | None = option(None, "Reasoning effort of the model, such as low or high.")
     retries: int = option(3, "Number of times that a failed row is sent again.", metavar="N", ge=0, le=10)
-    save: str | None = _save("the DataFrame with the answers by row")
+    save: str | None = _declare_save("the DataFrame with the answers by row")
     dry_run: bool = switch("Show the highest possible cost; send nothing.")
     yes: bool = switch("Start without asking.", "-y")
     again: bool = switch("Send all rows again, even answered rows.")
     cancel: bool = switch("Cancel this batch; answers that arrived are kept.")
-    allow_secrets: bool = _allow_secrets()
+    allow_secrets: bool = _declare_allow_secrets()
 
 
 class EmbedOptions(Options):
     """Options of ``%lk_embed``."""
 
-    column: str = _column()
-    model: str = _named_model()
-    save: str | None = _save("the vectors, as an array with one row per text")
+    column: str = _declare_column()
+    model: str = _declare_named_model()
+    save: str | None = _declare_save("the vectors, as an array with one row per text")
     dry_run: bool = switch("Show the estimated and the highest possible cost; send nothing.")
-    allow_secrets: bool = _allow_secrets()
+    allow_secrets: bool = _declare_allow_secrets()
 
 
 class DeployOptions(Options):
@@ -123,7 +123,7 @@ class DeployOptions(Options):
     dry_run: bool = switch("Show the cost; start nothing.")
     yes: bool = switch("Start without asking.", "-y")
     no_wait: bool = switch("Return immediately; don't wait until a replica is running.")
-    save: str | None = _save("the id of the deployment")
+    save: str | None = _declare_save("the id of the deployment")
 
 
 class DeploymentsOptions(Options):

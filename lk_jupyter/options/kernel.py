@@ -11,7 +11,7 @@ from lk_jupyter.options.runs import Options, ServerOptions
 MAX_COST = Decimal(5)
 
 
-def _machine(completer: str) -> str:
+def _declare_machine(completer: str) -> str:
     field: str = word("GPU or machine type, such as A100 or cpu.", metavar="MACHINE", completer=completer)
     return field
 
@@ -19,7 +19,7 @@ def _machine(completer: str) -> str:
 class AddOptions(Options):
     """Options of ``%lk_kernel add``."""
 
-    machine: str = _machine("gpus")
+    machine: str = _declare_machine("gpus")
     idle: float = option(
         20,
         "Release the machine after this number of minutes without work.",
@@ -52,4 +52,4 @@ class AddOptions(Options):
 class RemoveOptions(Options):
     """Options of ``%lk_kernel remove``."""
 
-    machine: str = _machine("gpus")
+    machine: str = _declare_machine("gpus")

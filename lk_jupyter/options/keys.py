@@ -37,7 +37,7 @@ class CreateKeyOptions(_SecretTarget):
     expires: str | None = option(None, "Expiry: days such as 90d, or a date. Default: never.", metavar="WHEN")
 
 
-def _key() -> str:
+def _declare_key() -> str:
     name: str = word("Name or id of the API key. The first characters are enough.", completer="api_keys", metavar="KEY")
     return name
 
@@ -45,7 +45,7 @@ def _key() -> str:
 class KeyOptions(Options):
     """Options of the subcommands for a key."""
 
-    key: str = _key()
+    key: str = _declare_key()
     org: str | None = org()
     yes: bool = yes()
 
@@ -53,7 +53,7 @@ class KeyOptions(Options):
 class RegenerateOptions(_SecretTarget):
     """Options of ``%lk_keys regenerate``."""
 
-    key: str = _key()
+    key: str = _declare_key()
     org: str | None = org()
     yes: bool = yes()
 
@@ -61,4 +61,4 @@ class RegenerateOptions(_SecretTarget):
 class ToggleOptions(Options):
     """Options of ``%lk_keys toggle``."""
 
-    key: str = _key()
+    key: str = _declare_key()

@@ -13,7 +13,7 @@ class StartServerOptions(ServerOptions):
     dry_run: bool = switch("Show the request and its highest possible cost; start nothing.")
 
 
-def _run() -> str:
+def _declare_run() -> str:
     field: str = word("Id of the server's run, or its first characters.", metavar="ID", completer="runs")
     return field
 
@@ -21,7 +21,7 @@ def _run() -> str:
 class OpenServerOptions(Options):
     """Options of ``%lk_notebook open``."""
 
-    run: str = _run()
+    run: str = _declare_run()
     save: str | None = option(
         None, "Variable that receives the secret password of the server. The server isn't opened.", metavar="VAR"
     )
@@ -30,4 +30,4 @@ class OpenServerOptions(Options):
 class StopServerOptions(Options):
     """Options of ``%lk_notebook stop``."""
 
-    run: str = _run()
+    run: str = _declare_run()

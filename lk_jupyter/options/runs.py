@@ -106,13 +106,13 @@ def extras(field: FieldInfo) -> dict[str, Any]:
     return field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
 
 
-def line_of(options: Options) -> str:
+def format_line(options: Options) -> str:
     """Return the line of a magic that has these options; options with their default are left out."""
     values = options.model_dump(exclude_defaults=True)
-    return " ".join(word for name, value in values.items() for word in _words(name, value))
+    return " ".join(word for name, value in values.items() for word in _yield_words(name, value))
 
 
-def _words(name: str, value: Any) -> Iterator[str]:
+def _yield_words(name: str, value: Any) -> Iterator[str]:
     flag = option_flag(RunOptions, name)
     if value is True:
         yield flag
@@ -146,7 +146,7 @@ def is_several(options: RunOptions) -> bool:
 
 def require_support(options: M, place: str, lacks: Collection[str]) -> M:
     """Return the options if the place supports all of them. Raises UsageError."""
-    for name, needs in _unsupported(options, lacks):
+    for name, needs in _yield_unsupported_options(options, lacks):
         raise UsageError(f"{place} doesn't support '{name}'. Nothing was sent. The option works {NEEDS[needs]}.")
     return options
 
@@ -160,7 +160,7 @@ _SESSION_LACKS = {
 
 def refuse_in_session(options: RunOptions) -> None:
     """Refuse options that a cell of a session can't honor. Raises UsageError."""
-    for name, need in _unsupported(options, _SESSION_LACKS):
+    for name, need in _yield_unsupported_options(options, _SESSION_LACKS):
         advice = extras(type(options).model_fields[name])["instead"] or _SESSION_LACKS[need]
         place = "--keep" if options.keep else "--session"
         raise UsageError(f"{option_flag(type(options), name)} doesn't work with {place}. Nothing was sent. {advice}")
@@ -168,10 +168,10 @@ def refuse_in_session(options: RunOptions) -> None:
 
 def fits_session(options: RunOptions) -> bool:
     """Return whether a cell of a session can honor all of the options."""
-    return not any(_unsupported(options, _SESSION_LACKS))
+    return not any(_yield_unsupported_options(options, _SESSION_LACKS))
 
 
-def _unsupported(options: BaseModel, lacks: Collection[str]) -> Iterator[tuple[str, str]]:
+def _yield_unsupported_options(options: BaseModel, lacks: Collection[str]) -> Iterator[tuple[str, str]]:
     """Yield the options that differ from their default and need a property that the place lacks, each with the need."""
     for name, field in type(options).model_fields.items():
         if getattr(options, name) != field.get_default(call_default_factory=True):

@@ -6,7 +6,7 @@ from lk_jupyter.options.fields import option, switch, word
 from lk_jupyter.options.runs import Options
 
 
-def _name() -> str:
+def _declare_name() -> str:
     field: str = word("Name of the variable, such as HF_TOKEN.", completer="secrets")
     return field
 
@@ -14,7 +14,7 @@ def _name() -> str:
 class SetOptions(Options):
     """Options of ``%lk_secrets set``."""
 
-    name: str = _name()
+    name: str = _declare_name()
     value: list[str] = word("Don't write the value of the secret here: a prompt or --from-env reads the value.", [])
     from_env: str | None = option(
         None,

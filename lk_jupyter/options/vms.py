@@ -46,7 +46,7 @@ class CreateVmOptions(Options):
     save: str | None = option(None, "Variable for the state of the VM.", metavar="VAR")
 
 
-def _vm() -> str:
+def _declare_vm() -> str:
     name: str = word("Name or id of the VM, or the first characters of its id.", completer="vms", metavar="VM")
     return name
 
@@ -54,13 +54,13 @@ def _vm() -> str:
 class VmOptions(Options):
     """Options of the subcommands for a VM."""
 
-    vm: str = _vm()
+    vm: str = _declare_vm()
 
 
 class RenameVmOptions(Options):
     """Options of ``%lk_vm rename``."""
 
-    vm: str = _vm()
+    vm: str = _declare_vm()
     name: str = word("New name.")
 
 

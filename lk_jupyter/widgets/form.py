@@ -13,7 +13,7 @@ from traitlets import Dict, List, Unicode, observe
 
 from lk_jupyter import session
 from lk_jupyter.errors import UsageError
-from lk_jupyter.options.runs import Options, check, extras, line_of, option_flag
+from lk_jupyter.options.runs import Options, check, extras, format_line, option_flag
 from lk_jupyter.text.problems import describe_problem
 from lk_jupyter.views.picture import StaticView
 from lk_jupyter.widgets._view import View
@@ -75,7 +75,7 @@ class Form(View):
         return check(self._model, self._raw_options())
 
     def __str__(self) -> str:
-        return line_of(self.value)
+        return format_line(self.value)
 
     def load(self) -> None:
         """Fetch the names of machines that may be typed."""
@@ -96,7 +96,7 @@ class Form(View):
         self.problems = {}
         try:
             raw = self._raw_options()
-            self.line = line_of(self._model(**raw))
+            self.line = format_line(self._model(**raw))
         except ValidationError as error:
             self.problems = {str(each["loc"][0]): describe_problem(each) for each in error.errors() if each["loc"]}
         except UsageError as error:

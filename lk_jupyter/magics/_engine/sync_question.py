@@ -17,7 +17,7 @@ from lk_jupyter.errors import UsageError
 from lk_jupyter.journal.entry import current_cell
 from lk_jupyter.machines.catalogue import cost_at_limit, machine_cost
 from lk_jupyter.magics._engine.ask import prompt_user
-from lk_jupyter.options.runs import RunOptions, line_of
+from lk_jupyter.options.runs import RunOptions, format_line
 from lk_jupyter.runs.package.bundle import Bundle
 from lk_jupyter.runs.submit.start import longest_notebook
 from lk_jupyter.runs.variables.payload import changed_environment
@@ -180,7 +180,7 @@ def _answer(request: SyncRequest, shell: InteractiveShell, offer: str) -> str:
 
 
 def _choices(request: SyncRequest, options: RunOptions, reader: str) -> str:
-    line = f"%%lk_run {line_of(options)}".rstrip()
+    line = f"%%lk_run {format_line(options)}".rstrip()
     limit = f" A program can send up to {size_label(UNASKED_BYTES)} without a question." if reader == "program" else ""
     always = [] if request.reads_all else ["%lk_config carry always --notebook"]
     lines = [*always, f"{line} --sync", f"{line} --fresh"]

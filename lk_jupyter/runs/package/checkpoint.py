@@ -34,7 +34,7 @@ from lk_jupyter.code.source import Source
 from lk_jupyter.config.signing import signing_key
 from lk_jupyter.errors import UsageError
 from lk_jupyter.journal.journal import journal
-from lk_jupyter.options.runs import RunOptions, line_of
+from lk_jupyter.options.runs import RunOptions, format_line
 from lk_jupyter.protocol.bucket import checkpoint_key
 from lk_jupyter.protocol.frames import UNSIGNED, Frame, read_nonce
 from lk_jupyter.protocol.metadata import REQUEST_KEY
@@ -154,5 +154,5 @@ def resume_line(bundle: Bundle | None, run_id: str) -> str:
         return f"--resume {run_id}"
     options = bundle.options.model_copy(update={"resume": run_id})
     if bundle.source.is_cell:
-        return redact(f"%%lk_run {line_of(options)}")
+        return redact(f"%%lk_run {format_line(options)}")
     return f'session.run(…, resume="{run_id}")'

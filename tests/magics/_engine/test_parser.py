@@ -9,7 +9,7 @@ from lk_jupyter.magics._engine import parser
 from lk_jupyter.magics._engine.parser import Subcommands, magic, split
 from lk_jupyter.magics._engine.registry import MAGICS, magic_named
 from lk_jupyter.options.fields import option, switch, word
-from lk_jupyter.options.runs import NoOptions, Options, RunOptions, line_of
+from lk_jupyter.options.runs import NoOptions, Options, RunOptions, format_line
 
 
 class EveryKind(Options):
@@ -201,8 +201,8 @@ def test_a_module_docstring_shows_how_a_magic_is_made():
 def test_options_can_be_written_as_the_line_that_they_were_read_from(line):
     magic = magic_named("lk_run")
     options = magic.parse(line)
-    assert magic.parse(line_of(options)) == options
-    assert line_of(magic.parse(line_of(options))) == line_of(options)
+    assert magic.parse(format_line(options)) == options
+    assert format_line(magic.parse(format_line(options))) == format_line(options)
 
 
 def test_a_verb_takes_the_rest_of_the_line_as_a_magic_does():
