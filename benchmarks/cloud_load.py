@@ -115,7 +115,7 @@ def _asker(cloud: launch.Address):  # noqa: ANN202 (a function of a path)
 
 def _fill(data: Path) -> None:
     """Give the local user of a new data folder a long history."""
-    cloud, first = Strange().make(data, CloudOptions(), "http://127.0.0.1"), time.time() - RUNS
+    cloud, first = Strange().create_cloud(data, CloudOptions(), "http://127.0.0.1"), time.time() - RUNS
     with cloud.store.write():
         for number in range(RUNS):
             _add_run(cloud, first + number)

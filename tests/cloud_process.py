@@ -113,7 +113,7 @@ def serve(arguments: list[str], env: dict[str, str], stdout: Connection, *, has_
         notebook_run._QUICK = [alone(lk_jupyter=False)]
         if FORKS:
             process._current_process = MAIN
-            notebook_run.NotebookRun._spawn = fork_server
+            notebook_run.NotebookRun._start_process = fork_server
     os.environ.clear()
     os.environ.update(env)
     os.dup2(stdout.fileno(), sys.stdout.fileno())
@@ -126,7 +126,7 @@ async def fork_server(run, command: list[str], stdout: int, stderr: int):
     """Start the Jupyter server of a notebook run as its ``_spawn`` does, and let it fork its kernels."""
     from lk_jupyter.localcloud.runs import processes  # noqa: PLC0415 (kernels need none)
 
-    env = processes.environment(run.id, run._variables())
+    env = processes.build_environment(run.id, run._build_variables())
     with Connection(stdout, readable=False) as out, Connection(stderr, readable=False) as err:
         return ForkedServer(command, env=env, cwd=run._folder, outputs=[out, err])
 

@@ -39,5 +39,5 @@ app.build_routes = lambda strange: routed(strange) if strange.changes_routes els
 
 #: A Jupyter server without Lab and other extensions starts in 0.55 s of CPU, not 1.35; no test looks at those of a run.
 notebook_run._SERVER = "jupyter_server"
-variables = notebook_run.NotebookRun._variables
-notebook_run.NotebookRun._variables = lambda run: {**variables(run), "JUPYTER_NO_CONFIG": "1"}
+variables = notebook_run.NotebookRun._build_variables
+notebook_run.NotebookRun._build_variables = lambda run: {**variables(run), "JUPYTER_NO_CONFIG": "1"}

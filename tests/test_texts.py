@@ -154,7 +154,9 @@ def _own_options():
     commands = {flag for command in COMMANDS.values() for flag in _flags(command._parser)}
     brokers = next(action for action in broker._parser()._actions if action.choices).choices.values()
     commands |= {flag for each in brokers for flag in _flags(each)}
-    programs = commands | _flags(localcloud._parser()) | _flags(check._build_parser()) | {*on_local_cloud, "--check"}
+    programs = (
+        commands | _flags(localcloud._build_parser()) | _flags(check._build_parser()) | {*on_local_cloud, "--check"}
+    )
     return magics | named | programs | HELP
 
 

@@ -29,18 +29,18 @@ def main() -> int:
     accept_every_sign()
     try:
         library("uvicorn", "local", "The local cloud")
-        arguments = vars(_parser().parse_args())
+        arguments = vars(_build_parser().parse_args())
         data, port, email = arguments.pop("data"), arguments.pop("port"), arguments.pop("add_user")
         arguments["strange"] = tuple(chain.from_iterable(arguments["strange"]))
         data, options = data.expanduser().absolute(), CloudOptions(**arguments)
-        _add_user(data, options, email) if email else _serve(data, port, options)
+        _add_user(data, options, email) if email else _serve_cloud(data, port, options)
     except LkError as error:
         print(error, file=sys.stderr)  # noqa: T201
         return 1
     return 0
 
 
-def _serve(data: Path, port: int, options: CloudOptions) -> None:
+def _serve_cloud(data: Path, port: int, options: CloudOptions) -> None:
     gc.disable()  # until the server has started: objects of the start live as long as the server
     from lk_jupyter.localcloud.server import serve  # noqa: PLC0415 (--help answers without it)
 
@@ -50,17 +50,17 @@ def _serve(data: Path, port: int, options: CloudOptions) -> None:
 def _add_user(data: Path, options: CloudOptions, email: str) -> None:
     from lk_jupyter.localcloud.accounts.signup import sign_up  # noqa: PLC0415
 
-    print(json.dumps(sign_up(data, options, email, _password(email))))  # noqa: T201
+    print(json.dumps(sign_up(data, options, email, _read_password(email))))  # noqa: T201
 
 
-def _password(email: str) -> str:
+def _read_password(email: str) -> str:
     """Prompt for a password without showing the input; without a terminal, read a line of stdin."""
     if sys.stdin.isatty():
         return getpass.getpass(f"Password for {email}: ")
     return sys.stdin.readline().rstrip("\r\n")
 
 
-def _parser() -> argparse.ArgumentParser:
+def _build_parser() -> argparse.ArgumentParser:
     from lk_jupyter.localcloud.runs.engine import PROGRAMS  # noqa: PLC0415 (it needs packages that may be missing)
 
     parser = argparse.ArgumentParser(
@@ -79,14 +79,31 @@ def _parser() -> argparse.ArgumentParser:
         help="add a user with a personal organization and --credits, or set the password of an existing user. "
         "Then exit. The cloud may be running. The password is typed at a prompt, or read from stdin",
     )
-    add("--credits", type=_credits, default=CloudOptions.credits, help="credits that a new data folder starts with")
-    add("--voucher", dest="vouchers", action="append", type=_voucher, default=[], metavar="CODE=CREDITS",
+    add(
+        "--credits",
+        type=_parse_credits,
+        default=CloudOptions.credits,
+        help="credits that a new data folder starts with",
+    )
+    add("--voucher", dest="vouchers", action="append", type=_parse_voucher, default=[], metavar="CODE=CREDITS",
         help="a voucher that can be redeemed once; may be repeated")  # fmt: skip
-    add("--quota", type=_profiles, default=CloudOptions.quota, metavar="PROFILE,…", help="machines that runs may use")
-    add("--no-capacity", type=_cards, default=(), metavar="CARD,…", help="GPUs that are sold out for VMs, such as b200")
+    add(
+        "--quota",
+        type=_parse_profiles,
+        default=CloudOptions.quota,
+        metavar="PROFILE,…",
+        help="machines that runs may use",
+    )
+    add(
+        "--no-capacity",
+        type=_parse_cards,
+        default=(),
+        metavar="CARD,…",
+        help="GPUs that are sold out for VMs, such as b200",
+    )
     add("--access-seconds", type=int, default=CloudOptions.access_seconds, help="lifetime of an access token")
     add("--refresh-seconds", type=int, default=CloudOptions.refresh_seconds, help="lifetime of a refresh token")
-    add("--clock-speed", type=_speed, default=CloudOptions.clock_speed, metavar="TIMES",
+    add("--clock-speed", type=_parse_speed, default=CloudOptions.clock_speed, metavar="TIMES",
         help="factor that speeds up deployments, VMs and batches, such as 10")  # fmt: skip
     add("--longest-run", type=int, default=CloudOptions.longest_run, metavar="SECONDS",
         help="maximum time limit of a run; default: the documented maximum")  # fmt: skip
@@ -105,7 +122,7 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="refuse SSH connections to VMs, to imitate a network that blocks SSH",
     )
-    add("--inference-upstream", type=_web_address, default=CloudOptions.inference_upstream, metavar="URL",
+    add("--inference-upstream", type=_parse_web_address, default=CloudOptions.inference_upstream, metavar="URL",
         help="base URL of an OpenAI-compatible service that answers model calls, such as "
         "http://127.0.0.1:8000/v1; set the key of the service in LK_INFERENCE_UPSTREAM_KEY")  # fmt: skip
     add("--s3-credential-seconds", type=int, default=CloudOptions.s3_credential_seconds,
@@ -118,7 +135,7 @@ def _parser() -> argparse.ArgumentParser:
         help="simulate GPU metrics for runs on gpu.* machines, and mark them as simulated",
     )
     add("--engine", choices=("auto", *PROGRAMS, "none"), default=CloudOptions.engine, help="what runs container images")
-    add("--strange", action="append", type=_switches, default=[], metavar="NAME,…",
+    add("--strange", action="append", type=_parse_switches, default=[], metavar="NAME,…",
         help="imitate a possible difference between the real cloud and the local cloud: a name below, or all; may be "
             "repeated")  # fmt: skip
     add("--faults", action="store_true", help="let tests inject faults at /_faults")
@@ -129,14 +146,14 @@ class _Formatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescription
     """Shows defaults, and a list line by line."""
 
 
-def _switches(text: str) -> tuple[str, ...]:
+def _parse_switches(text: str) -> tuple[str, ...]:
     names = tuple(SWITCHES) if text == "all" else tuple(text.split(","))
     if unknown := set(names) - set(SWITCHES):
         raise argparse.ArgumentTypeError(f"unknown name {', '.join(sorted(unknown))}. Names: {', '.join(SWITCHES)}")
     return names
 
 
-def _credits(text: str) -> Decimal:
+def _parse_credits(text: str) -> Decimal:
     try:
         amount = Decimal(text)
     except InvalidOperation:
@@ -146,35 +163,35 @@ def _credits(text: str) -> Decimal:
     return amount
 
 
-def _voucher(text: str) -> tuple[str, Decimal]:
+def _parse_voucher(text: str) -> tuple[str, Decimal]:
     code, _, amount = text.partition("=")
     if not code or not amount:
         raise argparse.ArgumentTypeError(f"{text!r}: write it as CODE=CREDITS")
-    return code, _credits(amount)
+    return code, _parse_credits(amount)
 
 
-def _speed(text: str) -> float:
+def _parse_speed(text: str) -> float:
     speed = float(text)
     if not 0 < speed <= MOST_SPEED:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0, up to {MOST_SPEED:g}")
     return speed
 
 
-def _web_address(text: str) -> str:
+def _parse_web_address(text: str) -> str:
     parts = urlsplit(text)
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         raise argparse.ArgumentTypeError(f"{text!r} isn't a web address. Example: http://127.0.0.1:8000/v1")
     return text
 
 
-def _cards(text: str) -> tuple[str, ...]:
+def _parse_cards(text: str) -> tuple[str, ...]:
     cards = tuple(text.split(","))
     if unknown := set(cards) - set(GPUS):
         raise argparse.ArgumentTypeError(f"unknown GPU {', '.join(sorted(unknown))}. GPUs: {', '.join(GPUS)}")
     return cards
 
 
-def _profiles(text: str) -> tuple[str, ...]:
+def _parse_profiles(text: str) -> tuple[str, ...]:
     profiles = tuple(text.split(","))
     if unknown := set(profiles) - set(PRICES):
         raise argparse.ArgumentTypeError(f"unknown machine {', '.join(sorted(unknown))}. Machines: {', '.join(PRICES)}")

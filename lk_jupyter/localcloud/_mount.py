@@ -61,7 +61,7 @@ def mount(app: FastAPI, routing: Routing) -> None:
     operations: dict[tuple[str, str], Endpoint] = {}
     for endpoint in HANDLERS:
         operations.setdefault((endpoint.method, endpoint.path), endpoint)
-    for endpoint in sorted(operations.values(), key=_placeholders):
+    for endpoint in sorted(operations.values(), key=_build_sort_key):
         handler = _set_signature(routing.handler(endpoint, HANDLERS[endpoint]), endpoint, routing)
         for method, path in routing.places(endpoint):
             app.add_api_route(
@@ -81,7 +81,7 @@ def _is_bare(endpoint: Endpoint) -> bool:
     return endpoint.streams or endpoint.downloads or endpoint.status == HTTPStatus.NO_CONTENT
 
 
-def _placeholders(endpoint: Endpoint) -> list[bool]:
+def _build_sort_key(endpoint: Endpoint) -> list[bool]:
     """Sort key that puts ``/execution/streaming`` before ``/execution/{execution_id}``."""
     return [part.startswith("{") for part in endpoint.path.split("/")]
 
@@ -90,7 +90,7 @@ def _set_signature(handler: Callable[..., Any], endpoint: Endpoint, routing: Rou
     """Give the handler the signature that FastAPI reads: the declaration's, and the context."""
     context = Annotated[Context, Depends(caller)] if endpoint.auth else Annotated[AnonymousContext, Depends(visitor)]
     declared = [
-        row.replace(kind=Parameter.KEYWORD_ONLY, annotation=_read(endpoint, row, routing))
+        row.replace(kind=Parameter.KEYWORD_ONLY, annotation=_build_annotation(endpoint, row, routing))
         for row in endpoint.signature.parameters.values()
     ]
     cast("Any", handler).__signature__ = Signature(
@@ -99,34 +99,34 @@ def _set_signature(handler: Callable[..., Any], endpoint: Endpoint, routing: Rou
     return handler
 
 
-def _read(endpoint: Endpoint, row: Parameter, routing: Routing) -> Any:
+def _build_annotation(endpoint: Endpoint, row: Parameter, routing: Routing) -> Any:
     """Return the type of an argument, with its place in the request unless FastAPI infers the place."""
     if header := endpoint.header(row.name):
         return Annotated[row.annotation, Header(alias=header)]
     if endpoint.place(row.name) == "body" and is_form(row.annotation):
-        return Annotated[row.annotation, Depends(_form(row.annotation))]
+        return Annotated[row.annotation, Depends(_build_form_reader(row.annotation))]
     model = routing.body(row.annotation)
     if isinstance(model, type) and issubclass(model, BaseModel):
         model.model_config["defer_build"] = False  # FastAPI hides a warning about its alias only while it mounts
     return model
 
 
-def _form(model: type[BaseModel]) -> Callable[..., BaseModel]:
+def _build_form_reader(model: type[BaseModel]) -> Callable[..., BaseModel]:
     """Return a function that FastAPI calls with the parts of a form, to build the model."""
 
     def build(**parts: Any) -> BaseModel:
-        values = {name: _uploads(part) for name, part in parts.items() if part is not None}
+        values = {name: _convert_uploads(part) for name, part in parts.items() if part is not None}
         try:
             return model.model_validate(values)
         except ValidationError as error:
             raise RequestValidationError([{**row, "loc": ("body", *row["loc"])} for row in error.errors()]) from None
 
-    parts = [_part(name, field) for name, field in model.model_fields.items()]
+    parts = [_build_form_parameter(name, field) for name, field in model.model_fields.items()]
     cast("Any", build).__signature__ = Signature(parts)
     return build
 
 
-def _part(name: str, field: FieldInfo) -> Parameter:
+def _build_form_parameter(name: str, field: FieldInfo) -> Parameter:
     """Return a field of a form as a parameter for FastAPI."""
     files = {Upload: UploadFile, list[Upload]: list[UploadFile]}.get(cast("Any", field.annotation))
     facts = (files, File()) if files else (field.annotation, *field.metadata, Form())
@@ -134,10 +134,10 @@ def _part(name: str, field: FieldInfo) -> Parameter:
     return Parameter(name, Parameter.KEYWORD_ONLY, annotation=cast("Any", Annotated)[facts], default=default)
 
 
-def _uploads(part: Any) -> Any:
+def _convert_uploads(part: Any) -> Any:
     """Return the files of a part as uploads, which are read from where they were kept when they came."""
     if isinstance(part, list):
-        return [_uploads(each) for each in part]
+        return [_convert_uploads(each) for each in part]
     if isinstance(part, StarletteUpload):
         return Upload(part.file, name=part.filename, content_type=part.content_type)
     return part

@@ -21,7 +21,7 @@ from lk_jupyter.localcloud._mount import mount
 from lk_jupyter.localcloud.cloud import Cloud
 from lk_jupyter.localcloud.faults import Faults
 from lk_jupyter.localcloud.models import envelope
-from lk_jupyter.localcloud.models.anthropic import error_body
+from lk_jupyter.localcloud.models.anthropic import build_error_body
 from lk_jupyter.localcloud.oversize import Oversize
 from lk_jupyter.localcloud.pages import checkout, cli_login, description, identity
 from lk_jupyter.localcloud.routes import anthropic, health, serverless
@@ -47,9 +47,9 @@ def build_routes(strange: Strange) -> FastAPI:
     """Return an application with all routes, which is no cloud's yet."""
     app = FastAPI(title="Local cloud", version=health.VERSION, openapi_url=None, redirect_slashes=False)
     app.router.route_class = StrictRoute
-    app.add_exception_handler(RequestValidationError, _unprocessable)
-    app.add_exception_handler(HTTPException, _error_response)
-    app.add_exception_handler(envelope.Refusal, _error_response)
+    app.add_exception_handler(RequestValidationError, _answer_invalid_request)
+    app.add_exception_handler(HTTPException, _answer_error)
+    app.add_exception_handler(envelope.Refusal, _answer_error)
     app.add_exception_handler(Exception, _answer_failure)
     mount(app, strange)
     app.include_router(anthropic.router)
@@ -61,30 +61,30 @@ def build_routes(strange: Strange) -> FastAPI:
     return app
 
 
-async def _unprocessable(request: Request, error: Exception) -> JSONResponse:
+async def _answer_invalid_request(request: Request, error: Exception) -> JSONResponse:
     """Answer 422 with place, message and type; never with the input, which may contain a secret."""
     assert isinstance(error, RequestValidationError)  # noqa: S101 (FastAPI's own type is too wide)
     rows = [{"loc": list(e["loc"]), "msg": e["msg"], "type": e["type"]} for e in error.errors()]
     if envelope.speaks_openai(request.url.path) or envelope.is_refused_by_model(rows):
-        return _refusal(request, envelope.first_refusal(rows))
+        return _answer_refusal(request, envelope.first_refusal(rows))
     return JSONResponse({"detail": rows}, 422)
 
 
-async def _error_response(request: Request, error: Exception) -> Response:
+async def _answer_error(request: Request, error: Exception) -> Response:
     """Answer in the form that the caller's kind of client reads."""
     if isinstance(error, envelope.Refusal):
-        return _refusal(request, error)
+        return _answer_refusal(request, error)
     assert isinstance(error, HTTPException)  # noqa: S101
     if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
-        error.headers = {"Allow": _allowed_methods(request, (error.headers or {}).get("Allow", ""))}
+        error.headers = {"Allow": _list_allowed_methods(request, (error.headers or {}).get("Allow", ""))}
     if envelope.speaks_openai(request.url.path):
-        answer = _refusal(request, envelope.Refusal(error.status_code, error.detail))
+        answer = _answer_refusal(request, envelope.Refusal(error.status_code, error.detail))
         answer.headers.update(error.headers or {})
         return answer
     return await http_exception_handler(request, error)
 
 
-def _allowed_methods(request: Request, named: str) -> str:
+def _list_allowed_methods(request: Request, named: str) -> str:
     """Return the methods of an address; ``named`` are the methods of the first route that the framework reports."""
     mounted = [route for route in request.app.routes if isinstance(route, APIRoute)]
     path = next((route.path for route in mounted if route.matches(request.scope)[0] != Match.NONE), None)
@@ -92,9 +92,9 @@ def _allowed_methods(request: Request, named: str) -> str:
     return ", ".join(sorted(methods)) or named
 
 
-def _refusal(request: Request, refusal: envelope.Refusal) -> JSONResponse:
+def _answer_refusal(request: Request, refusal: envelope.Refusal) -> JSONResponse:
     if request.url.path.startswith(anthropic.MESSAGES):
-        return JSONResponse(error_body(refusal), refusal.status)
+        return JSONResponse(build_error_body(refusal), refusal.status)
     return envelope.answer(refusal)
 
 

@@ -75,10 +75,10 @@ class Cloud:
             self.variables.forget,
             self.storage.forget,
         ]
-        self._serve_models()
+        self._create_model_services()
         self.samples = Samples(self.store, self.runs.pids, simulate_gpu=options.simulate_gpu)
 
-    def _serve_models(self) -> None:
+    def _create_model_services(self) -> None:
         """Create the services of models; remove the upstream's key from the environment, which runs inherit."""
         url, key, speed = self.options.inference_upstream, os.environ.pop(UPSTREAM_KEY, None), self.options.clock_speed
         self.upstream = ModelUpstream(url, key) if url else None
@@ -95,12 +95,12 @@ class Cloud:
         self._loop = asyncio.get_running_loop()
         processes.adopt_orphans()
         await self._remove_containers()
-        await asyncio.to_thread(self._recover)
+        await asyncio.to_thread(self._recover_from_crash)
         await self.guests.start()
         self.machines.on_create, self.machines.on_end = self.guests.add, self.guests.remove
         self.reader.start()
         self._sampling = asyncio.create_task(self.samples.take_forever())
-        self._scaling = asyncio.create_task(self.deployments.tick_forever())
+        self._scaling = asyncio.create_task(self.deployments.scale_forever())
         self.async_chats.recover()
         self.batches.recover()
         self._delivering = asyncio.create_task(self.webhooks.deliver_forever())
@@ -138,7 +138,7 @@ class Cloud:
             if facts["execution_type"].startswith("docker"):
                 await self.runs.engines.remove(facts["execution_id"])
 
-    def _recover(self) -> None:
+    def _recover_from_crash(self) -> None:
         """End the runs that a crash of the server left behind, up to their last sign of life."""
         for facts in self.records.active():
             run_id = facts["execution_id"]

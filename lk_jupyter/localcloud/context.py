@@ -45,7 +45,7 @@ class Context(AnonymousContext):
 
     def org(self, slug: str, right: str = "read") -> Org:
         """Return the organization of a path; 403 unless the caller's role has this right of members.RIGHTS."""
-        return self.cloud.accounts.org_with_right(self.caller, slug, right)[0]
+        return self.cloud.accounts.require_right(self.caller, slug, right)[0]
 
 
 #: The scheme of a signed request, by its name in the API description.
@@ -76,7 +76,7 @@ async def visitor(request: Request) -> AnonymousContext:
     return AnonymousContext(request.app.state.cloud)
 
 
-def _authorization(request: Request) -> str:
+def _read_authorization(request: Request) -> str:
     """Return how a request is signed. Clients of Anthropic's form send a key in another header."""
     if request.url.path.startswith(f"{IRIS}/anthropic/") and (key := request.headers.get("x-api-key")):
         return f"Bearer {key}"
@@ -86,7 +86,7 @@ def _authorization(request: Request) -> str:
 async def caller(request: Request) -> Context:
     """Return the context of a handler; 401 without a valid token, 403 for a foreign organization."""
     cloud: Cloud = request.app.state.cloud
-    scheme, _, token = _authorization(request).partition(" ")
+    scheme, _, token = _read_authorization(request).partition(" ")
     if scheme.lower() != "bearer" or not token.strip():
         raise HTTPException(401, "Missing token: send the header Authorization: Bearer <key>")
     principal = cloud.accounts.caller(token.strip(), request.headers.get("x-org-slug"))

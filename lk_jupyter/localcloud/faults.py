@@ -50,7 +50,7 @@ class Fault(BaseModel):
     delay: float = 0
     lose_answer: bool = False
 
-    def hits(self, method: str, path: str) -> bool:
+    def use_for_request(self, method: str, path: str) -> bool:
         """Count a matching request, and return whether the fault is due."""
         if self.path not in path or self.method not in {None, method}:
             return False
@@ -75,8 +75,8 @@ class Faults:
         elif scope["path"] == PATH:
             response = await self._change_faults(Request(scope, receive))
             await response(scope, receive, send)
-        elif fault := next((row for row in self._rows if row.hits(scope["method"], scope["path"])), None):
-            await self._fail(fault, scope, receive, send)
+        elif fault := next((row for row in self._rows if row.use_for_request(scope["method"], scope["path"])), None):
+            await self._inject_fault(fault, scope, receive, send)
         else:
             await self._app(scope, receive, send)
 
@@ -96,15 +96,15 @@ class Faults:
             return JSONResponse({"detail": f"Send a list of faults: {error}"}, 400)
         return JSONResponse([row.model_dump() for row in self._rows])
 
-    async def _fail(self, fault: Fault, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _inject_fault(self, fault: Fault, scope: Scope, receive: Receive, send: Send) -> None:
         await asyncio.sleep(fault.delay)
         if fault.handled:
-            await self._app(scope, receive, _ignore)
+            await self._app(scope, receive, _drop_message)
         if fault.reset:
             while not fault.handled and (await receive()).get("more_body"):  # a reset hits the read of the answer
                 pass
-            _reset(send)
-            await _until_disconnected(receive)
+            _reset_connection(send)
+            await _wait_for_disconnect(receive)
         elif fault.body is not None:
             headers = {"content-type": "application/json", **fault.headers}
             await Response(fault.body, fault.status or 200, headers)(scope, receive, send)
@@ -114,16 +114,16 @@ class Faults:
             await JSONResponse({"detail": fault.detail}, fault.status, fault.headers)(scope, receive, send)
         elif fault.lose_answer or fault.cut_after is not None:
             await self._app(scope, receive, _Cut(send, fault.cut_after))
-            await _until_disconnected(receive)
+            await _wait_for_disconnect(receive)
         else:
             await self._app(scope, receive, send)
 
 
-async def _ignore(_: Message) -> None:
+async def _drop_message(_: Message) -> None:
     """Drop the answer of the application."""
 
 
-def _reset(send: Send) -> None:
+def _reset_connection(send: Send) -> None:
     """Reset the connection: closed with this option, a socket sends RST in place of FIN."""
     transport = cast("Any", send).__self__.transport
     linger = struct.pack("ii", 1, 0)
@@ -162,6 +162,6 @@ class _Cut:
         cast("Any", self._send).__self__.transport.close()
 
 
-async def _until_disconnected(receive: Receive) -> None:
+async def _wait_for_disconnect(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass

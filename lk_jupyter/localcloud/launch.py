@@ -68,13 +68,13 @@ def find(data: Path) -> Address | None:
 def holds_address(data: Path, base_url: str) -> bool:
     """Return whether the cloud of a data folder still has its proven address; called before each use."""
     pid, since = _proven.get(base_url, (0, ""))
-    if pid and since and _process_start_time(pid) == since:
+    if pid and since and _read_process_start_time(pid) == since:
         return True
     address = find(data)
     return address is not None and address.base_url == base_url
 
 
-def proof(api_key: str, base_url: str, nonce: str) -> str:
+def compute_proof(api_key: str, base_url: str, nonce: str) -> str:
     """Return the answer to a nonce, valid for this address, which only a holder of the key can compute."""
     return hmac.new(api_key.encode(), f"local cloud at {base_url}: {nonce}".encode(), "sha256").hexdigest()
 
@@ -106,7 +106,7 @@ def start(data: Path, *options: str) -> Address:
         return running
     make_private(data)
     log = data / LOG_FILE
-    process = _spawn(data, log, options)
+    process = _start_process(data, log, options)
     deadline = time.monotonic() + _READY_SECONDS
     while time.monotonic() < deadline:
         if running := find(data):
@@ -135,7 +135,7 @@ def stop(data: Path) -> bool:
     raise LocalCloudError(f"The local cloud (process {address.pid}) does not end. End it by hand.")
 
 
-def _spawn(data: Path, log: Path, options: tuple[str, ...]) -> subprocess.Popen[bytes]:
+def _start_process(data: Path, log: Path, options: tuple[str, ...]) -> subprocess.Popen[bytes]:
     command = [*module_command("lk_jupyter.localcloud"), "--data", str(data.absolute()), *options]
     with os.fdopen(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as errors:
         process = subprocess.Popen(
@@ -154,7 +154,7 @@ def _spawn(data: Path, log: Path, options: tuple[str, ...]) -> subprocess.Popen[
 
 def proves_itself(address: Address) -> bool:
     """Whether the cloud that has this key is at this address."""
-    nonce, since = secrets.token_urlsafe(32), _process_start_time(address.pid)
+    nonce, since = secrets.token_urlsafe(32), _read_process_start_time(address.pid)
     connection = http.client.HTTPConnection(urlsplit(address.base_url).netloc, timeout=_ANSWER_SECONDS)
     limit = threading.Timer(_ANSWER_SECONDS, lambda: _hang_up(connection))
     try:
@@ -167,7 +167,7 @@ def proves_itself(address: Address) -> bool:
     finally:
         limit.cancel()
         connection.close()
-    if not hmac.compare_digest(answer, proof(address.api_key, address.base_url, nonce).encode()):
+    if not hmac.compare_digest(answer, compute_proof(address.api_key, address.base_url, nonce).encode()):
         return False
     _proven[address.base_url] = address.pid, since
     return True
@@ -180,7 +180,7 @@ def _hang_up(connection: http.client.HTTPConnection) -> None:
             connection.sock.shutdown(socket.SHUT_RDWR)
 
 
-def _process_start_time(pid: int) -> str:
+def _read_process_start_time(pid: int) -> str:
     """Return the start time of a process, in the system's form; empty if unknown, and without a process."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
@@ -208,17 +208,17 @@ def is_alive(address: Address) -> bool:
 
 def _has_lost_race(log: Path) -> bool:
     """Whether our server gave way to a server that another process started at the same moment."""
-    return "already runs" in _last_words(log)
+    return "already runs" in _read_log_end(log)
 
 
-def _last_words(log: Path) -> str:
+def _read_log_end(log: Path) -> str:
     with suppress(OSError):
         return " / ".join(log.read_text(errors="replace").strip().splitlines()[-_LOG_LINES:])
     return ""
 
 
 def _describe_failure(process: subprocess.Popen[bytes], log: Path) -> str:
-    code, words = process.poll(), _last_words(log)
+    code, words = process.poll(), _read_log_end(log)
     if code is None:
         state = (
             f"The local cloud (process {process.pid}) doesn't answer after {_READY_SECONDS:g} s. It may still start: "

@@ -32,11 +32,11 @@ def serve(data: Path, port: int, options: CloudOptions) -> None:
     Raises LocalCloudError if the data folder or the port is in use.
     """
     make_private(data)
-    lock = _lock(data)
-    listener = _listen(port) if port else _listen_again(data)
+    lock = _lock_data_folder(data)
+    listener = _listen_on_port(port) if port else _listen_at_last_address(data)
     names = [*options.strange, *([UPSTREAM] if options.inference_upstream else [])]
     strange = Strange(names, RunLimit(options.longest_run, shortens=options.shorten_runs))
-    cloud = strange.make(data, options, f"http://127.0.0.1:{listener.getsockname()[1]}")
+    cloud = strange.create_cloud(data, options, f"http://127.0.0.1:{listener.getsockname()[1]}")
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(
             name, lambda *_: None
@@ -70,13 +70,13 @@ class _Server(uvicorn.Server):
         await super().startup(sockets)
         gc.freeze()  # the garbage collector was disabled for the start
         gc.enable()
-        self._announce()
+        self._announce_address()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         await self._cloud.close()
         await super().shutdown(sockets)
 
-    def _announce(self) -> None:
+    def _announce_address(self) -> None:
         address: dict[str, Any] = {
             "base_url": self._cloud.base_url,
             "api_key": self._cloud.accounts.api_key,
@@ -86,7 +86,7 @@ class _Server(uvicorn.Server):
         print(json.dumps(address), flush=True)  # noqa: T201 (the line that starters wait for)
 
 
-def _lock(data: Path) -> sqlite3.Connection:
+def _lock_data_folder(data: Path) -> sqlite3.Connection:
     """Lock the data folder for this process. Raises LocalCloudError."""
     lock = lock_folder(data)
     if lock is None:
@@ -94,15 +94,15 @@ def _lock(data: Path) -> sqlite3.Connection:
     return lock
 
 
-def _listen_again(data: Path) -> socket.socket:
+def _listen_at_last_address(data: Path) -> socket.socket:
     """Listen at the address of a crashed cloud, so that followers of a run can reconnect; otherwise on a free port."""
     with suppress(OSError, ValueError, KeyError, LocalCloudError):
         address = json.loads((data / ADDRESS_FILE).read_text())
-        return _listen(urlsplit(address["base_url"]).port or 0)
-    return _listen(0)
+        return _listen_on_port(urlsplit(address["base_url"]).port or 0)
+    return _listen_on_port(0)
 
 
-def _listen(port: int) -> socket.socket:
+def _listen_on_port(port: int) -> socket.socket:
     try:
         return listen("127.0.0.1", port)
     except OSError as error:

@@ -44,13 +44,13 @@ class Store:
 
     def read(self, query: str, *values: Any) -> list[sqlite3.Row]:
         """Return the rows of a query."""
-        rows: list[sqlite3.Row] = self._reader().execute(query, values).fetchall()
+        rows: list[sqlite3.Row] = self._choose_connection().execute(query, values).fetchall()
         return rows
 
     @contextmanager
     def snapshot(self) -> Iterator[None]:
         """Let all reads of this thread see the same moment."""
-        reader = self._reader()  # in a thread that writes, the transaction is a snapshot already
+        reader = self._choose_connection()  # in a thread that writes, the transaction is a snapshot already
         if reader.in_transaction:
             yield
             return
@@ -103,7 +103,7 @@ class Store:
         for connection in self._opened:
             connection.close()
 
-    def _reader(self) -> sqlite3.Connection:
+    def _choose_connection(self) -> sqlite3.Connection:
         if getattr(self._threads, "writes", False):
             return self._writer
         if not hasattr(self._threads, "reader"):

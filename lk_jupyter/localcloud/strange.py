@@ -114,7 +114,7 @@ class Strange:
                 model = change(model)
         return _change_timeout(model, self._run_limit) if self._run_limit.seconds else model
 
-    def make(self, data: Path, options: CloudOptions, base_url: str) -> Cloud:
+    def create_cloud(self, data: Path, options: CloudOptions, base_url: str) -> Cloud:
         """Return a cloud whose parts are changed."""
         kind = _UnmadeStorage if "bucket_creation" in self.names else BucketStorage
         storage = kind(data / "storage", options.s3_credential_seconds, options.storage_bytes)
@@ -126,7 +126,7 @@ class Strange:
         if "working_folder" in self.names:
             cloud.runs.run_folder = _SharedFolders(cloud.data)
         if "router_prefix" in self.names:
-            cloud.models.for_chat = _NoRoutes(cloud.models.for_chat)  # type: ignore[method-assign]
+            cloud.models.choose_chat_model = _NoRoutes(cloud.models.choose_chat_model)  # type: ignore[method-assign]
         return cloud
 
     def wrap_application(self, app: ASGIApp) -> ASGIApp:
@@ -158,7 +158,7 @@ def _change_timeout(model: Any, limit: RunLimit) -> Any:
     return _extend_model(model, timeout=(int, Field(default, ge=1, le=limit.seconds)))
 
 
-def _for_notebooks(model: Any) -> Any:
+def _limit_notebooks(model: Any) -> Any:
     if not (isinstance(model, type) and issubclass(model, DockerExecutionRequest)):
         return model
 
@@ -187,7 +187,7 @@ class _ByType(BaseModel):
     hardware_profile: ClassVar[None] = None
 
 
-def _by_type(model: Any) -> Any:
+def _require_gpu_type(model: Any) -> Any:
     if model is not CreateDeploymentRequest:
         return model
     fields: dict[str, Any] = {
@@ -198,9 +198,9 @@ def _by_type(model: Any) -> Any:
 
 _BODIES: tuple[tuple[str, Callable[[Any], Any]], ...] = (
     ("longest_run", _limit_timeout),
-    ("notebook_limit", _for_notebooks),
+    ("notebook_limit", _limit_notebooks),
     ("bucket_folder_image", _move_mount),
-    ("deployment_gpu_field", _by_type),
+    ("deployment_gpu_field", _require_gpu_type),
     (UPSTREAM, restrict_for_upstream),
 )
 
@@ -260,7 +260,7 @@ def _change_objects(content: Any, change: Callable[[dict[str, Any]], dict[str, A
     return [_change_objects(value, change) for value in content] if isinstance(content, list) else content
 
 
-def _other_words(row: dict[str, Any]) -> dict[str, Any]:
+def _replace_status(row: dict[str, Any]) -> dict[str, Any]:
     status = row.get("status")
     return {**row, "status": WORDS.get(status, status)} if isinstance(status, str) else row
 
@@ -286,7 +286,7 @@ _ANSWERS: tuple[tuple[str, str, str, Callable[[int, Any], tuple[int, Any]]], ...
         "final_words",
         "GET",
         r"/execution/.*|/workloads/list|/billing/history",
-        lambda status, content: (status, _change_objects(content, _other_words)),
+        lambda status, content: (status, _change_objects(content, _replace_status)),
     ),
     (
         "frames",
@@ -405,7 +405,7 @@ class _UnmadeStorage(BucketStorage):
 
     def credentials(self, org_id: str) -> dict[str, Any]:
         """Issue credentials for a bucket that may not exist."""
-        return self._issue(self.bucket_name(org_id), creating=True)
+        return self._issue_credentials(self.bucket_name(org_id), creating=True)
 
     def bucket(self, org_id: str) -> Bucket:
         """Return a bucket; a missing bucket is empty, and created by the first file."""

@@ -26,19 +26,19 @@ def renew(data: Path) -> None:
 
 def use(data: Path, text: str) -> bool:
     """Return whether a text is the ticket; if so, use the ticket up."""
-    return _use_ticket(data, text.strip(), _ticket(data))
+    return _use_ticket(data, text.strip(), _read_ticket(data))
 
 
 def make_pass(data: Path, callback: str, seconds: float) -> str:
     """Return a pass for a callback."""
-    return _pass(_ticket(data), callback, str(int(time.time() + seconds)))
+    return _sign_pass(_read_ticket(data), callback, str(int(time.time() + seconds)))
 
 
 def use_pass(data: Path, text: str, callback: str) -> bool:
     """Return whether a text is a pass for a callback; if so, use its ticket up."""
     ends = text.partition(".")[0]
     fresh = ends.isascii() and ends.isdecimal() and len(ends) <= len("9999999999") and time.time() <= int(ends)
-    return fresh and _use_ticket(data, text, _pass(_ticket(data), callback, ends))
+    return fresh and _use_ticket(data, text, _sign_pass(_read_ticket(data), callback, ends))
 
 
 def _use_ticket(data: Path, text: str, expected: str) -> bool:
@@ -48,9 +48,9 @@ def _use_ticket(data: Path, text: str, expected: str) -> bool:
     return fits
 
 
-def _pass(ticket: str, callback: str, ends: str) -> str:
+def _sign_pass(ticket: str, callback: str, ends: str) -> str:
     return f"{ends}.{hmac.new(ticket.encode(), f'{ends} {callback}'.encode(), 'sha256').hexdigest()}"
 
 
-def _ticket(data: Path) -> str:
+def _read_ticket(data: Path) -> str:
     return (data / TICKET_FILE).read_text()

@@ -21,7 +21,7 @@ def commands_for(requirements, folder):
     async def execute(command):
         return run(command)
 
-    return asked, asyncio.run(Environments(folder).get(requirements, execute)).log
+    return asked, asyncio.run(Environments(folder).get_or_install(requirements, execute)).log
 
 
 @pytest.mark.parametrize(

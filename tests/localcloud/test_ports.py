@@ -149,14 +149,14 @@ def test_a_run_whose_files_are_being_deleted_is_active_no_more_and_has_no_ports(
     class Short(LiveRun):
         kind = job_type = "python"
 
-        async def _steps(self):
+        async def _run_steps(self):
             return RunOutcome("completed")
 
     def delete(*_, **__):
         assert runs.records.finish.called
         ports = Ports(None, SimpleNamespace(runs=runs))
         with pytest.raises(HTTPException, match="404"):
-            asyncio.run(ports._port_address(PortRequest(run.id, 80, "", "/")))
+            asyncio.run(ports._require_port_address(PortRequest(run.id, 80, "", "/")))
         seen.append(runs.end(run.id, RunOutcome("aborted")))
 
     async def live():

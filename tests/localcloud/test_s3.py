@@ -456,7 +456,7 @@ def _is_open(endpoint):
 
 @pytest.mark.nightly
 def test_a_server_that_took_the_port_meanwhile_is_not_taken_for_ours(tmp_path, monkeypatch):
-    free, tried = seaweedfs._free_ports, []
+    free, tried = seaweedfs._find_free_ports, []
 
     def chosen(count):
         ports = free(count)
@@ -470,6 +470,6 @@ def test_a_server_that_took_the_port_meanwhile_is_not_taken_for_ours(tmp_path, m
         closing(seaweedfs.Weed(tmp_path / "second", 3600)) as second,
     ):
         first.server()
-        monkeypatch.setattr(seaweedfs, "_free_ports", chosen)
+        monkeypatch.setattr(seaweedfs, "_find_free_ports", chosen)
         assert seaweedfs.ask(second.server(), "GET", "/")[0] == http.client.OK
     assert len(tried) > 1

@@ -12,7 +12,7 @@ from lk_jupyter.localcloud.accounts import keys
 from lk_jupyter.localcloud.accounts.attempts import Attempts
 from lk_jupyter.localcloud.accounts.invitations import Invitations
 from lk_jupyter.localcloud.accounts.keys import Keys
-from lk_jupyter.localcloud.accounts.members import MEMBER, OWNER, RIGHTS, Org, Organizations, at_least
+from lk_jupyter.localcloud.accounts.members import MEMBER, OWNER, RIGHTS, Org, Organizations, is_at_least
 from lk_jupyter.localcloud.accounts.sessions import Sessions, SessionTokens
 from lk_jupyter.localcloud.accounts.totp import Factors
 from lk_jupyter.localcloud.accounts.users import User, Users
@@ -64,28 +64,28 @@ class Accounts:
         self.keys = Keys(store)
         self.invitations = Invitations(store, data)
         self.factors = Factors(store, attempts)
-        self.local_user = self._local_user()
-        self.api_key = self._api_key(data / KEY_FILE)
+        self.local_user = self._ensure_local_user()
+        self.api_key = self._ensure_api_key(data / KEY_FILE)
 
     def caller(self, token: str, org_slug: str | None = None) -> Caller:
         """Return the owner of a token; 401 for a bad token, 429 after too many, 403 for a foreign organization."""
         caller = (
-            self._key_caller(token, org_slug)
+            self._find_caller_by_key(token, org_slug)
             if token.startswith(keys.PREFIX)
-            else self._session_caller(token, org_slug)
+            else self._find_caller_by_session(token, org_slug)
         )
         if caller is None:
-            self._attempts.unknown("token", token)
+            self._attempts.count_invalid_token("token", token)
             raise HTTPException(401, "Invalid or expired token")
         return caller
 
-    def org_with_right(self, caller: Caller, slug: str, right: str) -> tuple[Org, str]:
+    def require_right(self, caller: Caller, slug: str, right: str) -> tuple[Org, str]:
         """Return an organization and the caller's role; 403 unless the role has the right."""
         org = self.orgs.find(slug)
-        role = self._role(caller, org) if org else None
+        role = self._find_role(caller, org) if org else None
         if org is None or role is None:
             raise _not_a_member_error(slug)
-        if not at_least(role, RIGHTS[right]):
+        if not is_at_least(role, RIGHTS[right]):
             raise HTTPException(403, f"Only the role {RIGHTS[right]} of {slug} can {right}; your role is {role}")
         return org, role
 
@@ -112,7 +112,7 @@ class Accounts:
             return "invited"
         with self._store.write():
             self.orgs.join(org["id"], user["id"], role)
-            self.invitations.drop(org["id"], email)
+            self.invitations.delete_for_email(org["id"], email)
         return "added"
 
     def accept(self, user: User, invitation_id: str) -> str:
@@ -141,10 +141,10 @@ class Accounts:
         if user["id"] == self.local_user["id"]:
             raise HTTPException(403, "The local user can't be deleted alone: delete the data folder of the local cloud")
         with self._store.write():
-            alone = [org["id"] for org in self.orgs.by_user(user["id"]) if self._ends_with(org, user)]
+            alone = [org["id"] for org in self.orgs.list_by_user(user["id"]) if self._is_only_member(org, user)]
             for org_id in alone:
                 self.delete_org(org_id)
-            self.keys.hand_on(user["id"])
+            self.keys.transfer_org_keys(user["id"])
             self.keys.delete_all(user["id"])
             self.sessions.end_all(user["id"])
             self.factors.remove(user["id"])
@@ -152,7 +152,7 @@ class Accounts:
             self.users.delete(user["id"])
         return alone
 
-    def _ends_with(self, org: Org, user: User) -> bool:
+    def _is_only_member(self, org: Org, user: User) -> bool:
         """Return whether an organization has no other members; 403 if the other members include no owner."""
         remaining = [member for member in self.orgs.members(org["id"]) if member["user_id"] != user["id"]]
         if remaining and OWNER not in {member["role"] for member in remaining}:
@@ -161,24 +161,24 @@ class Accounts:
             )
         return not remaining
 
-    def _key_caller(self, secret: str, org_slug: str | None) -> Caller | None:
+    def _find_caller_by_key(self, secret: str, org_slug: str | None) -> Caller | None:
         key = self.keys.use(secret)
         user = self.users.get(key["user"]) if key else None
         if key is None or user is None:
             return None
         if key["org"] is None:
-            return Caller(user, *self._acting_org(user, org_slug), PERSONAL_KEY)
+            return Caller(user, *self._find_acting_org(user, org_slug), PERSONAL_KEY)
         org = self.orgs.get(key["org"])
         return Caller(user, org, KEY_ROLE, ORGANIZATION_KEY) if org else None
 
-    def _session_caller(self, access_token: str, org_slug: str | None) -> Caller | None:
-        session = self.sessions.by_token(access_token)
+    def _find_caller_by_session(self, access_token: str, org_slug: str | None) -> Caller | None:
+        session = self.sessions.find_by_token(access_token)
         user = self.users.get(session.user_id) if session else None
         if session is None or user is None:
             return None
-        return Caller(user, *self._acting_org(user, org_slug), SESSION, session.id, session.verified)
+        return Caller(user, *self._find_acting_org(user, org_slug), SESSION, session.id, session.verified)
 
-    def _acting_org(self, user: User, slug: str | None) -> tuple[Org, str]:
+    def _find_acting_org(self, user: User, slug: str | None) -> tuple[Org, str]:
         """Return the organization that a user acts for, by default the user's own, and the user's role."""
         org = self.orgs.get(user["org_id"]) if slug is None else self.orgs.find(slug)
         role = self.orgs.role(org["id"], user["id"]) if org else None
@@ -186,12 +186,12 @@ class Accounts:
             raise _not_a_member_error(slug)
         return org, role
 
-    def _role(self, caller: Caller, org: Org) -> str | None:
+    def _find_role(self, caller: Caller, org: Org) -> str | None:
         if caller.via == ORGANIZATION_KEY:
             return caller.role if org["id"] == caller.org_id else None
         return self.orgs.role(org["id"], caller.user_id)
 
-    def _local_user(self) -> User:
+    def _ensure_local_user(self) -> User:
         with self._store.write():  # only one of two processes creates the user
             if self.users.local() is None:
                 self.add_user("local@localhost", slug="local", name="Local user")
@@ -199,7 +199,7 @@ class Accounts:
         assert user  # noqa: S101 (just made)
         return user
 
-    def _api_key(self, file: Path) -> str:
+    def _ensure_api_key(self, file: Path) -> str:
         """Read the key of an earlier start, or create a key; the database stores only the hash."""
         with self._store.write():
             if file.exists() and self.keys.find(key := file.read_text().strip()):

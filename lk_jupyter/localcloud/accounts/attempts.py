@@ -56,47 +56,47 @@ class Attempts:
         """
         one, everybody = f"{what} of {user.casefold()}", what
         with self._lock:
-            self._check(one, everybody)
-            self._fail(one, USER_ATTEMPTS)
-            self._fail(everybody, ALL_ATTEMPTS)
+            self._refuse_while_blocked(one, everybody)
+            self._count_failure(one, USER_ATTEMPTS)
+            self._count_failure(everybody, ALL_ATTEMPTS)
         yield
         with self._lock:
             self._subjects.pop(one, None)
-            self._take_back(everybody)
+            self._subtract_failure(everybody)
 
-    def unknown(self, what: str, token: str) -> None:
+    def count_invalid_token(self, what: str, token: str) -> None:
         """Count an invalid token; 429 after too many."""
         with self._lock:
-            failures = self._failures_by(what)
+            failures = self._read_failures(what)
             if digest(token) in failures.tokens:
                 return
-            self._check(what)
-            self._fail(what, ALL_ATTEMPTS)
+            self._refuse_while_blocked(what)
+            self._count_failure(what, ALL_ATTEMPTS)
             if failures.count < ALL_ATTEMPTS:
                 failures.tokens.add(digest(token))
 
-    def _check(self, *subjects: str) -> None:
-        seconds_left = max((self._failures_by(subject).until for subject in subjects), default=0.0) - time.monotonic()
+    def _refuse_while_blocked(self, *subjects: str) -> None:
+        seconds_left = max((self._read_failures(subject).until for subject in subjects), default=0.0) - time.monotonic()
         if seconds_left > 0:
             seconds = math.ceil(seconds_left)
             raise HTTPException(
                 429, f"Too many failed attempts. Try again in {seconds} s.", headers={"Retry-After": str(seconds)}
             )
 
-    def _fail(self, subject: str, free: int) -> None:
-        failures, now = self._failures_by(subject), time.monotonic()
+    def _count_failure(self, subject: str, free: int) -> None:
+        failures, now = self._read_failures(subject), time.monotonic()
         failures.count, failures.last = failures.count + 1, now
         if failures.count >= free:
             seconds = min(_FIRST_SECONDS * 2.0 ** min(failures.count - free, 60), _MOST_SECONDS)
             failures.until = now + seconds / self._speed
 
-    def _take_back(self, subject: str) -> None:
-        failures = self._failures_by(subject)
+    def _subtract_failure(self, subject: str) -> None:
+        failures = self._read_failures(subject)
         failures.count -= 1
         if failures.count < ALL_ATTEMPTS:
             failures.until = 0.0
 
-    def _failures_by(self, subject: str) -> _Failures:
+    def _read_failures(self, subject: str) -> _Failures:
         """Return the failures of a subject; forget old failures, and the least recent of very many subjects."""
         failures = self._subjects.pop(subject, None)
         if failures is None or time.monotonic() - failures.last > _FORGOTTEN_SECONDS / self._speed:

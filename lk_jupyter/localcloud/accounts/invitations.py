@@ -63,17 +63,17 @@ class Invitations:
         facts = {"email": email, "role": role, "name": org["name"], "slug": org["slug"]}
         write_private(mail / f"{invitation_id}.txt", _MAIL.format(**facts, token=token, data=self._data))
 
-    def by_org(self, org_id: str) -> list[Invitation]:
+    def list_for_org(self, org_id: str) -> list[Invitation]:
         """Return the invitations of an organization, oldest first."""
-        return self._read_where("org = ?", org_id)
+        return self._read_invitations("org = ?", org_id)
 
     def list_for_email(self, email: str) -> list[Invitation]:
         """Return the invitations to an address, oldest first."""
-        return self._read_where("email = ?", email)
+        return self._read_invitations("email = ?", email)
 
-    def by_token(self, token: str) -> Invitation:
+    def find_by_token(self, token: str) -> Invitation:
         """Return the invitation of a mail; 404 for an accepted or withdrawn invitation."""
-        matches = self._read_where("hash = ?", digest(token))
+        matches = self._read_invitations("hash = ?", digest(token))
         if not matches:
             raise HTTPException(
                 404, "No such invitation: it was accepted or withdrawn, or its organization was deleted"
@@ -88,7 +88,7 @@ class Invitations:
         """Remove an invitation to an address and return the invitation; 404 for an unknown invitation."""
         return self._delete_invitation("id = ? AND email = ?", invitation_id, email)
 
-    def drop(self, org_id: str, email: str) -> None:
+    def delete_for_email(self, org_id: str, email: str) -> None:
         """Remove the invitation of a person who has become a member in another way."""
         with self._store.write() as db:
             db.execute("DELETE FROM invitations WHERE org = ? AND email = ?", (org_id, email))
@@ -98,7 +98,7 @@ class Invitations:
         with self._store.write() as db:
             db.execute("DELETE FROM invitations WHERE org = ?", (org_id,))
 
-    def _read_where(self, condition: str, value: str) -> list[Invitation]:
+    def _read_invitations(self, condition: str, value: str) -> list[Invitation]:
         query = f"{_WITH_ORG} WHERE {condition} ORDER BY number"
         return [dict(row) for row in self._store.read(query, value)]
 

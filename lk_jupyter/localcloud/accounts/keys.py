@@ -57,14 +57,14 @@ class Keys:
         """
         try:
             with self._store.write() as db:
-                return _key(db.execute(query, (*row, expires_at and expires_at.isoformat())).fetchone()), secret
+                return _read_key(db.execute(query, (*row, expires_at and expires_at.isoformat())).fetchone()), secret
         except sqlite3.IntegrityError:
             raise HTTPException(400, f"A key {name!r} already exists: delete it, or choose another name") from None
 
     def find(self, secret: str) -> Key | None:
         """Return the key of a secret, or None if the key is unknown, switched off or expired."""
         rows = self._store.read("SELECT * FROM keys WHERE hash = ?", digest(secret))
-        return _key(rows[0]) if rows and _is_good(rows[0]) else None
+        return _read_key(rows[0]) if rows and _is_valid(rows[0]) else None
 
     def use(self, secret: str) -> Key | None:
         """Find a key and record its use."""
@@ -74,31 +74,31 @@ class Keys:
                 db.execute("UPDATE keys SET last_used_at = ? WHERE id = ?", (now(), key["id"]))
         return key
 
-    def by_owner(self, owner: str) -> list[Key]:
+    def list_by_owner(self, owner: str) -> list[Key]:
         """Return the keys of an owner, oldest first."""
-        return [_key(row) for row in self._store.read("SELECT * FROM keys WHERE owner = ? ORDER BY number", owner)]
+        return [_read_key(row) for row in self._store.read("SELECT * FROM keys WHERE owner = ? ORDER BY number", owner)]
 
     def get(self, owner: str, key_id: str) -> Key:
         """Return a key; 404 if the owner has no key with this id."""
         rows = self._store.read("SELECT * FROM keys WHERE owner = ? AND id = ?", owner, key_id)
         if not rows:
             raise _unknown_key_error(key_id)
-        return _key(rows[0])
+        return _read_key(rows[0])
 
     def toggle(self, owner: str, key_id: str) -> bool:
         """Switch a key on or off and return which; 404 when the owner has none of this id."""
-        self._change(owner, key_id, "is_active = NOT is_active")
+        self._update_key(owner, key_id, "is_active = NOT is_active")
         return bool(self.get(owner, key_id)["is_active"])
 
     def revoke(self, owner: str, key_id: str) -> None:
         """Switch a key off; 404 when the owner has none of this id."""
-        self._change(owner, key_id, "is_active = 0")
+        self._update_key(owner, key_id, "is_active = 0")
 
     def regenerate(self, owner: str, key_id: str) -> tuple[Key, str]:
         """Give a key a new secret and switch the key on; 404 if the owner has no key with this id."""
         secret = new_secret(PREFIX)
         changes = "hash = ?, prefix = ?, is_active = 1, last_used_at = NULL"
-        self._change(owner, key_id, changes, digest(secret), secret[:PREFIX_LENGTH])
+        self._update_key(owner, key_id, changes, digest(secret), secret[:PREFIX_LENGTH])
         return self.get(owner, key_id), secret
 
     def delete(self, owner: str, key_id: str) -> None:
@@ -113,13 +113,13 @@ class Keys:
         with self._store.write() as db:
             db.execute("DELETE FROM keys WHERE owner = ?", (owner,))
 
-    def hand_on(self, user_id: str) -> None:
+    def transfer_org_keys(self, user_id: str) -> None:
         """Transfer the organization keys of a leaving user to another owner of each organization."""
         heir = "SELECT user FROM members WHERE org = keys.org AND role = 'owner' AND user != ?"
         with self._store.write() as db:
             db.execute(f"UPDATE keys SET user = ({heir}) WHERE org IS NOT NULL AND user = ?", (user_id, user_id))  # noqa: S608
 
-    def _change(self, owner: str, key_id: str, changes: str, *values: str) -> None:
+    def _update_key(self, owner: str, key_id: str, changes: str, *values: str) -> None:
         with self._store.write() as db:
             query = f"UPDATE keys SET {changes} WHERE owner = ? AND id = ?"  # noqa: S608 (constants)
             changed = db.execute(query, (*values, owner, key_id)).rowcount
@@ -127,12 +127,12 @@ class Keys:
             raise _unknown_key_error(key_id)
 
 
-def _is_good(row: sqlite3.Row) -> bool:
+def _is_valid(row: sqlite3.Row) -> bool:
     ends = row["expires_at"]
     return bool(row["is_active"]) and not (ends and datetime.fromisoformat(ends) <= datetime.now(timezone.utc))
 
 
-def _key(row: sqlite3.Row) -> Key:
+def _read_key(row: sqlite3.Row) -> Key:
     return {**dict(row), "is_active": bool(row["is_active"])}
 
 

@@ -44,7 +44,7 @@ _SLUG_LENGTH = 64
 Org = dict[str, Any]
 
 
-def at_least(role: str, least: str) -> bool:
+def is_at_least(role: str, least: str) -> bool:
     """Return whether a role has all rights of another role."""
     return ROLES.index(role) >= ROLES.index(least)
 
@@ -61,10 +61,10 @@ class Organizations:
         org_id = str(uuid4())
         try:
             with self._store.write() as db:
-                row = (org_id, slug or _free_slug(db, name), name, personal, json.dumps(billing), now())
+                row = (org_id, slug or _choose_free_slug(db, name), name, personal, json.dumps(billing), now())
                 db.execute("INSERT INTO orgs VALUES (?, ?, ?, ?, ?, ?)", row)
         except sqlite3.IntegrityError:
-            raise _slug_conflict(slug) from None
+            raise _slug_conflict_error(slug) from None
         return org_id
 
     def get(self, org_id: str) -> Org | None:
@@ -83,7 +83,7 @@ class Organizations:
             with self._store.write() as db:
                 db.execute("UPDATE orgs SET name = ?, slug = ?, billing = ? WHERE id = ?", row)
         except sqlite3.IntegrityError:
-            raise _slug_conflict(slug) from None
+            raise _slug_conflict_error(slug) from None
         changed = self.get(org["id"])
         if changed is None:
             raise HTTPException(404, "The organization was deleted")
@@ -95,10 +95,10 @@ class Organizations:
             db.execute("DELETE FROM orgs WHERE id = ?", (org_id,))
             db.execute("DELETE FROM members WHERE org = ?", (org_id,))
 
-    def by_user(self, user_id: str) -> list[Org]:
+    def list_by_user(self, user_id: str) -> list[Org]:
         """Return the organizations of a user with the role in each, in the order of joining."""
         query = "SELECT orgs.*, role FROM orgs JOIN members ON org = orgs.id WHERE user = ? ORDER BY members.rowid"
-        return [_org(row) for row in self._store.read(query, user_id)]
+        return [_read_org(row) for row in self._store.read(query, user_id)]
 
     def role(self, org_id: str, user_id: str) -> str | None:
         """Return the role of a user in an organization, or None."""
@@ -152,7 +152,7 @@ class Organizations:
 
     def _find_org(self, condition: str, value: str) -> Org | None:
         rows = self._store.read(f"SELECT * FROM orgs WHERE {condition}", value)  # noqa: S608 (constants)
-        return _org(rows[0]) if rows else None
+        return _read_org(rows[0]) if rows else None
 
 
 def _check_other_owner(db: sqlite3.Connection, org_id: str, user_id: str) -> None:
@@ -161,18 +161,18 @@ def _check_other_owner(db: sqlite3.Connection, org_id: str, user_id: str) -> Non
         raise HTTPException(400, "An organization needs an owner: make another member owner first")
 
 
-def _free_slug(db: sqlite3.Connection, name: str) -> str:
+def _choose_free_slug(db: sqlite3.Connection, name: str) -> str:
     """Return a free slug for a name, with a random ending if necessary."""
     slug = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[: _SLUG_LENGTH - 9] or "org"
     existing = db.execute("SELECT 1 FROM orgs WHERE slug = ?", (slug,)).fetchone()
     return f"{slug}-{secrets.token_hex(4)}" if existing else slug
 
 
-def _slug_conflict(slug: str | None) -> HTTPException:
+def _slug_conflict_error(slug: str | None) -> HTTPException:
     return HTTPException(409, f"The slug {slug!r} is taken: choose another one")
 
 
-def _org(row: sqlite3.Row) -> Org:
+def _read_org(row: sqlite3.Row) -> Org:
     """Return an organization in the form of the API, with additional fields of this cloud."""
     org = dict(row)
     billing = json.loads(org.pop("billing"))

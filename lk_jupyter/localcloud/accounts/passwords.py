@@ -14,12 +14,12 @@ def hash_password(password: str) -> str:
     return hasher().hash(password)
 
 
-def fits(password: str, stored: str | None) -> bool:
+def matches_hash(password: str, stored: str | None) -> bool:
     """Return whether a password matches the stored hash; without a stored hash, the check takes equally long."""
     from argon2.exceptions import VerifyMismatchError  # noqa: PLC0415
 
     try:
-        return hasher().verify(stored or _nobodys(), password) and stored is not None
+        return hasher().verify(stored or _compute_dummy_hash(), password) and stored is not None
     except VerifyMismatchError:
         return False
 
@@ -33,5 +33,5 @@ def hasher() -> PasswordHasher:
 
 
 @cache
-def _nobodys() -> str:
+def _compute_dummy_hash() -> str:
     return hash_password("")

@@ -63,9 +63,11 @@ class Sessions:
         """Sign a user in."""
         session = LoginSession(str(uuid4()), user_id, verified)
         with self._store.write() as db:
-            _forget_expired(db)
-            db.execute("INSERT INTO sessions VALUES (?, ?, ?, ?)", (session.id, user_id, verified, self._end()))
-            return self._issue(db, session)
+            _delete_expired(db)
+            db.execute(
+                "INSERT INTO sessions VALUES (?, ?, ?, ?)", (session.id, user_id, verified, self._compute_end_time())
+            )
+            return self._issue_tokens(db, session)
 
     def renew(self, refresh_token: str) -> SessionTokens:
         """Exchange a refresh token for a new pair of tokens; 401 for an unknown, expired or used token."""
@@ -77,14 +79,14 @@ class Sessions:
             row = db.execute(query, (digest(refresh_token), time.time())).fetchone()
             if row and not row["is_spent"]:
                 db.execute("UPDATE refresh_tokens SET is_spent = 1 WHERE hash = ?", (digest(refresh_token),))
-                db.execute("UPDATE sessions SET expires = ? WHERE id = ?", (self._end(), row["id"]))
-                return self._issue(db, _session(row))
+                db.execute("UPDATE sessions SET expires = ? WHERE id = ?", (self._compute_end_time(), row["id"]))
+                return self._issue_tokens(db, _read_session(row))
             if row:
-                _end(db, "id = ?", row["id"])
-        self._attempts.unknown("refresh token", refresh_token)
+                _delete_sessions(db, "id = ?", row["id"])
+        self._attempts.count_invalid_token("refresh token", refresh_token)
         raise HTTPException(401, "Invalid, expired or used refresh token: sign in again")
 
-    def by_token(self, access_token: str) -> LoginSession | None:
+    def find_by_token(self, access_token: str) -> LoginSession | None:
         """Return the session of an access token, or None for an invalid token."""
         import jwt  # noqa: PLC0415 (loads slowly, and most starts of a cloud never need it)
 
@@ -93,9 +95,9 @@ class Sessions:
         except jwt.InvalidTokenError:
             return None
         rows = self._store.read("SELECT * FROM sessions WHERE id = ?", str(claims["sid"]))
-        return _session(rows[0]) if rows else None
+        return _read_session(rows[0]) if rows else None
 
-    def verify(self, session_id: str) -> None:
+    def mark_verified(self, session_id: str) -> None:
         """Note that the second factor was given."""
         with self._store.write() as db:
             db.execute("UPDATE sessions SET is_verified = 1 WHERE id = ?", (session_id,))
@@ -103,19 +105,21 @@ class Sessions:
     def end_all(self, user_id: str) -> None:
         """End all sessions of a user."""
         with self._store.write() as db:
-            _end(db, "user = ?", user_id)
+            _delete_sessions(db, "user = ?", user_id)
 
-    def _issue(self, db: sqlite3.Connection, session: LoginSession) -> SessionTokens:
+    def _issue_tokens(self, db: sqlite3.Connection, session: LoginSession) -> SessionTokens:
         import jwt  # noqa: PLC0415
 
         now = int(time.time())
         life = self._options.access_seconds
         claims = {"sub": session.user_id, "sid": session.id, "iat": now, "exp": now + life, "jti": secrets.token_hex(8)}
         refresh = new_secret()
-        db.execute("INSERT INTO refresh_tokens VALUES (?, ?, ?, 0)", (digest(refresh), session.id, self._end()))
+        db.execute(
+            "INSERT INTO refresh_tokens VALUES (?, ?, ?, 0)", (digest(refresh), session.id, self._compute_end_time())
+        )
         return SessionTokens(jwt.encode(claims, self._secret, algorithm="HS256"), refresh, life)
 
-    def _end(self) -> float:
+    def _compute_end_time(self) -> float:
         return time.time() + self._options.refresh_seconds
 
     @cached_property
@@ -129,16 +133,16 @@ class Sessions:
         return str(stored["value"])
 
 
-def _session(row: sqlite3.Row) -> LoginSession:
+def _read_session(row: sqlite3.Row) -> LoginSession:
     return LoginSession(row["id"], row["user"], bool(row["is_verified"]))
 
 
-def _end(db: sqlite3.Connection, condition: str, value: str) -> None:
+def _delete_sessions(db: sqlite3.Connection, condition: str, value: str) -> None:
     chosen = f"SELECT id FROM sessions WHERE {condition}"  # noqa: S608 (constants)
     db.execute(f"DELETE FROM refresh_tokens WHERE session IN ({chosen})", (value,))  # noqa: S608
     db.execute(f"DELETE FROM sessions WHERE {condition}", (value,))  # noqa: S608
 
 
-def _forget_expired(db: sqlite3.Connection) -> None:
+def _delete_expired(db: sqlite3.Connection) -> None:
     db.execute("DELETE FROM refresh_tokens WHERE expires < ?", (time.time(),))
     db.execute("DELETE FROM sessions WHERE expires < ?", (time.time(),))

@@ -29,17 +29,17 @@ def sign_up(data: Path, options: CloudOptions, email: str, password: str) -> dic
     try:
         accounts, ledger = Accounts(store, Sessions(store, options, attempts), data, attempts), Ledger(store)
         with store.write():  # only one of two processes adds the user
-            return _sign_up(accounts, ledger, options, email, password)
+            return _store_user(accounts, ledger, options, email, password)
     finally:
         store.close()
 
 
-def _sign_up(accounts: Accounts, ledger: Ledger, options: CloudOptions, email: str, password: str) -> dict[str, str]:
+def _store_user(accounts: Accounts, ledger: Ledger, options: CloudOptions, email: str, password: str) -> dict[str, str]:
     existing = accounts.users.find(email)
     user_id = existing["id"] if existing else accounts.add_user(email)
     accounts.users.set_password(user_id, password)
     accounts.sessions.end_all(user_id)
-    user, (org, *_) = accounts.users.get(user_id), accounts.orgs.by_user(user_id)
+    user, (org, *_) = accounts.users.get(user_id), accounts.orgs.list_by_user(user_id)
     assert user  # noqa: S101 (found or added above)
     if existing is None:
         ledger.grant(org["id"], options.credits)

@@ -57,20 +57,20 @@ class Users:
         """Return all users, oldest first."""
         return [dict(row) for row in self._store.read(f"SELECT {_FIELDS} FROM users ORDER BY number")]  # noqa: S608
 
-    def by_password(self, email: str, password: str) -> User:
+    def find_by_password(self, email: str, password: str) -> User:
         """Return the user with this e-mail address and password; 401 for a wrong password and for an unknown user.
 
         429 after too many wrong passwords. Both refusals take equally long.
         """
         with self._attempts.limit_attempts("password", email):
-            user = self.find(email) if passwords.fits(password, self._password(email)) else None
+            user = self.find(email) if passwords.matches_hash(password, self._read_password_hash(email)) else None
             if user is None:
                 raise HTTPException(401, "Wrong e-mail address or password")
         return user
 
     def needs_password(self, email: str) -> bool:
         """Whether this user was given a password."""
-        return self._password(email) is not None
+        return self._read_password_hash(email) is not None
 
     def set_password(self, user_id: str, password: str) -> None:
         """Set the password of a user, and replace an older password."""
@@ -83,7 +83,7 @@ class Users:
         with self._store.write() as db:
             db.execute("DELETE FROM users WHERE id = ?", (user_id,))
 
-    def _password(self, email: str) -> str | None:
+    def _read_password_hash(self, email: str) -> str | None:
         rows = self._store.read("SELECT password FROM users WHERE email = ?", email)
         return rows[0]["password"] if rows else None
 

@@ -122,7 +122,7 @@ class Ledger:
         self._meters: list[Meter] = []
         store.add_tables(_TABLES)
         with store.write() as db:
-            _adopt(db)
+            _migrate_old_entries(db)
 
     def add_meter(self, meter: Meter) -> None:
         """Count the costs of active uses that aren't booked yet; ``meter`` reads from the store."""
@@ -143,7 +143,7 @@ class Ledger:
         **facts: Any,
     ) -> bool:
         """Give credits; False when the source was booked before."""
-        return _book(db, org_id, (category, source, 0.0), credits, facts)
+        return _insert_entry(db, org_id, (category, source, 0.0), credits, facts)
 
     def charge(  # noqa: PLR0913 (one entry)
         self,
@@ -163,7 +163,7 @@ class Ledger:
         ``hardware_profile``, with a ``description`` for people. A free use isn't booked.
         """
         if credits:
-            _book(db, org_id, (category, source, since), -credits, facts)
+            _insert_entry(db, org_id, (category, source, since), -credits, facts)
 
     def require_credits(self, org_id: str) -> None:
         """Refuse a start with 402 if no credits remain."""
@@ -173,7 +173,7 @@ class Ledger:
     def standing(self, org_id: str) -> Standing:
         """Return received and used credits of an organization, all from the same moment."""
         with self._store.snapshot():
-            sums = {row["category"]: _credits(row) for row in self._sums(org_id)}
+            sums = {row["category"]: _read_credits(row) for row in self._read_sums(org_id)}
             accruing = sum((meter(org_id) for meter in self._meters), Decimal(0))
         bought = sums.get("purchases", Decimal(0))
         free = sum((sums.get(category, Decimal(0)) for category in CREDITS), Decimal(0)) - bought
@@ -182,11 +182,11 @@ class Ledger:
 
     def sum_category(self, org_id: str, category: DebitCategory) -> Decimal:
         """Return the sum of the entries of a category, in credits."""
-        return sum((-_credits(row) for row in self._sums(org_id) if row["category"] == category), Decimal(0))
+        return sum((-_read_credits(row) for row in self._read_sums(org_id) if row["category"] == category), Decimal(0))
 
     def count(self, org_id: str, categories: Collection[str] = (*CREDITS, *DEBITS)) -> int:
         """Return the number of entries of some categories."""
-        return sum(row["entries"] for row in self._sums(org_id) if row["category"] in categories)
+        return sum(row["entries"] for row in self._read_sums(org_id) if row["category"] in categories)
 
     def entries(
         self, org_id: str, limit: int, offset: int = 0, categories: Collection[str] = (*CREDITS, *DEBITS)
@@ -194,12 +194,12 @@ class Ledger:
         """Return entries of some categories, newest first."""
         marks = ", ".join("?" * len(categories))
         query = f"SELECT * FROM entries WHERE org = ? AND category IN ({marks}) ORDER BY seq DESC LIMIT ? OFFSET ?"  # noqa: S608
-        return [_entry(row) for row in self._store.read(query, org_id, *categories, limit, offset)]
+        return [_read_entry(row) for row in self._store.read(query, org_id, *categories, limit, offset)]
 
     def find(self, category: CreditCategory, source: str) -> LedgerEntry | None:
         """Return the entry of a source, or None."""
         rows = self._store.read("SELECT * FROM entries WHERE category = ? AND source = ?", category, source)
-        return _entry(rows[0]) if rows else None
+        return _read_entry(rows[0]) if rows else None
 
     def groups(self, org_id: str, category: str, fact: str) -> list[LedgerGroup]:
         """Sum the costs of a category for each value of a fact, most expensive first."""
@@ -209,22 +209,24 @@ class Ledger:
             FROM entries WHERE org = ? AND category = ? AND value IS NOT NULL GROUP BY value ORDER BY billionths DESC
         """
         rows = self._store.read(query, f'$."{fact}"', org_id, category)
-        return [LedgerGroup(str(row["value"]), row["count"], _credits(row), row["first"], row["last"]) for row in rows]
+        return [
+            LedgerGroup(str(row["value"]), row["count"], _read_credits(row), row["first"], row["last"]) for row in rows
+        ]
 
-    def _sums(self, org_id: str) -> list[sqlite3.Row]:
+    def _read_sums(self, org_id: str) -> list[sqlite3.Row]:
         return self._store.read("SELECT * FROM entry_sums WHERE org = ?", org_id)
 
 
-def _credits(row: sqlite3.Row, column: str = "billionths") -> Decimal:
+def _read_credits(row: sqlite3.Row, column: str = "billionths") -> Decimal:
     return Decimal(row[column]) / _BILLION
 
 
-def _entry(row: sqlite3.Row) -> LedgerEntry:
-    amounts = _credits(row), _credits(row, "free")
+def _read_entry(row: sqlite3.Row) -> LedgerEntry:
+    amounts = _read_credits(row), _read_credits(row, "free")
     return LedgerEntry(row["id"], row["time"], row["category"], row["source"], *amounts, json.loads(row["facts"]))
 
 
-def _book(
+def _insert_entry(
     db: sqlite3.Connection,
     org_id: str,
     key: tuple[str, str, float],
@@ -232,7 +234,7 @@ def _book(
     facts: dict[str, Any],
 ) -> bool:
     billionths = int((credits * _BILLION).to_integral_value())
-    free = _free_part(db, org_id, key[0], billionths)
+    free = _compute_free_part(db, org_id, key[0], billionths)
     entry = (str(uuid4()), org_id, time.time(), *key, billionths, free, json.dumps(facts))
     query = """
         INSERT INTO entries (id, org, time, category, source, since, billionths, free, facts)
@@ -241,17 +243,17 @@ def _book(
     return db.execute(query, entry).rowcount == 1
 
 
-def _adopt(db: sqlite3.Connection) -> None:
+def _migrate_old_entries(db: sqlite3.Connection) -> None:
     """Move the entries of data folders from before credits could be bought."""
     if not db.execute("SELECT 1 FROM sqlite_master WHERE name = 'ledger'").fetchone():
         return
     for row in db.execute("SELECT * FROM ledger ORDER BY seq").fetchall():
         category, fact = ("grants", "org_id") if row["reason"] == "grant" else ("executions", "execution_id")
-        _book(db, row["org"], (category, row["source"], 0.0), _credits(row), {fact: row["source"]})
+        _insert_entry(db, row["org"], (category, row["source"], 0.0), _read_credits(row), {fact: row["source"]})
     db.execute("DROP TABLE ledger")
 
 
-def _free_part(db: sqlite3.Connection, org_id: str, category: str, billionths: int) -> int:
+def _compute_free_part(db: sqlite3.Connection, org_id: str, category: str, billionths: int) -> int:
     """Return the part of an amount that moves free credits: uses spend them first, debts reduce grants."""
     query = "SELECT COALESCE(SUM(free), 0), COALESCE(SUM(billionths - free), 0) FROM entry_sums WHERE org = ?"
     free, bought = map(int, db.execute(query, (org_id,)).fetchone())

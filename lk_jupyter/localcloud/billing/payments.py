@@ -55,7 +55,7 @@ class Payments:
     def pay(self, session_id: str) -> Session:
         """Complete a checkout and book its credits, once; 409 for a cancelled checkout."""
         with self._store.write() as db:
-            session = self._end(session_id, "paid")
+            session = self._end_checkout(session_id, "paid")
             amount, payment = Decimal(session["credits_amount"]), f"pi_{session_id}"
             self._ledger.credit(
                 db, session["org_id"], "purchases", session_id, amount, description="Credits", payment_intent_id=payment
@@ -65,9 +65,9 @@ class Payments:
     def cancel(self, session_id: str) -> Session:
         """End a checkout without a payment; 409 for a paid checkout."""
         with self._store.write():
-            return self._end(session_id, "cancelled")
+            return self._end_checkout(session_id, "cancelled")
 
-    def _end(self, session_id: str, status: str) -> Session:
+    def _end_checkout(self, session_id: str, status: str) -> Session:
         session = self.session(session_id)
         if session["status"] not in {"open", status}:
             raise HTTPException(409, f"This checkout is {session['status']}")
@@ -75,7 +75,7 @@ class Payments:
         self._store.put("checkout", session_id, session)
         return session
 
-    def check(self, code: str) -> Verdict:
+    def check_voucher(self, code: str) -> Verdict:
         """Return the credits of a voucher, or the reason why the voucher can't be used."""
         amount = self._vouchers.get(code)
         if amount is None:
@@ -86,7 +86,7 @@ class Payments:
 
     def redeem(self, org_id: str, code: str) -> Decimal:
         """Turn a voucher into credits, once; 400 for an unusable voucher."""
-        verdict = self.check(code)
+        verdict = self.check_voucher(code)
         with self._store.write() as db:
             if verdict.amount and self._ledger.credit(
                 db, org_id, "vouchers", voucher_id(code), verdict.amount, description="Voucher"

@@ -43,7 +43,7 @@ class DeletionListener:
         self._changed = threading.Condition()
         self._listener = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Handler, self))
         self._listener.daemon_threads = True
-        for work in (self._listener.serve_forever, self._call):
+        for work in (self._listener.serve_forever, self._handle_deletions):
             threading.Thread(target=work, daemon=True).start()
 
     @property
@@ -82,11 +82,11 @@ class DeletionListener:
         self._listener.shutdown()
         self._listener.server_close()
 
-    def _call(self) -> None:
-        while place := self._next():
+    def _handle_deletions(self) -> None:
+        while place := self._wait_for_folder():
             self._handle(*place)
 
-    def _next(self) -> tuple[str, str] | None:
+    def _wait_for_folder(self) -> tuple[str, str] | None:
         """Wait for the next folder that is due; None after the end."""
         with self._changed:
             while not self._is_closed:

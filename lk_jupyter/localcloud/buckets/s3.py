@@ -52,28 +52,28 @@ class BucketStorage:
 
     def bucket(self, org_id: str) -> Bucket:
         """Return the bucket of an organization, and create it if missing."""
-        server, name = self._weed.server(), _name(org_id)
+        server, name = self._weed.server(), _format_bucket_name(org_id)
         with self._making:  # SeaweedFS may fail at simultaneous creations
             if (server, name) not in self._buckets:
                 make_bucket(server, name)
-                self._buckets[server, name] = Bucket(name, _objects(server, name), self._capacity)
+                self._buckets[server, name] = Bucket(name, _open_object_store(server, name), self._capacity)
             return self._buckets[server, name]
 
     def credentials(self, org_id: str) -> dict[str, Any]:
         """Issue temporary credentials for the bucket of an organization, and for nothing else."""
-        return self._issue(self.bucket(org_id).name)
+        return self._issue_credentials(self.bucket(org_id).name)
 
     def bucket_name(self, org_id: str) -> str:
         """Return the name of the bucket of an organization."""
-        return _name(org_id)
+        return _format_bucket_name(org_id)
 
     def exists(self, org_id: str) -> bool:
         """Whether the bucket of an organization was made."""
-        return ask(self._weed.server(), "HEAD", f"/{_name(org_id)}")[0] == http.client.OK
+        return ask(self._weed.server(), "HEAD", f"/{_format_bucket_name(org_id)}")[0] == http.client.OK
 
-    def _issue(self, name: str, *, creating: bool = False) -> dict[str, Any]:
+    def _issue_credentials(self, name: str, *, creating: bool = False) -> dict[str, Any]:
         server = self._weed.server()
-        answer = _assume_role(server, _policy(name, creating=creating))
+        answer = _assume_role(server, _build_policy(name, creating=creating))
         return {
             "access_key": answer["AccessKeyId"],
             "secret_key": answer["SecretAccessKey"],
@@ -137,7 +137,7 @@ class Bucket:
     def list(self, prefix: str = "") -> Iterator[ObjectMeta]:
         """Iterate over the objects whose key starts like this."""
         folder = prefix.rpartition("/")[0]
-        if folder and not _is_key(folder):
+        if folder and not _is_valid_key(folder):
             return
         for page in self._store.list(folder or None):
             yield from (row for row in page if row["path"].startswith(prefix))
@@ -158,7 +158,7 @@ def no_room_error(size: int | None, room: int) -> HTTPException:
     return HTTPException(400, f"{need}: the storage has room for {max(0, room)} more. Delete files, then try again")
 
 
-def _is_key(key: str) -> bool:
+def _is_valid_key(key: str) -> bool:
     """Return whether the server stores a key unchanged; further slashes and dots are dropped or refused."""
     parts = key.split("/")
     plain = key.isprintable() and "\\" not in key and all(part.strip(".") or len(part) > len("..") for part in parts)
@@ -166,7 +166,7 @@ def _is_key(key: str) -> bool:
 
 
 def _require_key(key: str) -> str:
-    if not _is_key(key):
+    if not _is_valid_key(key):
         raise HTTPException(
             400, f"{key[:100]!r} is not a key: give a relative path such as data/train.csv, with names up to 255 bytes"
         )
@@ -174,16 +174,16 @@ def _require_key(key: str) -> str:
 
 
 def _check_read_key(key: str) -> str:
-    if not _is_key(key):
+    if not _is_valid_key(key):
         raise FileNotFoundError(key)
     return key
 
 
-def _name(org_id: str) -> str:
+def _format_bucket_name(org_id: str) -> str:
     return f"org-{org_id}"
 
 
-def _objects(server: Server, bucket: str) -> S3Store:
+def _open_object_store(server: Server, bucket: str) -> S3Store:
     from obstore.store import S3Store  # noqa: PLC0415 (most starts of a cloud never need it)
 
     # Proxies of the environment are for remote hosts; the library only excludes hosts if a proxy is set.
@@ -199,7 +199,7 @@ def _objects(server: Server, bucket: str) -> S3Store:
     )
 
 
-def _policy(bucket: str, *, creating: bool) -> str:
+def _build_policy(bucket: str, *, creating: bool) -> str:
     resources = [f"arn:aws:s3:::{bucket}", f"arn:aws:s3:::{bucket}/*"]
     rows = [
         {"Effect": effect, "Action": actions, "Resource": resources}
@@ -214,7 +214,9 @@ def make_bucket(server: Server, name: str) -> None:
     while (answer := ask(server, "PUT", f"/{name}"))[0] not in {200, 409}:
         status, body = answer
         if time.monotonic() > deadline or (status < 500 and status != http.client.NOT_FOUND):
-            raise HTTPException(503, f"The storage could not make a bucket: {_element(body, 'Message') or status}")
+            raise HTTPException(
+                503, f"The storage could not make a bucket: {_parse_element(body, 'Message') or status}"
+            )
         time.sleep(_PAUSE_SECONDS)
 
 
@@ -222,10 +224,12 @@ def _assume_role(server: Server, policy: str) -> dict[str, str]:
     fields = {"Action": "AssumeRole", "Version": "2011-06-15", "RoleArn": ROLE, "RoleSessionName": "storage"}
     status, body = ask(server, "POST", "/", urlencode({**fields, "Policy": policy}))
     if status != http.client.OK:
-        raise HTTPException(503, f"The storage gave no credentials: {_element(body, 'Message') or status}")
-    return {name: _element(body, name) for name in ("AccessKeyId", "SecretAccessKey", "SessionToken", "Expiration")}
+        raise HTTPException(503, f"The storage gave no credentials: {_parse_element(body, 'Message') or status}")
+    return {
+        name: _parse_element(body, name) for name in ("AccessKeyId", "SecretAccessKey", "SessionToken", "Expiration")
+    }
 
 
-def _element(body: str, name: str) -> str:
+def _parse_element(body: str, name: str) -> str:
     match = re.search(f"<{name}>(.*?)</{name}>", body)
     return match[1] if match else ""

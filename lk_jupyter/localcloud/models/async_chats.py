@@ -48,7 +48,7 @@ class AsyncChats:
         facts = {"org": org_id, "status": "pending", "created": time.time(), "deployment": deployment, "request": body}
         request_id = str(uuid4())
         self._store.put(KIND, request_id, {**facts, "id": request_id})
-        self._begin({**facts, "id": request_id})
+        self._start_task({**facts, "id": request_id})
         return request_id
 
     def result(self, org_id: str, request_id: str) -> Json | None:
@@ -84,7 +84,7 @@ class AsyncChats:
             if self._is_old(stored):
                 self._store.take(KIND, stored["id"])
             elif stored["status"] == "pending":
-                self._begin(stored)
+                self._start_task(stored)
 
     async def close(self) -> None:
         """Stop working. Open requests continue after the next start."""
@@ -92,7 +92,7 @@ class AsyncChats:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    def _begin(self, stored: Json) -> None:
+    def _start_task(self, stored: Json) -> None:
         task = asyncio.create_task(self._answer_chat(stored))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

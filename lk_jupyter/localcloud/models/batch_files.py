@@ -41,7 +41,9 @@ class BatchFiles:
 
     def upload(self, org_id: str, name: str, source: BinaryIO) -> Json:
         """Store a file of requests; 400 for a file that is too large, and on a full disk."""
-        return self._store_file(org_id, f"file-{uuid4().hex}", "batch", name, lambda file: _copy(source, file))
+        return self._store_file(
+            org_id, f"file-{uuid4().hex}", "batch", name, lambda file: _copy_up_to_limit(source, file)
+        )
 
     def write(self, org_id: str, file_id: str, purpose: str, lines: Iterable[str]) -> Json:
         """Store a file of answers, and replace a file with the same id."""
@@ -53,7 +55,7 @@ class BatchFiles:
         rows = self._store.read("SELECT body FROM batch_files WHERE id = ? AND org = ?", file_id, org_id)
         if not rows:
             raise HTTPException(404, f"File {file_id} not found")
-        return _read(rows[0])
+        return _read_file_facts(rows[0])
 
     def path(self, org_id: str, file_id: str) -> Path:
         """Return where the bytes of a file are; 404 as for ``get``."""
@@ -66,7 +68,7 @@ class BatchFiles:
             ORDER BY seq DESC LIMIT ?
         """
         before = seq_after(self._store, "batch_files", org_id, after)
-        return [_read(row) for row in self._store.read(query, org_id, before, purpose, limit + 1)]
+        return [_read_file_facts(row) for row in self._store.read(query, org_id, before, purpose, limit + 1)]
 
     def delete(self, org_id: str, file_id: str) -> None:
         """Remove a file; 404 as for ``get``."""
@@ -124,7 +126,7 @@ def seq_after(store: Store, table: str, org_id: str, after: str | None) -> int:
     return int(rows[0]["seq"])
 
 
-def _copy(source: BinaryIO, target: BinaryIO) -> None:
+def _copy_up_to_limit(source: BinaryIO, target: BinaryIO) -> None:
     """Copy a file piece by piece, up to the most bytes."""
     room = MOST_BYTES
     while data := source.read(_PIECE):
@@ -134,6 +136,6 @@ def _copy(source: BinaryIO, target: BinaryIO) -> None:
         target.write(data)
 
 
-def _read(row: sqlite3.Row) -> Json:
+def _read_file_facts(row: sqlite3.Row) -> Json:
     facts: Json = json.loads(row["body"])
     return facts

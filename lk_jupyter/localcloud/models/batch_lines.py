@@ -75,7 +75,7 @@ def read(lines: Iterable[bytes], endpoint: str | None) -> Iterator[BatchLine | L
     ids: set[str] = set()
     for number, text in enumerate(lines, 1):
         if text.strip():
-            result = _read_line(number, text, endpoint)
+            result = _parse_line(number, text, endpoint)
             if isinstance(result, BatchLine) and result.custom_id in ids:
                 result = LineFault(number, result.custom_id, "duplicate_custom_id", "Another line has this custom_id")
             ids.add(result.custom_id)
@@ -86,7 +86,7 @@ def read(lines: Iterable[bytes], endpoint: str | None) -> Iterator[BatchLine | L
         yield LineFault(0, "", "too_many_lines", f"The file has more than {MOST_LINES} lines: split the file")
 
 
-def _read_line(number: int, text: bytes, endpoint: str | None) -> BatchLine | LineFault:
+def _parse_line(number: int, text: bytes, endpoint: str | None) -> BatchLine | LineFault:
     try:
         row = from_json(text.removeprefix(BOM_UTF8), allow_inf_nan=False)
     except ValueError:
@@ -112,33 +112,33 @@ async def answer(line: BatchLine, models: Models, model: str | None) -> LineAnsw
     """Answer a line like its endpoint; ``model`` overrides the model in the body."""
     body = {**line.body, **({"model": model} if model else {})}
     try:
-        return await (_chat(body, models) if line.url == CHAT else _embeddings(body, models))
+        return await (_answer_chat(body, models) if line.url == CHAT else _answer_embeddings(body, models))
     except ValidationError as error:
-        return refusal_answer(Refusal(400, explain(error)))
+        return build_refusal_answer(Refusal(400, explain(error)))
     except Refusal as refusal:
-        return refusal_answer(refusal)
+        return build_refusal_answer(refusal)
 
 
-def refusal_answer(refusal: Refusal) -> LineAnswer:
+def build_refusal_answer(refusal: Refusal) -> LineAnswer:
     """Return a refusal as the answer to a line."""
     return LineAnswer(refusal.status, refusal.body)
 
 
-def unpaid(problem: HTTPException) -> LineAnswer:
+def build_unpaid_answer(problem: HTTPException) -> LineAnswer:
     """Return that nothing is left to pay a line."""
-    return refusal_answer(Refusal(problem.status_code, problem.detail))
+    return build_refusal_answer(Refusal(problem.status_code, problem.detail))
 
 
-async def _chat(body: Json, models: Models) -> LineAnswer:
+async def _answer_chat(body: Json, models: Models) -> LineAnswer:
     request: ChatCompletionRequest = _CHAT_REQUEST.model_validate(body)
     if request.stream:
         raise Refusal(400, "stream: a batch can't stream. Leave it out.", "stream")
-    chosen = await models.for_chat(request.model)
+    chosen = await models.choose_chat_model(request.model)
     completion = await chosen.complete(request)
     return LineAnswer(200, completion, chosen.id, completion["usage"])
 
 
-async def _embeddings(body: Json, models: Models) -> LineAnswer:
+async def _answer_embeddings(body: Json, models: Models) -> LineAnswer:
     chosen, vectors = await models.embed(EmbeddingRequest.model_validate(body))
     return LineAnswer(200, vectors, chosen.id, vectors["usage"])
 

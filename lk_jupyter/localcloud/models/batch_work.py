@@ -73,21 +73,21 @@ class BatchWork:
         row = (batch["id"], org_id, deadline, batch["status"], json.dumps(batch))
         with self._store.write() as db:
             db.execute("INSERT INTO batches (id, org, deadline, status, body) VALUES (?, ?, ?, ?, ?)", row)
-        self._begin(str(batch["id"]))
-        return self._view(batch)
+        self._start_task(str(batch["id"]))
+        return self._build_view(batch)
 
     def get(self, org_id: str, batch_id: str) -> Json:
         """Return a batch; 404 for an unknown batch, or a batch of another organization."""
         rows = self._store.read("SELECT body FROM batches WHERE id = ? AND org = ?", batch_id, org_id)
         if not rows:
             raise HTTPException(404, f"Batch {batch_id} not found")
-        return self._view(json.loads(rows[0]["body"]))
+        return self._build_view(json.loads(rows[0]["body"]))
 
     def page(self, org_id: str, limit: int, after: str | None) -> list[Json]:
         """Return batches, newest first, plus an extra batch if more exist."""
         before = seq_after(self._store, "batches", org_id, after)
         query = "SELECT body FROM batches WHERE org = ? AND seq < ? ORDER BY seq DESC LIMIT ?"
-        return [self._view(json.loads(row["body"])) for row in self._store.read(query, org_id, before, limit + 1)]
+        return [self._build_view(json.loads(row["body"])) for row in self._store.read(query, org_id, before, limit + 1)]
 
     def cancel(self, org_id: str, batch_id: str) -> Json:
         """End a batch early, and keep its answers; 400 for a batch that has ended in another way."""
@@ -95,7 +95,7 @@ class BatchWork:
         if batch["status"] in FINAL_STATES - {"cancelled"}:
             raise HTTPException(400, f"Batch {batch_id} is {batch['status']}: it cannot be cancelled any more")
         if batch["status"] != "cancelled":
-            self._move(batch_id, "cancelling")
+            self._set_status(batch_id, "cancelling")
             if event := self._cancelled.get(batch_id):
                 event.set()
         return self.get(org_id, batch_id)
@@ -113,7 +113,7 @@ class BatchWork:
         """Continue the batches that the last server left."""
         marks = ", ".join("?" * len(FINAL_STATES))
         for row in self._store.read(f"SELECT id FROM batches WHERE status NOT IN ({marks})", *FINAL_STATES):  # noqa: S608
-            self._begin(row["id"])
+            self._start_task(row["id"])
 
     async def close(self) -> None:
         """Stop working. Open requests continue after the next start."""
@@ -122,7 +122,7 @@ class BatchWork:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    def _begin(self, batch_id: str) -> None:
+    def _start_task(self, batch_id: str) -> None:
         self._cancelled[batch_id] = asyncio.Event()
         task = self._tasks[batch_id] = asyncio.create_task(self._process_batch(batch_id))
         task.add_done_callback(lambda _: (self._tasks.pop(batch_id), self._cancelled.pop(batch_id)))
@@ -130,24 +130,24 @@ class BatchWork:
     async def _process_batch(self, batch_id: str) -> None:
         """Process a batch to its end; an exception is a fault of this cloud."""
         try:
-            await self._steps(batch_id)
+            await self._run_steps(batch_id)
         except Exception as problem:
             logging.getLogger("uvicorn.error").exception("batch %s", batch_id)
             reason = problem.detail if isinstance(problem, HTTPException) else type(problem).__name__
             fault = LineFault(0, "", "server_error", f"The local cloud failed: {reason}")
-            self._move(batch_id, "failed", errors={"object": "list", "data": [fault.row()]})
+            self._set_status(batch_id, "failed", errors={"object": "list", "data": [fault.row()]})
 
-    async def _steps(self, batch_id: str) -> None:
+    async def _run_steps(self, batch_id: str) -> None:
         """Process a batch from the present state to the end."""
-        row = self._batch_row(batch_id)
-        if row["status"] == "validating" and not await asyncio.to_thread(self._check, batch_id):
+        row = self._read_batch_row(batch_id)
+        if row["status"] == "validating" and not await asyncio.to_thread(self._store_lines_or_fail, batch_id):
             return
         await self._answer_all(batch_id, row["org"], row["deadline"])
-        await asyncio.to_thread(self._finish, batch_id)
+        await asyncio.to_thread(self._finish_batch, batch_id)
 
-    def _check(self, batch_id: str) -> bool:
+    def _store_lines_or_fail(self, batch_id: str) -> bool:
         """Read the file of a batch: store its lines, or end the batch with a list of faults."""
-        row = self._batch_row(batch_id)
+        row = self._read_batch_row(batch_id)
         batch = json.loads(row["body"])
         try:
             with self._files.path(row["org"], batch["input_file_id"]).open("rb") as file:
@@ -156,24 +156,24 @@ class BatchWork:
             lines = [LineFault(0, "", "file_gone", "The file was deleted before it was read")]
         faults = [fault for fault in lines if isinstance(fault, LineFault)]
         if faults:
-            self._fail(row["org"], batch_id, faults)
+            self._fail_batch(row["org"], batch_id, faults)
             return False
         rows = [(batch_id, x.number, x.custom_id, x.url, json.dumps(x.body)) for x in lines if isinstance(x, BatchLine)]
         with self._store.write() as db:
             fields = "batch, line, custom_id, url, request"
             db.executemany(f"INSERT OR REPLACE INTO batch_lines ({fields}) VALUES (?, ?, ?, ?, ?)", rows)  # noqa: S608
-            self._move(batch_id, "in_progress")
+            self._set_status(batch_id, "in_progress")
         return True
 
-    def _fail(self, org_id: str, batch_id: str, faults: list[LineFault]) -> None:
-        file_id = _file_id(batch_id, "errors")
+    def _fail_batch(self, org_id: str, batch_id: str, faults: list[LineFault]) -> None:
+        file_id = _build_file_id(batch_id, "errors")
         self._files.write(org_id, file_id, "batch_errors", (fault.line() for fault in faults))
         listed = {"object": "list", "data": [fault.row() for fault in faults[:_LISTED_FAULTS]]}
-        self._move(batch_id, "failed", errors=listed, error_file_id=file_id)
+        self._set_status(batch_id, "failed", errors=listed, error_file_id=file_id)
 
     async def _answer_all(self, batch_id: str, org_id: str, deadline: float) -> None:
         """Answer lines until none remains, the batch is cancelled, or its time is up."""
-        while self._batch_row(batch_id)["status"] == "in_progress" and (lines := self._open_lines(batch_id)):
+        while self._read_batch_row(batch_id)["status"] == "in_progress" and (lines := self._read_open_lines(batch_id)):
             work = asyncio.create_task(self._answer_together(batch_id, org_id, lines))
             cancelled = asyncio.create_task(self._cancelled[batch_id].wait())
             ends = {work, cancelled}
@@ -188,16 +188,16 @@ class BatchWork:
                 await asyncio.wait(ends)
 
     async def _answer_together(self, batch_id: str, org_id: str, lines: list[BatchLine]) -> None:
-        await asyncio.gather(*(self._answer(batch_id, org_id, line) for line in lines))
+        await asyncio.gather(*(self._answer_line(batch_id, org_id, line) for line in lines))
 
-    async def _answer(self, batch_id: str, org_id: str, line: BatchLine) -> None:
+    async def _answer_line(self, batch_id: str, org_id: str, line: BatchLine) -> None:
         """Answer a line; store answer and bill in the same transaction, once."""
-        model = json.loads(self._batch_row(batch_id)["body"])["model"]
+        model = json.loads(self._read_batch_row(batch_id)["body"])["model"]
         try:
             self._ledger.require_credits(org_id)
             answer = await batch_lines.answer(line, self._models, model)
         except HTTPException as problem:
-            answer = batch_lines.unpaid(problem)
+            answer = batch_lines.build_unpaid_answer(problem)
         self._store_answer(batch_id, org_id, line, answer)
         await asyncio.sleep(0)  # let other tasks run
 
@@ -209,27 +209,31 @@ class BatchWork:
                 source = f"{batch_id}:{line.number}"
                 models.charge(db, self._ledger, org_id, source=source, model=answer.model, usage=answer.usage)
 
-    def _finish(self, batch_id: str) -> None:
+    def _finish_batch(self, batch_id: str) -> None:
         """Write the files of a batch and end the batch; a repetition writes the same files."""
-        row = self._batch_row(batch_id)
+        row = self._read_batch_row(batch_id)
         before = row["status"]
         if before == "in_progress":
-            self._move(batch_id, "finalizing")
-        counts = self._counts(batch_id)
+            self._set_status(batch_id, "finalizing")
+        counts = self._count_lines(batch_id)
         expired = before != "cancelling" and counts["total"] > counts["completed"] + counts["failed"]
         changes: Json = {"request_counts": counts}
         if counts["completed"]:
-            changes["output_file_id"] = _file_id(batch_id, "output")
-            self._files.write(row["org"], changes["output_file_id"], "batch_output", self._lines(batch_id, "= 200"))
+            changes["output_file_id"] = _build_file_id(batch_id, "output")
+            self._files.write(
+                row["org"], changes["output_file_id"], "batch_output", self._iterate_answer_lines(batch_id, "= 200")
+            )
         if counts["failed"] or expired:
-            changes["error_file_id"] = _file_id(batch_id, "errors")
-            self._files.write(row["org"], changes["error_file_id"], "batch_errors", self._errors(batch_id, expired))
-        self._move(
+            changes["error_file_id"] = _build_file_id(batch_id, "errors")
+            self._files.write(
+                row["org"], changes["error_file_id"], "batch_errors", self._iterate_error_lines(batch_id, expired)
+            )
+        self._set_status(
             batch_id, "cancelled" if before == "cancelling" else "expired" if expired else "completed", **changes
         )
 
-    def _errors(self, batch_id: str, expired: bool) -> Iterator[str]:  # noqa: FBT001
-        yield from self._lines(batch_id, "!= 200")
+    def _iterate_error_lines(self, batch_id: str, expired: bool) -> Iterator[str]:  # noqa: FBT001
+        yield from self._iterate_answer_lines(batch_id, "!= 200")
         if expired:
             query = "SELECT line, custom_id FROM batch_lines WHERE batch = ? AND status IS NULL ORDER BY line"
             for row in self._store.read(query, batch_id):
@@ -237,16 +241,16 @@ class BatchWork:
                     row["line"], row["custom_id"], "batch_expired", "The batch has reached its time limit"
                 ).line()
 
-    def _lines(self, batch_id: str, status: str) -> Iterator[str]:
+    def _iterate_answer_lines(self, batch_id: str, status: str) -> Iterator[str]:
         query = f"SELECT * FROM batch_lines WHERE batch = ? AND status {status} ORDER BY line"  # noqa: S608 (ours)
         return map(batch_lines.format_line, map(dict, self._store.read(query, batch_id)))
 
-    def _open_lines(self, batch_id: str) -> list[BatchLine]:
+    def _read_open_lines(self, batch_id: str) -> list[BatchLine]:
         query = "SELECT * FROM batch_lines WHERE batch = ? AND status IS NULL ORDER BY line LIMIT ?"
         rows = self._store.read(query, batch_id, AT_ONCE)
         return [BatchLine(row["line"], row["custom_id"], row["url"], json.loads(row["request"])) for row in rows]
 
-    def _counts(self, batch_id: str) -> dict[str, int]:
+    def _count_lines(self, batch_id: str) -> dict[str, int]:
         query = """
             SELECT COUNT(*) AS total, COALESCE(SUM(status = 200), 0) AS completed,
                    COALESCE(SUM(status != 200), 0) AS failed
@@ -254,15 +258,15 @@ class BatchWork:
         """
         return dict(self._store.read(query, batch_id)[0])
 
-    def _view(self, batch: Json) -> Json:
+    def _build_view(self, batch: Json) -> Json:
         """Return a batch in the form of the API, with present counts."""
-        return {"request_counts": self._counts(batch["id"]), **batch}
+        return {"request_counts": self._count_lines(batch["id"]), **batch}
 
-    def _batch_row(self, batch_id: str) -> sqlite3.Row:
+    def _read_batch_row(self, batch_id: str) -> sqlite3.Row:
         (row,) = self._store.read("SELECT * FROM batches WHERE id = ?", batch_id)
         return row
 
-    def _move(self, batch_id: str, status: str, **changes: Any) -> None:
+    def _set_status(self, batch_id: str, status: str, **changes: Any) -> None:
         """Set the state of a batch, with the time. A batch that is being canceled can only end."""
         with self._store.write() as db:
             row = db.execute("SELECT status, body FROM batches WHERE id = ?", (batch_id,)).fetchone()
@@ -276,6 +280,6 @@ class BatchWork:
             db.execute("UPDATE batches SET status = ?, body = ? WHERE id = ?", (status, json.dumps(batch), batch_id))
 
 
-def _file_id(batch_id: str, kind: str) -> str:
+def _build_file_id(batch_id: str, kind: str) -> str:
     """Return the id of a file that a batch writes, the same each time."""
     return f"file-{batch_id.removeprefix('batch_')}-{kind}"

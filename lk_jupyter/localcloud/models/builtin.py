@@ -63,7 +63,7 @@ class Echo:
 
     async def complete(self, model: str, request: ChatCompletionParameters) -> Json:
         """Return the complete answer."""
-        replies = _replies(request)
+        replies = _build_replies(request)
         choices = [
             {
                 "index": index,
@@ -73,30 +73,30 @@ class Echo:
             }
             for index, reply in enumerate(replies)
         ]
-        return {**_head(model, "chat.completion"), "choices": choices, "usage": _usage(request, replies)}
+        return {**_build_head(model, "chat.completion"), "choices": choices, "usage": _count_usage(request, replies)}
 
     async def stream(self, model: str, request: ChatCompletionParameters) -> AsyncIterator[Json]:
         """Yield the completion token by token, and the token counts last."""
-        replies = _replies(request)
-        head = _head(model, "chat.completion.chunk")
+        replies = _build_replies(request)
+        head = _build_head(model, "chat.completion.chunk")
         for index, reply in enumerate(replies):
             for place, token in enumerate(reply.tokens):
                 delta = {"content": token} if place else {"role": "assistant", "content": token}
-                yield {**head, "choices": [_choice_delta(index, delta)]}
+                yield {**head, "choices": [_build_choice_delta(index, delta)]}
                 await asyncio.sleep(0)  # let other tasks run, and notice a client that hangs up
             yield {
                 **head,
-                "choices": [_choice_delta(index, {}, reply.finish_reason) | {"stop_reason": reply.stop_reason}],
+                "choices": [_build_choice_delta(index, {}, reply.finish_reason) | {"stop_reason": reply.stop_reason}],
             }
-        yield {**head, "choices": [], "usage": _usage(request, replies)}
+        yield {**head, "choices": [], "usage": _count_usage(request, replies)}
 
     async def embed(self, model: str, inputs: list[EmbeddingInput], options: Json) -> Json:
         """Return the vectors of some inputs, in the order of the inputs."""
-        dimensions = _integer(options, "dimensions", DIMENSIONS, MOST_DIMENSIONS)
+        dimensions = _read_integer(options, "dimensions", DIMENSIONS, MOST_DIMENSIONS)
         if len(inputs) > MOST_INPUTS:
             raise Refusal(400, f"A request has at most {MOST_INPUTS} texts, not {len(inputs)}", "input")
         rows = [
-            {"object": "embedding", "index": index, "embedding": vector(text, dimensions)}
+            {"object": "embedding", "index": index, "embedding": compute_vector(text, dimensions)}
             for index, text in enumerate(inputs)
         ]
         counted = sum(map(tokens.count_input, inputs))
@@ -104,7 +104,7 @@ class Echo:
         return {"object": "list", "model": model, "data": rows, "usage": usage}
 
 
-def vector(text: EmbeddingInput, dimensions: int = DIMENSIONS) -> list[float]:
+def compute_vector(text: EmbeddingInput, dimensions: int = DIMENSIONS) -> list[float]:
     """Return the direction of a text, of length 1: the hash of each word selects the elements that the word changes.
 
     Texts that share words point in similar directions. A text without words has a direction too. The id of a token
@@ -119,14 +119,14 @@ def vector(text: EmbeddingInput, dimensions: int = DIMENSIONS) -> list[float]:
     return [x / length for x in sums] if length else [1.0, *sums[1:]]
 
 
-def _replies(request: ChatCompletionParameters) -> list[Reply]:
-    _check(request)
+def _build_replies(request: ChatCompletionParameters) -> list[Reply]:
+    _check_request(request)
     extra = request.model_extra or {}
-    choices = _integer(extra, "n", 1, MOST_CHOICES)
-    return [_cut(_text(request, index), request) for index in range(choices)]
+    choices = _read_integer(extra, "n", 1, MOST_CHOICES)
+    return [_cut_at_limits(_compose_text(request, index), request) for index in range(choices)]
 
 
-def _check(request: ChatCompletionParameters) -> None:
+def _check_request(request: ChatCompletionParameters) -> None:
     """Refuse requests that this model can't answer."""
     for message in request.messages:
         if message.role not in _ROLES:
@@ -143,7 +143,7 @@ def _check(request: ChatCompletionParameters) -> None:
         raise Refusal(400, f"{ECHO} answers as {' or '.join(_FORMATS)}, not as {kind!r}", "response_format")
 
 
-def _text(request: ChatCompletionParameters, index: int) -> str:
+def _compose_text(request: ChatCompletionParameters, index: int) -> str:
     question = next((tokens.message_text(m) for m in reversed(request.messages) if m.role == "user"), "")
     if request.response_format and request.response_format.get("type") == "json_object":
         return json.dumps({"model": ECHO, "is_a_stand_in": True, "echo": question}, ensure_ascii=False)
@@ -151,27 +151,27 @@ def _text(request: ChatCompletionParameters, index: int) -> str:
     return f"I am {ECHO}, a stand-in that repeats. {opening} {question}".rstrip()
 
 
-def _cut(text: str, request: ChatCompletionParameters) -> Reply:
+def _cut_at_limits(text: str, request: ChatCompletionParameters) -> Reply:
     """End a text before its first stop word, and at the token budget."""
     stops = [request.stop] if isinstance(request.stop, str) else request.stop or []
     ends = [(place, stop) for stop in stops if stop and (place := text.find(stop)) >= 0]
     end, stop = min(ends, default=(len(text), None))
     pieces = tokens.split(text[:end])
-    budget = _budget(request)
+    budget = _read_token_budget(request)
     if budget is not None and len(pieces) > budget:
         return Reply(pieces[:budget], "length")
     return Reply(pieces, "stop", stop)
 
 
-def _budget(request: ChatCompletionParameters) -> int | None:
+def _read_token_budget(request: ChatCompletionParameters) -> int | None:
     """Return the token budget; newer clients use another field."""
     extra = request.model_extra or {}
     if request.max_tokens is None and extra.get("max_completion_tokens") is not None:
-        return _integer(extra, "max_completion_tokens", 1, 65_536)
+        return _read_integer(extra, "max_completion_tokens", 1, 65_536)
     return request.max_tokens
 
 
-def _integer(fields: Json, name: str, default: int, most: int) -> int:
+def _read_integer(fields: Json, name: str, default: int, most: int) -> int:
     value = fields.get(name)
     if value is None:
         return default
@@ -180,15 +180,15 @@ def _integer(fields: Json, name: str, default: int, most: int) -> int:
     return value
 
 
-def _head(model: str, kind: str) -> Json:
+def _build_head(model: str, kind: str) -> Json:
     return {"id": f"chatcmpl-{uuid4().hex}", "object": kind, "created": int(time.time()), "model": model}
 
 
-def _choice_delta(index: int, delta: Json, finish_reason: str | None = None) -> Json:
+def _build_choice_delta(index: int, delta: Json, finish_reason: str | None = None) -> Json:
     return {"index": index, "delta": delta, "finish_reason": finish_reason}
 
 
-def _usage(request: ChatCompletionParameters, replies: list[Reply]) -> Json:
+def _count_usage(request: ChatCompletionParameters, replies: list[Reply]) -> Json:
     prompt, completion = tokens.count_messages(request.messages), sum(len(reply.tokens) for reply in replies)
     return {
         "prompt_tokens": prompt,

@@ -30,45 +30,45 @@ class DedicatedChat:
         name = header or request.model
         if not name:
             raise Refusal(400, "name a deployment in the header X-Deployment-ID or in the field model", "model")
-        deployment = self._deployments.named(org_id, name)
+        deployment = self._deployments.find_by_name(org_id, name)
         if deployment is None:
             raise Refusal(404, f"deployment not found: {name[:100]!r}", "model")
         return deployment
 
     async def complete(self, deployment: Json, request: DedicatedChatCompletionRequest, seconds: float) -> Json:
         """Return the complete answer; 504 after the time limit, in seconds of the cloud's clock."""
-        return await self._limit_time(seconds, self._complete(deployment, request))
+        return await self._limit_time(seconds, self._complete_chat(deployment, request))
 
     async def stream(
         self, deployment: Json, request: DedicatedChatCompletionRequest, seconds: float
     ) -> AsyncIterator[Json]:
         """Yield the answer piece by piece; the time limit applies to the first piece."""
         start = time.monotonic()
-        chosen = await self._limit_time(seconds, self._ready(deployment))
+        chosen = await self._limit_time(seconds, self._wait_for_replica(deployment))
         pieces = chosen.stream(request, lambda _: None)
         yield await self._limit_time(seconds, anext(pieces))
         async for piece in pieces:
             yield piece
-        self._count(deployment, start)
+        self._record_demand(deployment, start)
 
-    async def _complete(self, deployment: Json, request: DedicatedChatCompletionRequest) -> Json:
-        chosen = await self._ready(deployment)
+    async def _complete_chat(self, deployment: Json, request: DedicatedChatCompletionRequest) -> Json:
+        chosen = await self._wait_for_replica(deployment)
         start = time.monotonic()
         completion = await chosen.complete(request)
-        self._count(deployment, start)
+        self._record_demand(deployment, start)
         return completion
 
-    async def _ready(self, deployment: Json) -> Chosen:
+    async def _wait_for_replica(self, deployment: Json) -> Chosen:
         """Wake a deployment up and wait for its first serving replica."""
-        current = self._deployments.wake(self._deployments.latest(deployment))
+        current = self._deployments.wake(self._deployments.read_latest(deployment))
         while (status := self._deployments.status(current)) == "pending":
             await asyncio.sleep(_POLL_SECONDS)
-            current = self._deployments.latest(current)
+            current = self._deployments.read_latest(current)
         if status != "created":
             raise Refusal(503, f"no healthy replica: the deployment is {status}")
-        return await self._models.for_chat(current["serving_name"])
+        return await self._models.choose_chat_model(current["serving_name"])
 
-    def _count(self, deployment: Json, start: float) -> None:
+    def _record_demand(self, deployment: Json, start: float) -> None:
         self._deployments.demand.add(deployment["deployment_id"], time.time(), time.monotonic() - start)
 
     async def _limit_time(self, seconds: float, work: Awaitable[T]) -> T:

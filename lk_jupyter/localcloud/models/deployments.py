@@ -75,15 +75,15 @@ class Deployments:
         rows = self._store.read("SELECT body FROM deployments WHERE id = ? AND org = ?", deployment_id, org_id)
         if not rows:
             raise HTTPException(404, f"Deployment {deployment_id} not found")
-        return _read(rows[0])
+        return _read_deployment(rows[0])
 
     def all(self, org_id: str, *, with_stopped: bool = False) -> list[Json]:
         """Return the deployments of an organization, oldest first."""
         query = "SELECT body FROM deployments WHERE org = ? AND is_live >= ?"
         rows = self._store.read(query, org_id, not with_stopped)
-        return sorted(map(_read, rows), key=lambda deployment: str(deployment["created_at"]))
+        return sorted(map(_read_deployment, rows), key=lambda deployment: str(deployment["created_at"]))
 
-    def named(self, org_id: str, name: str) -> Json | None:
+    def find_by_name(self, org_id: str, name: str) -> Json | None:
         """Return the live deployment with this id, or the first deployment that serves this model."""
         live = self.all(org_id)
         by_id = (d for d in live if d["deployment_id"] == name)
@@ -98,28 +98,28 @@ class Deployments:
                     return deployment, replica
         raise HTTPException(404, f"Replica {replica_id} not found")
 
-    def latest(self, deployment: Json) -> Json:
+    def read_latest(self, deployment: Json) -> Json:
         """Return the present facts of a deployment, stopped if its organization was deleted."""
         rows = self._store.read("SELECT body FROM deployments WHERE id = ?", deployment["deployment_id"])
-        return _read(rows[0]) if rows else {**deployment, "is_stopped": True}
+        return _read_deployment(rows[0]) if rows else {**deployment, "is_stopped": True}
 
     def stop(self, org_id: str, deployment_id: str) -> Json:
         """End a deployment permanently. An ended deployment doesn't change."""
         self.get(org_id, deployment_id)
-        return self._change(deployment_id, _stop)
+        return self._change_and_bill(deployment_id, _stop_deployment)
 
     def forget(self, org_id: str) -> None:
         """End and remove all deployments of an organization."""
         for deployment in self.all(org_id):
-            self._change(deployment["deployment_id"], _stop)
+            self._change_and_bill(deployment["deployment_id"], _stop_deployment)
         with self._store.write() as db:
             db.execute("DELETE FROM deployments WHERE org = ?", (org_id,))
 
     def wake(self, deployment: Json) -> Json:
         """Record a request; a paused deployment gets replicas again, if the organization has credits."""
         if deployment["is_paused"]:
-            self._ledger.require_credits(self._org(deployment))
-        return self._change(deployment["deployment_id"], _wake)
+            self._ledger.require_credits(self._read_org_id(deployment))
+        return self._change_and_bill(deployment["deployment_id"], _wake_deployment)
 
     def status(self, deployment: Json) -> str:
         """Return the state of a deployment."""
@@ -135,67 +135,67 @@ class Deployments:
     def states(self, deployment: Json) -> list[str]:
         """Return the states of the replicas that were not ended."""
         moment, model = time.time(), deployment["serving_name"]
-        return [replicas.state(replica, model, moment, self.speed) for replica in _open(deployment)]
+        return [replicas.state(replica, model, moment, self.speed) for replica in _list_open_replicas(deployment)]
 
     def accruing(self, org_id: str) -> Decimal:
         """Return the cost of the active replicas of an organization so far."""
         moment = time.time()
         return sum(
-            (self._cost(d, replica, moment) for d in self.all(org_id) for replica in _open(d)),
+            (self._compute_cost(d, replica, moment) for d in self.all(org_id) for replica in _list_open_replicas(d)),
             Decimal(0),
         )
 
-    async def tick_forever(self) -> None:
+    async def scale_forever(self) -> None:
         """Scale and pause deployments by the clock; sleep without active deployments."""
         while True:
             self._news.clear()
             live = self._store.read("SELECT id, org, body FROM deployments WHERE is_live")
             for row in live:
                 try:
-                    self._tick(_read(row), row["org"])
+                    self._scale_or_pause(_read_deployment(row), row["org"])
                 except Exception:  # the next tick may succeed, and other deployments must continue
                     logging.getLogger("uvicorn.error").exception("deployment %s", row["id"])
             await (asyncio.sleep(max(_TICK_SECONDS / self.speed, _FASTEST_TICK)) if live else self._news.wait())
 
-    def _tick(self, deployment: Json, org_id: str) -> None:
+    def _scale_or_pause(self, deployment: Json, org_id: str) -> None:
         if deployment["is_paused"] or "running" not in self.states(deployment):
             return
         moment, deployment_id = time.time(), deployment["deployment_id"]
-        idle_from = max(deployment["asked"], self._up_since(deployment)) + IDLE_SECONDS / self.speed
+        idle_from = max(deployment["asked"], self._compute_up_since(deployment)) + IDLE_SECONDS / self.speed
         if moment > idle_from:
-            self._change(deployment_id, lambda d, _: _pause(d, idle_from))
+            self._change_and_bill(deployment_id, lambda d, _: _pause_deployment(d, idle_from))
         elif self._ledger.standing(org_id).remaining <= 0:
-            self._change(deployment_id, _pause)
-        elif (replica_count := self._target_replicas(deployment, moment)) != deployment["desired_replicas"]:
-            self._change(deployment_id, lambda d, now: _scale(d, now, replica_count))
-        elif self.demand.replicas_for(deployment, moment) == replica_count > deployment["min_replicas"]:
-            self._change(deployment_id, _record_full_use)
+            self._change_and_bill(deployment_id, _pause_deployment)
+        elif (replica_count := self._compute_replica_count(deployment, moment)) != deployment["desired_replicas"]:
+            self._change_and_bill(deployment_id, lambda d, now: _set_replica_count(d, now, replica_count))
+        elif self.demand.count_needed_replicas(deployment, moment) == replica_count > deployment["min_replicas"]:
+            self._change_and_bill(deployment_id, _record_full_use)
 
-    def _target_replicas(self, deployment: Json, moment: float) -> int:
+    def _compute_replica_count(self, deployment: Json, moment: float) -> int:
         """Return the target number of replicas: increase immediately, decrease by steps of one after a calm period."""
-        replica_count, have = self.demand.replicas_for(deployment, moment), int(deployment["desired_replicas"])
+        replica_count, have = self.demand.count_needed_replicas(deployment, moment), int(deployment["desired_replicas"])
         if replica_count >= have:
             return replica_count
         calm = (moment - deployment["calm_since"]) * self.speed
         return have - 1 if calm >= deployment["stabilisation_window"] else have
 
-    def _org(self, deployment: Json) -> str:
+    def _read_org_id(self, deployment: Json) -> str:
         (row,) = self._store.read("SELECT org FROM deployments WHERE id = ?", deployment["deployment_id"])
         return str(row["org"])
 
-    def _up_since(self, deployment: Json) -> float:
-        return min(replicas.serves_from(replica, self.speed) for replica in _open(deployment))
+    def _compute_up_since(self, deployment: Json) -> float:
+        return min(replicas.serves_from(replica, self.speed) for replica in _list_open_replicas(deployment))
 
-    def _change(self, deployment_id: str, change: Callable[[Json, float], None]) -> Json:
+    def _change_and_bill(self, deployment_id: str, change: Callable[[Json, float], None]) -> Json:
         """Change a live deployment, and bill the replicas that ended, together."""
         with self._store.write() as db:
             row = db.execute("SELECT org, is_live, body FROM deployments WHERE id = ?", (deployment_id,)).fetchone()
-            deployment = _read(row)
+            deployment = _read_deployment(row)
             if not row["is_live"]:
                 return deployment
             change(deployment, time.time())
             self._bill_ended(db, row["org"], deployment)
-            deployment["replicas"] = _recent_replicas(deployment)
+            deployment["replicas"] = _list_recent_replicas(deployment)
             body = json.dumps(deployment)
             db.execute(
                 "UPDATE deployments SET is_live = ?, body = ? WHERE id = ?",
@@ -212,13 +212,13 @@ class Deployments:
                     org_id,
                     "dedicated_inference",
                     replica["replica_id"],
-                    self._cost(deployment, replica, replica["until"]),
+                    self._compute_cost(deployment, replica, replica["until"]),
                     deployment_id=deployment["deployment_id"],
                     hardware_profile=deployment["hardware_profile"],
                     description=f"{deployment['serving_name']} on {deployment['hardware_profile']}",
                 )
 
-    def _cost(self, deployment: Json, replica: Json, moment: float) -> Decimal:
+    def _compute_cost(self, deployment: Json, replica: Json, moment: float) -> Decimal:
         return replicas.cost(replica, deployment["serving_name"], price_per_hour(deployment), moment, self.speed)
 
 
@@ -227,31 +227,31 @@ def price_per_hour(deployment: Json) -> Decimal:
     return catalogue.vm_price("on-demand", deployment["gpu_type"], deployment["gpu_count"])
 
 
-def _stop(deployment: Json, moment: float) -> None:
+def _stop_deployment(deployment: Json, moment: float) -> None:
     deployment["is_stopped"] = True
     deployment["desired_replicas"] = 0
-    _end(_open(deployment), moment)
+    _end_replicas(_list_open_replicas(deployment), moment)
 
 
-def _pause(deployment: Json, moment: float) -> None:
+def _pause_deployment(deployment: Json, moment: float) -> None:
     deployment["is_paused"] = True
     deployment["desired_replicas"] = 0
-    _end(_open(deployment), moment)
+    _end_replicas(_list_open_replicas(deployment), moment)
 
 
-def _wake(deployment: Json, moment: float) -> None:
+def _wake_deployment(deployment: Json, moment: float) -> None:
     deployment["asked"] = moment
     if deployment["is_paused"]:
         deployment["is_paused"] = False
-        _scale(deployment, moment, deployment["min_replicas"])
+        _set_replica_count(deployment, moment, deployment["min_replicas"])
 
 
-def _scale(deployment: Json, moment: float, replica_count: int) -> None:
+def _set_replica_count(deployment: Json, moment: float, replica_count: int) -> None:
     """Set the number of replicas. The newest end first."""
     deployment["desired_replicas"] = replica_count
     _record_full_use(deployment, moment)
-    have = _open(deployment)
-    _end(have[replica_count:], moment)
+    have = _list_open_replicas(deployment)
+    _end_replicas(have[replica_count:], moment)
     deployment["replicas"] += [replicas.new(moment) for _ in range(replica_count - len(have))]
 
 
@@ -260,21 +260,21 @@ def _record_full_use(deployment: Json, moment: float) -> None:
     deployment["calm_since"] = moment
 
 
-def _end(ending: list[Json], moment: float) -> None:
+def _end_replicas(ending: list[Json], moment: float) -> None:
     for replica in ending:
         replica["until"] = moment
 
 
-def _open(deployment: Json) -> list[Json]:
+def _list_open_replicas(deployment: Json) -> list[Json]:
     return [replica for replica in deployment["replicas"] if replica["until"] is None]
 
 
-def _recent_replicas(deployment: Json) -> list[Json]:
+def _list_recent_replicas(deployment: Json) -> list[Json]:
     """Return the replicas, except replicas that ended long ago."""
     ended = [replica for replica in deployment["replicas"] if replica["until"] is not None]
-    return [*ended[-_MOST_ENDED:], *_open(deployment)]
+    return [*ended[-_MOST_ENDED:], *_list_open_replicas(deployment)]
 
 
-def _read(row: sqlite3.Row) -> Json:
+def _read_deployment(row: sqlite3.Row) -> Json:
     deployment: Json = json.loads(row["body"])
     return deployment

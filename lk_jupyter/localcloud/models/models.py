@@ -106,26 +106,29 @@ class Models:
 
     async def all(self) -> list[Json]:
         """List the models; an upstream that doesn't answer adds none."""
-        builtin = [_model_row(ECHO, "local") | {"max_model_len": CONTEXT}, _model_row(HASH_EMBEDDING, "local")]
-        return [*builtin, *(await self._upstream_models()), *(_model_row(name, "lyceum") for name in ROUTES)]
+        builtin = [
+            _build_model_row(ECHO, "local") | {"max_model_len": CONTEXT},
+            _build_model_row(HASH_EMBEDDING, "local"),
+        ]
+        return [*builtin, *(await self._list_upstream_models()), *(_build_model_row(name, "lyceum") for name in ROUTES)]
 
     async def priced_names(self) -> list[str]:
         """Return the names of the models with a price: all except routes, whose price is the selected model's."""
         return [row["id"] for row in await self.all() if row["id"] not in ROUTES]
 
-    async def for_chat(self, name: str) -> Chosen:
+    async def choose_chat_model(self, name: str) -> Chosen:
         """Return the model of a name, or the model that a route selects; 404 for an unknown name."""
         if name in ROUTES:
             name = await self.route_target()
         if name == HASH_EMBEDDING:
             raise Refusal(400, f"{HASH_EMBEDDING} is an embedding model: use /embeddings", "model")
-        return await self._find(name)
+        return await self._find_model(name)
 
     async def choose_embedding_model(self, name: str) -> Chosen:
         """Return the model of a name; 404 for an unknown name."""
         if name in {ECHO, *ROUTES}:
             raise Refusal(400, f"{name} isn't an embedding model: use {HASH_EMBEDDING}", "model")
-        return await self._find(name)
+        return await self._find_model(name)
 
     async def embed(self, request: EmbeddingRequest) -> tuple[Chosen, Json]:
         """Return the model and the vectors of a request, in the requested encoding."""
@@ -134,18 +137,24 @@ class Models:
         chosen = await self.choose_embedding_model(request.model)
         answer = await chosen.embed(request.inputs, request.model_extra or {})
         if request.encoding_format == "base64":
-            answer["data"] = [{**row, "embedding": _base64(row["embedding"])} for row in answer["data"]]
+            answer["data"] = [{**row, "embedding": _encode_base64(row["embedding"])} for row in answer["data"]]
         return chosen, answer
 
     async def route_target(self) -> str:
         """Return the model that routes select: the upstream's first chat model, else the built-in model."""
-        return next((row["id"] for row in await self._upstream_models() if not _embeds(row["id"])), ECHO)
+        return next(
+            (row["id"] for row in await self._list_upstream_models() if not _is_embedding_model(row["id"])), ECHO
+        )
 
     async def deployable(self) -> list[str]:
         """Name the models that can be deployed."""
-        return [ECHO, BROKEN, *(row["id"] for row in await self._upstream_models() if not _embeds(row["id"]))]
+        return [
+            ECHO,
+            BROKEN,
+            *(row["id"] for row in await self._list_upstream_models() if not _is_embedding_model(row["id"])),
+        ]
 
-    async def _find(self, name: str) -> Chosen:
+    async def _find_model(self, name: str) -> Chosen:
         if name in {ECHO, HASH_EMBEDDING}:
             return Chosen(name, self._builtin)
         upstream_ids = [row["id"] for row in await self._upstream.models()] if self._upstream else []
@@ -154,7 +163,7 @@ class Models:
             raise Refusal(404, f"model not found: {name[:100]!r}; similar: {', '.join(near)}", "model")
         return Chosen(name, self._upstream)
 
-    async def _upstream_models(self) -> list[Json]:
+    async def _list_upstream_models(self) -> list[Json]:
         try:
             return await self._upstream.models() if self._upstream else []
         except Refusal:
@@ -181,16 +190,16 @@ def count(request: ChatCompletionParameters, texts: list[str]) -> Json:
     return {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}
 
 
-def _base64(vector: list[float]) -> str:
+def _encode_base64(vector: list[float]) -> str:
     """Encode numbers for OpenAI clients: little-endian, 32 bits each."""
     return base64.b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode()
 
 
-def _embeds(model: str) -> bool:
+def _is_embedding_model(model: str) -> bool:
     return "embed" in model.lower()
 
 
-def _model_row(name: str, owner: str) -> Json:
+def _build_model_row(name: str, owner: str) -> Json:
     return {"id": name, "object": "model", "created": _CREATED, "owned_by": owner}
 
 

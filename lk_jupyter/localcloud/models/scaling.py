@@ -25,16 +25,16 @@ class Demand:
         """Count a request that took some seconds."""
         self._requests[deployment_id].append((now, seconds))
 
-    def replicas_for(self, deployment: Json, now: float) -> int:
+    def count_needed_replicas(self, deployment: Json, now: float) -> int:
         """Return the number of replicas that the targets require, within the bounds."""
         requests = self._requests[deployment["deployment_id"]]
         while requests and requests[0][0] < now - self._window:
             requests.popleft()
         replica_count = math.ceil(len(requests) / self._window / deployment["target_rps"])
-        if _p95([seconds for _, seconds in requests]) * 1000 > deployment["target_latency_p95_ms"]:
+        if _compute_p95([seconds for _, seconds in requests]) * 1000 > deployment["target_latency_p95_ms"]:
             replica_count = max(replica_count, deployment["desired_replicas"] + 1)
         return int(min(max(replica_count, deployment["min_replicas"]), deployment["max_replicas"]))
 
 
-def _p95(values: list[float]) -> float:
+def _compute_p95(values: list[float]) -> float:
     return sorted(values)[math.ceil(len(values) * 0.95) - 1] if values else 0.0

@@ -15,7 +15,7 @@ Json = dict[str, Any]
 _DONE = "data: [DONE]\n\n"
 
 
-def event(data: Json, name: str | None = None) -> str:
+def format_event(data: Json, name: str | None = None) -> str:
     """Return an event as text."""
     head = f"event: {name}\n" if name else ""
     return f"{head}data: {json.dumps(data)}\n\n"
@@ -29,16 +29,16 @@ def answer(events: AsyncIterator[str]) -> StreamingResponse:
 async def chat(pieces: AsyncIterator[Json], *, with_usage: bool) -> StreamingResponse:
     """Answer with the pieces of a completion; an error before the first piece isn't sent as a stream."""
     first = await anext(pieces)
-    return answer(_chat_events(first, pieces, with_usage=with_usage))
+    return answer(_iterate_chat_events(first, pieces, with_usage=with_usage))
 
 
-async def _chat_events(first: Json, rest: AsyncIterator[Json], *, with_usage: bool) -> AsyncIterator[str]:
+async def _iterate_chat_events(first: Json, rest: AsyncIterator[Json], *, with_usage: bool) -> AsyncIterator[str]:
     try:
-        yield event(first)
+        yield format_event(first)
         async for piece in rest:
             if piece["choices"] or with_usage:
-                yield event(piece)
+                yield format_event(piece)
     except Refusal as refusal:
-        yield event(refusal.body)
+        yield format_event(refusal.body)
     else:
         yield _DONE

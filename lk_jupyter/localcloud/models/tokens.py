@@ -38,10 +38,10 @@ def count_messages(messages: Iterable[ChatMessage]) -> int:
 
 def message_text(message: ChatMessage) -> str:
     """Return the text of a message."""
-    return "".join(_texts(message))
+    return "".join(_iterate_texts(message))
 
 
-def _texts(message: ChatMessage) -> Iterator[str]:
+def _iterate_texts(message: ChatMessage) -> Iterator[str]:
     if isinstance(message.content, str):
         yield message.content
     elif message.content:

@@ -60,7 +60,7 @@ class ModelUpstream:
         """Return the upstream's list of models, which is refreshed after a while."""
         async with self._listing:
             if self._listed[0] < time.monotonic():
-                answer = await self._get("/models")
+                answer = await self._get_json("/models")
                 rows = answer.get("data") if isinstance(answer, dict) else answer
                 models = [row for row in rows or [] if isinstance(row, dict) and isinstance(row.get("id"), str)]
                 self._listed = (time.monotonic() + _LIST_SECONDS, models)
@@ -68,23 +68,25 @@ class ModelUpstream:
 
     async def complete(self, model: str, request: ChatCompletionParameters) -> Json:
         """Return the complete answer."""
-        return await self._post("/chat/completions", _body(model, request, stream=False))
+        return await self._post_json("/chat/completions", _build_body(model, request, stream=False))
 
     async def stream(self, model: str, request: ChatCompletionParameters) -> AsyncIterator[Json]:
         """Yield the frames of the completion immediately, token counts included."""
         from httpx_sse import EventSource  # noqa: PLC0415 (loads what most clouds never need)
 
-        body = _body(model, request, stream=True) | {"stream_options": {"include_usage": True}}
-        async with self._request("POST", "/chat/completions", body) as response:
+        body = _build_body(model, request, stream=True) | {"stream_options": {"include_usage": True}}
+        async with self._open_response("POST", "/chat/completions", body) as response:
             async for event in EventSource(response).aiter_sse():
                 if event.data == "[DONE]":
                     return
-                yield _frame(event.data)
+                yield _parse_frame(event.data)
         raise Refusal(503, "the upstream service ended its answer early")
 
     async def embed(self, model: str, inputs: list[EmbeddingInput], options: Json) -> Json:
         """Return the vectors of some inputs."""
-        return await self._post("/embeddings", {**options, "model": model, "input": inputs, "encoding_format": "float"})
+        return await self._post_json(
+            "/embeddings", {**options, "model": model, "input": inputs, "encoding_format": "float"}
+        )
 
     async def close(self) -> None:
         """Close the connections."""
@@ -99,19 +101,19 @@ class ModelUpstream:
         headers = {"Content-Type": "application/json", **self._headers}
         return httpx.AsyncClient(headers=headers, timeout=timeout)
 
-    async def _get(self, path: str) -> Any:
-        async with self._request("GET", path) as response:
+    async def _get_json(self, path: str) -> Any:
+        async with self._open_response("GET", path) as response:
             return _parse_json(await response.aread())
 
-    async def _post(self, path: str, body: Json) -> Json:
-        async with self._request("POST", path, body) as response:
+    async def _post_json(self, path: str, body: Json) -> Json:
+        async with self._open_response("POST", path, body) as response:
             answer = _parse_json(await response.aread())
         if not isinstance(answer, dict):
             raise Refusal(503, "the upstream service's answer isn't in the format of the API")
         return answer
 
     @asynccontextmanager
-    async def _request(self, method: str, path: str, body: Json | None = None) -> AsyncIterator[httpx.Response]:
+    async def _open_response(self, method: str, path: str, body: Json | None = None) -> AsyncIterator[httpx.Response]:
         """Open an answer that is a success; whatever else happens becomes a refusal."""
         import httpx  # noqa: PLC0415
 
@@ -119,13 +121,13 @@ class ModelUpstream:
         try:
             async with self._client.stream(method, self._url + path, content=content) as response:
                 if not response.is_success:
-                    raise _refusal(response.status_code, await response.aread())
+                    raise _build_refusal(response.status_code, await response.aread())
                 yield response
         except (httpx.RequestError, httpx.InvalidURL) as failure:
             raise Refusal(503, f"the upstream service can't be reached: {type(failure).__name__}") from None
 
 
-def _body(model: str, request: ChatCompletionParameters, *, stream: bool) -> Json:
+def _build_body(model: str, request: ChatCompletionParameters, *, stream: bool) -> Json:
     """Return the caller's request with the upstream's name of the model."""
     fields = request.model_dump(mode="json", exclude_unset=True, exclude={"stream_options"})
     return {**fields, "model": model, "stream": stream}
@@ -145,16 +147,16 @@ def _parse_json(text: bytes) -> Any:
         raise Refusal(503, "the upstream service answered with something that is not JSON") from None
 
 
-def _frame(data: str) -> Json:
+def _parse_frame(data: str) -> Json:
     frame = _parse_json(data.encode())
     if not isinstance(frame, dict) or "error" in frame:
-        raise Refusal(503, _message(frame) or "the upstream service failed in the middle of its answer")
+        raise Refusal(503, _read_error_message(frame) or "the upstream service failed in the middle of its answer")
     return frame
 
 
-def _refusal(status: int, text: bytes) -> Refusal:
+def _build_refusal(status: int, text: bytes) -> Refusal:
     try:
-        reason = _message(load_json(text))
+        reason = _read_error_message(load_json(text))
     except ValueError:
         reason = None
     if status in _PASSED_ON:
@@ -164,7 +166,7 @@ def _refusal(status: int, text: bytes) -> Refusal:
     return Refusal(503, f"the upstream service answered HTTP {status}: {reason or 'no reason given'}")
 
 
-def _message(body: Any) -> str | None:
+def _read_error_message(body: Any) -> str | None:
     """Return the message of an error, in any form."""
     error = body.get("error", body.get("detail")) if isinstance(body, dict) else None
     if isinstance(error, dict):

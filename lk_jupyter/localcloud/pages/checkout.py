@@ -32,34 +32,34 @@ def url(cloud: Cloud, session_id: str) -> str:
 @pages.get("")
 def show(request: Request, session_id: str) -> HTMLResponse:
     """Show the purchase, or how the checkout ended."""
-    session = _payments(request).session(session_id)
+    session = _get_payments(request).session(session_id)
     return page(_BODIES[session["status"]].format(**session))
 
 
 @pages.post("/pay")
 def pay(request: Request, session_id: str) -> RedirectResponse:
     """Book the credits and lead on."""
-    session = _payments(request).pay(session_id)
+    session = _get_payments(request).pay(session_id)
     return RedirectResponse(session["success_url"] or f"/checkout/{session_id}", status_code=303)
 
 
 @pages.post("/cancel")
 def cancel(request: Request, session_id: str) -> RedirectResponse:
     """Book nothing and lead on."""
-    session = _payments(request).cancel(session_id)
+    session = _get_payments(request).cancel(session_id)
     return RedirectResponse(session["cancel_url"] or f"/checkout/{session_id}", status_code=303)
 
 
 @pages.post("/voucher")
 async def redeem(request: Request, session_id: str) -> HTMLResponse:
     """Turn a voucher into credits of the organization that the checkout is for."""
-    payments = _payments(request)
+    payments = _get_payments(request)
     code = parse_qs((await request.body()).decode(errors="replace")).get("code", [""])[0].strip()
     credits = payments.redeem(payments.session(session_id)["org_id"], code)  # noqa: A001 (the word of the API)
     back = escape(f"/checkout/{session_id}")
     return page(f'<p>The voucher added <b>{credits:f} credits</b>.</p><p><a href="{back}">Back to the checkout</a></p>')
 
 
-def _payments(request: Request) -> Payments:
+def _get_payments(request: Request) -> Payments:
     payments: Payments = request.app.state.cloud.payments
     return payments

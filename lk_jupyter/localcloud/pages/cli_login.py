@@ -88,7 +88,7 @@ def _is_loopback(callback: str) -> bool:
 @pages.get("/cli-login")
 def ask(login: Annotated[_LoginRequest, Depends(_read_request)]) -> HTMLResponse:
     """Show the users, and a button."""
-    return _page(login)
+    return _build_page(login)
 
 
 @pages.post("/cli-login")
@@ -102,25 +102,25 @@ def _answer_form(login: _LoginRequest, form: dict[str, str]) -> Response:
     accounts = login.cloud.accounts
     email = form.get("email") or str(accounts.local_user["email"])
     try:
-        user, by_pass = _user(login, email, form)
+        user, by_pass = _authenticate_user(login, email, form)
         location = login.answer(_open_session(accounts, user, form.get("code", "").strip()), user)
     except HTTPException as refusal:
-        return _page(login, email, refusal)
+        return _build_page(login, email, refusal)
     return _deliver_tokens(location) if by_pass else RedirectResponse(location, status_code=303)
 
 
-def _user(login: _LoginRequest, email: str, form: dict[str, str]) -> tuple[User, bool]:
+def _authenticate_user(login: _LoginRequest, email: str, form: dict[str, str]) -> tuple[User, bool]:
     """Return the user who signs in, and whether by a pass; 401 for a wrong password, ticket or pass."""
     users, data = login.cloud.accounts.users, login.cloud.data
     user = users.find(email)
     if user is None or users.needs_password(email):
-        return users.by_password(email, form.get("password", "")), False
+        return users.find_by_password(email, form.get("password", "")), False
     ticket_text = form.get("ticket", "")
     if ticket.use(data, ticket_text):
         return user, False
     if not ticket_text and ticket.use_pass(data, login.permit, login.callback):
         return user, True
-    login.cloud.attempts.unknown("ticket", ticket_text or login.permit)
+    login.cloud.attempts.count_invalid_token("ticket", ticket_text or login.permit)
     raise HTTPException(401, f"The ticket is missing or outdated: copy it from the file {data / ticket.TICKET_FILE}")
 
 
@@ -144,11 +144,11 @@ def _deliver_tokens(location: str) -> HTMLResponse:
 def _open_session(accounts: Accounts, user: User, code: str) -> SessionTokens:
     """Open a session; 400 where the second factor is on and the code is wrong."""
     if accounts.factors.enrolled_at(user["id"]):
-        accounts.factors.check_any(user["id"], code)
+        accounts.factors.use_any_code(user["id"], code)
     return accounts.sessions.open(user["id"])
 
 
-def _page(login: _LoginRequest, email: str | None = None, refusal: HTTPException | None = None) -> HTMLResponse:
+def _build_page(login: _LoginRequest, email: str | None = None, refusal: HTTPException | None = None) -> HTMLResponse:
     accounts, file = login.cloud.accounts, login.cloud.data / ticket.TICKET_FILE
     users = accounts.users.all()
     has_pass = login.permit and not refusal
@@ -157,7 +157,7 @@ def _page(login: _LoginRequest, email: str | None = None, refusal: HTTPException
         callback=escape(login.callback),
         complaint=escape(str(refusal.detail)) if refusal else "",
         query=escape(login.query),
-        fields=_fields(users, email or users[0]["email"])
+        fields=_format_fields(users, email or users[0]["email"])
         + (_TICKET.format(file=escape(str(file))) if needs_ticket else "")
         + (_PROOF if _needs_proof(accounts, users) else ""),
     )
@@ -166,7 +166,7 @@ def _page(login: _LoginRequest, email: str | None = None, refusal: HTTPException
     return answer
 
 
-def _fields(users: list[User], chosen: str) -> str:
+def _format_fields(users: list[User], chosen: str) -> str:
     rows: list[dict[str, Any]] = [
         {"email": escape(user["email"]), "checked": " checked" * (user["email"] == chosen)} for user in users
     ]

@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import PlainTextResponse
 
-from lk_jupyter.localcloud.launch import IDENTITY_PATH, MOST_NONCE, proof
+from lk_jupyter.localcloud.launch import IDENTITY_PATH, MOST_NONCE, compute_proof
 from lk_jupyter.localcloud.pages.page import check_origin
 
 pages = APIRouter(dependencies=[Depends(check_origin)], include_in_schema=False)
@@ -17,4 +17,4 @@ pages = APIRouter(dependencies=[Depends(check_origin)], include_in_schema=False)
 def prove(request: Request, nonce: Annotated[str, Query(max_length=MOST_NONCE)]) -> PlainTextResponse:
     """Answer a nonce as only a holder of the key can."""
     cloud = request.app.state.cloud
-    return PlainTextResponse(proof(cloud.accounts.api_key, cloud.base_url, nonce))
+    return PlainTextResponse(compute_proof(cloud.accounts.api_key, cloud.base_url, nonce))

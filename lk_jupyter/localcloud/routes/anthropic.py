@@ -17,13 +17,13 @@ from lk_jupyter.localcloud.models import sse
 from lk_jupyter.localcloud.models.anthropic import (
     CountRequest,
     MessagesRequest,
-    chat_request,
+    build_chat_request,
+    build_message,
     events,
-    message_body,
     token_count,
 )
 from lk_jupyter.localcloud.models.envelope import Refusal
-from lk_jupyter.localcloud.routes.iris import anthropic_rows, model_alias
+from lk_jupyter.localcloud.routes.iris import build_model_alias, list_anthropic_rows
 from lk_jupyter.localcloud.routes.serverless import charge
 from lk_jupyter.localcloud.strict_json import StrictRoute
 
@@ -42,55 +42,55 @@ async def messages(
     deployment: Annotated[str | None, Header(alias="x-deployment-id")] = None,
 ) -> Json | StreamingResponse:
     """Answer a conversation, completely or piece by piece."""
-    chat = chat_request(request, await _model(ctx, request.model))
+    chat = build_chat_request(request, await _resolve_model(ctx, request.model))
     if not request.stream:
-        return message_body(await _complete(ctx, chat, deployment), request.stop_sequences or [])
-    pieces = await _pieces(ctx, chat, deployment)
+        return build_message(await _complete_chat(ctx, chat, deployment), request.stop_sequences or [])
+    pieces = await _stream_chat(ctx, chat, deployment)
     return sse.answer(events(request, await anext(pieces), pieces))
 
 
 @router.post(f"{MESSAGES}/count_tokens", openapi_extra=SIGNED)
 async def count_tokens(ctx: Annotated[Context, Depends(caller)], request: CountRequest) -> Json:
     """Count the tokens of a conversation; free."""
-    await ctx.cloud.models.for_chat(await _model(ctx, request.model))
+    await ctx.cloud.models.choose_chat_model(await _resolve_model(ctx, request.model))
     return token_count(request)
 
 
 @router.get(f"{PREFIX}/v1/models/{{model:path}}", openapi_extra=SIGNED)
 async def retrieve_model(ctx: Annotated[Context, Depends(caller)], model: str) -> Json:
     """Read a model, by name or alias."""
-    rows = await anthropic_rows(ctx)
+    rows = await list_anthropic_rows(ctx)
     if row := next((row for row in rows if row["id"] == model), None):
         return row
     raise Refusal(404, f"model not found: {model[:100]!r}", "model")
 
 
-async def _model(ctx: Context, name: str) -> str:
+async def _resolve_model(ctx: Context, name: str) -> str:
     """Return the model that a name means, which may be an alias."""
     ids = [row["id"] for row in await ctx.cloud.models.all()]
-    return next((model for model in ids if name == model_alias(model)), name)
+    return next((model for model in ids if name == build_model_alias(model)), name)
 
 
-async def _complete(ctx: Context, chat: ChatCompletionRequest, deployment: str | None) -> Json:
+async def _complete_chat(ctx: Context, chat: ChatCompletionRequest, deployment: str | None) -> Json:
     if deployment:
-        dedicated, seconds = _deployment_chat(ctx, chat, deployment), TIMEOUT_RANGE[1]
+        dedicated, seconds = _find_deployment_chat(ctx, chat, deployment), TIMEOUT_RANGE[1]
         return await ctx.cloud.dedicated.complete(*dedicated, seconds)
     ctx.cloud.ledger.require_credits(ctx.caller.org_id)
-    chosen = await ctx.cloud.models.for_chat(chat.model)
+    chosen = await ctx.cloud.models.choose_chat_model(chat.model)
     completion = await chosen.complete(chat)
     charge(ctx, str(uuid4()), chosen.id, completion["usage"])
     return completion
 
 
-async def _pieces(ctx: Context, chat: ChatCompletionRequest, deployment: str | None) -> AsyncIterator[Json]:
+async def _stream_chat(ctx: Context, chat: ChatCompletionRequest, deployment: str | None) -> AsyncIterator[Json]:
     if deployment:
-        return ctx.cloud.dedicated.stream(*_deployment_chat(ctx, chat, deployment), TIMEOUT_RANGE[1])
+        return ctx.cloud.dedicated.stream(*_find_deployment_chat(ctx, chat, deployment), TIMEOUT_RANGE[1])
     ctx.cloud.ledger.require_credits(ctx.caller.org_id)
-    chosen, source = await ctx.cloud.models.for_chat(chat.model), str(uuid4())
+    chosen, source = await ctx.cloud.models.choose_chat_model(chat.model), str(uuid4())
     return chosen.stream(chat, lambda usage: charge(ctx, source, chosen.id, usage))
 
 
-def _deployment_chat(
+def _find_deployment_chat(
     ctx: Context, chat: ChatCompletionRequest, deployment: str
 ) -> tuple[Json, DedicatedChatCompletionRequest]:
     request = DedicatedChatCompletionRequest.model_validate(chat.model_dump(exclude_unset=True))

@@ -22,22 +22,22 @@ from lk_jupyter.localcloud.context import AnonymousContext, Context
 @implements(Auth.login)
 def login(ctx: AnonymousContext, request: LoginRequest) -> dict[str, Any]:
     """Open a session. A wrong password and an unknown user get the same answer."""
-    user = ctx.cloud.accounts.users.by_password(request.email, request.password)
-    return {**_pair(ctx.cloud.accounts.sign_in(user)), "user_id": user["id"], "email": user["email"]}
+    user = ctx.cloud.accounts.users.find_by_password(request.email, request.password)
+    return {**_build_token_pair(ctx.cloud.accounts.sign_in(user)), "user_id": user["id"], "email": user["email"]}
 
 
 @implements(Auth.refresh)
 def refresh(ctx: AnonymousContext, request: RefreshRequest) -> dict[str, Any]:
     """Exchange a refresh token, which works once."""
-    return _pair(ctx.cloud.sessions.renew(request.refresh_token))
+    return _build_token_pair(ctx.cloud.sessions.renew(request.refresh_token))
 
 
 @implements(Auth.list_api_keys)
 def list_api_keys(ctx: Context) -> list[dict[str, Any]]:
     """List the caller's keys."""
     return [
-        {field: _key_row(key)[field] for field in ApiKey.model_fields}
-        for key in ctx.cloud.accounts.keys.by_owner(ctx.person["id"])
+        {field: _build_key_row(key)[field] for field in ApiKey.model_fields}
+        for key in ctx.cloud.accounts.keys.list_by_owner(ctx.person["id"])
     ]
 
 
@@ -46,7 +46,7 @@ def create_api_key(ctx: Context, request: ApiKeyCreate) -> dict[str, Any]:
     """Make a key."""
     owner = ctx.person["id"]
     key, secret = ctx.cloud.accounts.keys.create(owner, owner, request.key_name, expires_at=request.expires_at)
-    row = {**_key_row(key), "api_key": secret}
+    row = {**_build_key_row(key), "api_key": secret}
     return {field: row[field] for field in ApiKeyCreated.model_fields}
 
 
@@ -75,10 +75,10 @@ def validate_api_key(ctx: Context, request: ApiKeyValidateRequest) -> dict[str, 
     return {"valid": True, "key_name": key["name"], **dates, **owner}
 
 
-def _pair(tokens: SessionTokens) -> dict[str, Any]:
+def _build_token_pair(tokens: SessionTokens) -> dict[str, Any]:
     return {"access_token": tokens.access, "refresh_token": tokens.refresh, "expires_in": tokens.expires_in}
 
 
-def _key_row(key: Key) -> dict[str, Any]:
+def _build_key_row(key: Key) -> dict[str, Any]:
     """Return a key with the names that personal keys have in the API."""
     return {**key, "key_name": key["name"], "key_prefix": key["prefix"]}

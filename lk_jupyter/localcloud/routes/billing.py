@@ -30,7 +30,7 @@ def credits(ctx: Context) -> dict[str, Any]:  # noqa: A001 (the word of the API)
     standing = ctx.cloud.ledger.standing(ctx.caller.org_id)
     grant = ctx.cloud.ledger.find("grants", ctx.caller.org_id)
     return {
-        **_sums(standing),
+        **_build_sums(standing),
         "remaining_credits": standing.remaining,
         "signup_grant_claimed_at": grant and to_text(grant.time),
     }
@@ -41,7 +41,7 @@ def credits_details(ctx: Context) -> dict[str, Any]:
     """Read the balance with the account."""
     user = ctx.caller.user
     return {
-        **_sums(ctx.cloud.ledger.standing(ctx.caller.org_id)),
+        **_build_sums(ctx.cloud.ledger.standing(ctx.caller.org_id)),
         "user_id": user["id"],
         "email": user["email"],
         "created_at": user["created_at"],
@@ -55,7 +55,7 @@ def history(ctx: Context, limit: int, offset: int) -> dict[str, Any]:
     check_window(limit=limit, offset=offset)
     counts = ctx.cloud.records.counts(ctx.caller.org_id)
     return {
-        "executions": [_summary(facts) for facts in ctx.cloud.records.page(ctx.caller.org_id, limit, offset)],
+        "executions": [_build_summary(facts) for facts in ctx.cloud.records.page(ctx.caller.org_id, limit, offset)],
         "total_executions": sum(counts.values()),
         "total_credits_spent": ctx.cloud.records.spent(ctx.caller.org_id),
         "limit": limit,
@@ -70,7 +70,7 @@ def activities(ctx: Context, limit: int, offset: int) -> dict[str, Any]:
     check_window(limit=limit, offset=offset)
     entries = ctx.cloud.ledger.entries(ctx.caller.org_id, limit, offset)
     return {
-        "activities": [_activity(entry) for entry in entries],
+        "activities": [_build_activity(entry) for entry in entries],
         "total_activities": ctx.cloud.ledger.count(ctx.caller.org_id),
     }
 
@@ -81,7 +81,7 @@ def invoices(ctx: Context, limit: int, offset: int) -> dict[str, Any]:
     check_window(limit=limit, offset=offset)
     purchases = ctx.cloud.ledger.entries(ctx.caller.org_id, limit, offset, ["purchases"])
     return {
-        "invoices": [_invoice(ctx, entry) for entry in purchases],
+        "invoices": [_build_invoice(ctx, entry) for entry in purchases],
         "total_invoices": ctx.cloud.ledger.count(ctx.caller.org_id, ["purchases"]),
     }
 
@@ -112,7 +112,7 @@ def _is_web_address(address: str | None) -> bool:
         return False
 
 
-def _activity(entry: LedgerEntry) -> dict[str, Any]:
+def _build_activity(entry: LedgerEntry) -> dict[str, Any]:
     return {
         "activity_id": entry.id,
         "created_at": to_text(entry.time),
@@ -124,7 +124,7 @@ def _activity(entry: LedgerEntry) -> dict[str, Any]:
     }
 
 
-def _invoice(ctx: Context, entry: LedgerEntry) -> dict[str, Any]:
+def _build_invoice(ctx: Context, entry: LedgerEntry) -> dict[str, Any]:
     """Return a purchase as an invoice; a credit costs one unit of money."""
     return {
         "id": f"in_{entry.id}",
@@ -137,12 +137,12 @@ def _invoice(ctx: Context, entry: LedgerEntry) -> dict[str, Any]:
     }
 
 
-def _summary(facts: Facts) -> Facts:
+def _build_summary(facts: Facts) -> Facts:
     facts = add_cost(facts)
     return {key: facts.get(key) for key in (*ExecutionSummary.model_fields, "run_name", "labels")}
 
 
-def _sums(standing: Standing) -> dict[str, Decimal]:
+def _build_sums(standing: Standing) -> dict[str, Decimal]:
     return {
         "available_credits": standing.credited,
         "used_credits": standing.used,

@@ -13,7 +13,7 @@ from lk_jupyter.localcloud.vms.machines import LOCATION, Volume
 @implements(Block.list)
 def list_volumes(ctx: Context) -> dict[str, Any]:
     """List the volumes, attached or free."""
-    return {"volumes": list(map(_view, ctx.cloud.machines.volumes(ctx.caller.org_id)))}
+    return {"volumes": list(map(_build_volume, ctx.cloud.machines.volumes(ctx.caller.org_id)))}
 
 
 @implements(Block.delete)
@@ -23,7 +23,7 @@ def delete_volume(ctx: Context, volume_id: str) -> dict[str, Any]:
     return {"volume_id": volume_id, "message": f"Volume {volume_id} deleted"}
 
 
-def _view(volume: Volume) -> dict[str, Any]:
+def _build_volume(volume: Volume) -> dict[str, Any]:
     return {
         "volume_id": volume.id,
         "name": volume.name,

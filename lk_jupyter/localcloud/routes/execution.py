@@ -87,7 +87,7 @@ def timing(ctx: Context, execution_id: str) -> dict[str, Any]:
     """Read the phases that are over."""
     facts = ctx.cloud.records.facts(execution_id, ctx.caller.org_id)
     phases = {
-        name: _phase(facts[start], facts[end])
+        name: _build_phase(facts[start], facts[end])
         for name, (start, end) in PHASES.items()
         if facts.get(start) and facts.get(end)
     }
@@ -99,6 +99,6 @@ def timing(ctx: Context, execution_id: str) -> dict[str, Any]:
     }
 
 
-def _phase(start: str, end: str) -> dict[str, Any]:
+def _build_phase(start: str, end: str) -> dict[str, Any]:
     seconds = round(to_seconds(end) - to_seconds(start), 6)
     return {"start_time": start, "end_time": end, "duration": seconds}

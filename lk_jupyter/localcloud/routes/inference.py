@@ -33,8 +33,8 @@ _MOST = 1e6
 @implements(Inference.create)
 async def create(ctx: Context, request: CreateDeploymentRequest) -> Json:
     """Accept a deployment that may start."""
-    shape = _shape(request)
-    targets = _targets(request)
+    shape = _choose_gpus(request)
+    targets = _choose_targets(request)
     models = await ctx.cloud.models.deployable()
     if request.hf_model_id not in models:
         raise HTTPException(400, f"No model {request.hf_model_id[:100]!r} to deploy. Models: {', '.join(models)}")
@@ -42,7 +42,7 @@ async def create(ctx: Context, request: CreateDeploymentRequest) -> Json:
         raise HTTPException(403, f"No access to gpu.{shape['gpu_type']} on this account")
     ctx.cloud.ledger.require_credits(ctx.caller.org_id)
     fields = {"serving_name": request.hf_model_id, "hf_model_id": request.hf_model_id, **shape, **targets}
-    return _state(ctx, ctx.cloud.deployments.create(ctx.caller.org_id, fields))
+    return _build_state(ctx, ctx.cloud.deployments.create(ctx.caller.org_id, fields))
 
 
 @implements(Inference.get)
@@ -53,7 +53,7 @@ def get(ctx: Context, deployment_id: str, include_terminated: bool) -> Json:  # 
         raise HTTPException(404, f"Deployment {deployment_id} is stopped: add include_terminated=true")
     moment, speed = time.time(), ctx.cloud.deployments.speed
     return {
-        **_summary(ctx, deployment),
+        **_build_summary(ctx, deployment),
         **{key: deployment[key] for key in ("desired_replicas", *_DEFAULT_TARGETS)},
         "replicas": [
             replicas.view(replica, deployment["serving_name"], moment, speed) for replica in deployment["replicas"]
@@ -65,13 +65,13 @@ def get(ctx: Context, deployment_id: str, include_terminated: bool) -> Json:  # 
 def list_(ctx: Context, include_terminated: bool) -> Json:  # noqa: FBT001 (the API's)
     """List deployments."""
     deployments = ctx.cloud.deployments.all(ctx.caller.org_id, with_stopped=include_terminated)
-    return {"deployments": [_summary(ctx, deployment) for deployment in deployments]}
+    return {"deployments": [_build_summary(ctx, deployment) for deployment in deployments]}
 
 
 @implements(Inference.stop)
 def stop(ctx: Context, request: StopDeploymentRequest) -> Json:
     """Stop a deployment. A stopped deployment doesn't change."""
-    return _state(ctx, ctx.cloud.deployments.stop(ctx.caller.org_id, request.deployment_id))
+    return _build_state(ctx, ctx.cloud.deployments.stop(ctx.caller.org_id, request.deployment_id))
 
 
 @implements(Inference.models)
@@ -102,15 +102,15 @@ async def follow(ctx: Context, inference_id: str) -> StreamingResponse:
     """Follow an asynchronous request to its end."""
     if ctx.cloud.async_chats.result(ctx.caller.org_id, inference_id) is None:
         raise HTTPException(404, f"Inference request {inference_id} not found")
-    return sse.answer(_events(ctx, inference_id))
+    return sse.answer(_iterate_events(ctx, inference_id))
 
 
-async def _events(ctx: Context, inference_id: str) -> AsyncIterator[str]:
+async def _iterate_events(ctx: Context, inference_id: str) -> AsyncIterator[str]:
     async for news in ctx.cloud.async_chats.follow(ctx.caller.org_id, inference_id):
-        yield sse.event(news, news["event"])
+        yield sse.format_event(news, news["event"])
 
 
-def _shape(request: CreateDeploymentRequest) -> Json:
+def _choose_gpus(request: CreateDeploymentRequest) -> Json:
     """Return the GPUs of a replica, which may be named in two ways."""
     profile = request.hardware_profile
     card = request.gpu_type or (profile or f"gpu.{DEFAULT_SHAPE[0]}").removeprefix("gpu.")
@@ -125,7 +125,7 @@ def _shape(request: CreateDeploymentRequest) -> Json:
     return {"gpu_type": card, "gpu_count": count, "hardware_profile": f"gpu.{card}"}
 
 
-def _targets(request: CreateDeploymentRequest) -> Json:
+def _choose_targets(request: CreateDeploymentRequest) -> Json:
     """Return the bounds and targets of scaling."""
     if not request.min_replicas <= request.max_replicas:
         raise invalid("body", "max_replicas", "Give at least min_replicas")
@@ -140,14 +140,14 @@ def _targets(request: CreateDeploymentRequest) -> Json:
     return {"min_replicas": request.min_replicas, "max_replicas": request.max_replicas, **targets}
 
 
-def _state(ctx: Context, deployment: Json) -> Json:
+def _build_state(ctx: Context, deployment: Json) -> Json:
     return {"deployment_id": deployment["deployment_id"], "status": ctx.cloud.deployments.status(deployment)}
 
 
-def _summary(ctx: Context, deployment: Json) -> Json:
+def _build_summary(ctx: Context, deployment: Json) -> Json:
     fields = ("hf_model_id", "hardware_profile", "min_replicas", "max_replicas", "created_at")
     return {
-        **_state(ctx, deployment),
+        **_build_state(ctx, deployment),
         **{key: deployment[key] for key in fields},
         "current_replicas": ctx.cloud.deployments.states(deployment).count("running"),
     }

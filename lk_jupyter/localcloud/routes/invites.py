@@ -25,5 +25,5 @@ def accept(ctx: Context, invite_id: str) -> dict[str, str]:
 @implements(Invites.get)
 def get(ctx: Context, token: str) -> dict[str, str]:
     """Look up an invitation; the token is the secret that opens the invitation."""
-    invitation = ctx.cloud.accounts.invitations.by_token(token)
+    invitation = ctx.cloud.accounts.invitations.find_by_token(token)
     return {field: invitation[field] for field in InvitePreview.model_fields}

@@ -54,24 +54,24 @@ def list_models(ctx: Context) -> Json:
     rows = [d for d in deployments.all(ctx.caller.org_id) if deployments.status(d) in {"created", "paused"}]
     return {
         "object": "list",
-        "data": [_deployment_row(deployment, deployments.states(deployment)) for deployment in rows],
+        "data": [_build_deployment_row(deployment, deployments.states(deployment)) for deployment in rows],
     }
 
 
 @implements(Iris.anthropic_models)
 async def anthropic_models(ctx: Context) -> Json:
     """List the shared models, each by name and by alias."""
-    rows = await anthropic_rows(ctx)
+    rows = await list_anthropic_rows(ctx)
     return {"data": rows, "has_more": False, "first_id": rows[0]["id"], "last_id": rows[-1]["id"]}
 
 
-async def anthropic_rows(ctx: Context) -> list[Json]:
+async def list_anthropic_rows(ctx: Context) -> list[Json]:
     """Return the shared models in Anthropic's form."""
     rows = await ctx.cloud.models.all()
-    return [_anthropic(alias, row) for row in rows for alias in (row["id"], model_alias(row["id"]))]
+    return [_build_anthropic_row(alias, row) for row in rows for alias in (row["id"], build_model_alias(row["id"]))]
 
 
-def _deployment_row(deployment: Json, states: list[str]) -> Json:
+def _build_deployment_row(deployment: Json, states: list[str]) -> Json:
     fields = ("hf_model_id", "hardware_profile", "min_replicas", "max_replicas")
     counts = {"healthy_replicas": states.count("running"), "total_replicas": len(states)}
     return {
@@ -82,11 +82,11 @@ def _deployment_row(deployment: Json, states: list[str]) -> Json:
     }
 
 
-def model_alias(name: str) -> str:
+def build_model_alias(name: str) -> str:
     """Return the name of a model for clients that insist on such names."""
     return f"claude-lyceum-{name.rpartition('/')[2]}"
 
 
-def _anthropic(alias: str, row: Json) -> Json:
+def _build_anthropic_row(alias: str, row: Json) -> Json:
     words = row["id"].rpartition("/")[2].replace("-", " ").title()
     return {"id": alias, "type": "model", "display_name": words, "created_at": to_text(row.get("created") or 0)}

@@ -15,20 +15,22 @@ from lk_jupyter.localcloud.runs.output import OutputLine
 def execution(ctx: Context, execution_id: str, limit: int, hours: int) -> dict[str, Any]:
     """Read the newest lines of a run within the window, oldest first."""
     ctx.cloud.records.facts(execution_id, ctx.caller.org_id)
-    return _answer(ctx, ctx.cloud.output.lines(limit, hours, run_id=execution_id))
+    return _build_answer(ctx, ctx.cloud.output.lines(limit, hours, run_id=execution_id))
 
 
 @implements(Logs.user)
 def user(ctx: Context, limit: int, hours: int) -> dict[str, Any]:
     """Read the newest lines of all the caller's runs within the window, oldest first."""
-    return _answer(ctx, ctx.cloud.output.lines(limit, hours, user_id=ctx.caller.user_id, org_id=ctx.caller.org_id))
+    return _build_answer(
+        ctx, ctx.cloud.output.lines(limit, hours, user_id=ctx.caller.user_id, org_id=ctx.caller.org_id)
+    )
 
 
-def _answer(ctx: Context, lines: list[OutputLine]) -> dict[str, Any]:
-    return {"logs": [_entry(ctx, line) for line in lines], "total": len(lines)}
+def _build_answer(ctx: Context, lines: list[OutputLine]) -> dict[str, Any]:
+    return {"logs": [_build_entry(ctx, line) for line in lines], "total": len(lines)}
 
 
-def _entry(ctx: Context, line: OutputLine) -> dict[str, Any]:
+def _build_entry(ctx: Context, line: OutputLine) -> dict[str, Any]:
     return {
         "timestamp": line.time,
         "message": line.text,

@@ -33,7 +33,7 @@ def metrics(ctx: Context, execution_id: str, start: str | None, end: str | None,
     facts = ctx.cloud.records.facts(execution_id, ctx.caller.org_id)
     first = _parse_time("start", start or facts.get("start_time") or facts["created_at"])
     last = _parse_time("end", end or facts.get("end_time") or facts.get("finish_time") or now())
-    grid = _grid(first, last, _seconds(step))
+    grid = _build_grid(first, last, _parse_seconds(step))
     samples = ctx.cloud.samples.between(execution_id, first - _STALE_SECONDS, last)
     has_gpu = is_gpu(facts["hardware_profile"])
     series = [name for name in _SERIES if has_gpu or not name.startswith("gpu")]
@@ -43,18 +43,18 @@ def metrics(ctx: Context, execution_id: str, start: str | None, end: str | None,
         "hostname": socket.gethostname() + simulated,
         "timeRange": {"start": to_text(first), "end": to_text(last)},
         **{name: [] for name in _SERIES},
-        **{name: _points(name, grid, samples) for name in series},
+        **{name: _build_points(name, grid, samples) for name in series},
     }
 
 
-def _grid(first: float, last: float, step: float) -> list[float]:
+def _build_grid(first: float, last: float, step: float) -> list[float]:
     count = int((last - first) // step) + 1
     if count > _MOST_POINTS:
         raise invalid("query", "step", f"{count} points are too many: use a longer step or a shorter window")
     return [first + index * step for index in range(count)]
 
 
-def _points(name: str, grid: list[float], samples: list[tuple[float, Figures]]) -> list[dict[str, Any]]:
+def _build_points(name: str, grid: list[float], samples: list[tuple[float, Figures]]) -> list[dict[str, Any]]:
     """Return for each time of the grid the last sample before, unless that sample is too old."""
     measured = [(moment, figures[name]) for moment, figures in samples if name in figures]
     times = [moment for moment, _ in measured]
@@ -66,7 +66,7 @@ def _points(name: str, grid: list[float], samples: list[tuple[float, Figures]]) 
     return points
 
 
-def _seconds(step: str) -> float:
+def _parse_seconds(step: str) -> float:
     seconds = sum(int(number) * _UNITS[unit] for number, unit in re.findall(r"(\d{1,9})(ms|[smhdwy])", step))
     if not _DURATION.fullmatch(step) or not seconds:
         raise invalid("query", "step", f"{step!r} is not a duration: write it as 5s, 15s or 1m")

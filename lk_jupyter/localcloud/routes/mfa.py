@@ -34,9 +34,9 @@ def verify_enrollment(ctx: Context, request: MfaCode) -> dict[str, Any]:
 @implements(Mfa.verify)
 def verify(ctx: Context, request: MfaLoginCode) -> dict[str, Any]:
     """Check a code, and open the session of its request."""
-    unused = ctx.cloud.accounts.factors.check_any(ctx.person["id"], request.code)
+    unused = ctx.cloud.accounts.factors.use_any_code(ctx.person["id"], request.code)
     if ctx.caller.session_id:
-        ctx.cloud.sessions.verify(ctx.caller.session_id)
+        ctx.cloud.sessions.mark_verified(ctx.caller.session_id)
     remaining = {} if unused is None else {"remaining_backup_codes": unused}
     return {"success": True, "message": "Verified", **remaining}
 
@@ -44,7 +44,7 @@ def verify(ctx: Context, request: MfaLoginCode) -> dict[str, Any]:
 @implements(Mfa.disable)
 def disable(ctx: Context, request: MfaCode) -> dict[str, Any]:
     """Switch the second factor off."""
-    ctx.cloud.accounts.factors.check(ctx.person["id"], request.code)
+    ctx.cloud.accounts.factors.use_code(ctx.person["id"], request.code)
     ctx.cloud.accounts.factors.remove(ctx.person["id"])
     return {"success": True, "message": "MFA disabled"}
 

@@ -30,7 +30,9 @@ from lk_jupyter.localcloud.context import Context
 def list_(ctx: Context) -> list[dict[str, Any]]:
     """List the caller's organizations; an organization's key only sees its organization."""
     default = ctx.caller.user["org_id"]
-    orgs = [{**org, "is_default": org["id"] == default} for org in ctx.cloud.accounts.orgs.by_user(ctx.caller.user_id)]
+    orgs = [
+        {**org, "is_default": org["id"] == default} for org in ctx.cloud.accounts.orgs.list_by_user(ctx.caller.user_id)
+    ]
     if ctx.caller.via == ORGANIZATION_KEY:
         orgs = [{**ctx.caller.org, "role": ctx.caller.role, "is_default": True}]
     return [{field: org[field] for field in MyOrg.model_fields} for org in orgs]
@@ -40,20 +42,20 @@ def list_(ctx: Context) -> list[dict[str, Any]]:
 def create(ctx: Context, request: OrgCreate) -> dict[str, Any]:
     """Make an organization of the caller."""
     org_id = ctx.cloud.accounts.create_org(ctx.person, **request.model_dump(include=set(OrgCreate.model_fields)))
-    return _org_row(ctx.cloud.accounts.orgs.get(org_id) or {})
+    return _build_org_row(ctx.cloud.accounts.orgs.get(org_id) or {})
 
 
 @implements(Orgs.get)
 def get(ctx: Context, slug: str) -> dict[str, Any]:
     """Read an organization."""
-    return _org_row(ctx.org(slug))
+    return _build_org_row(ctx.org(slug))
 
 
 @implements(Orgs.update)
 def update(ctx: Context, slug: str, request: OrgUpdate) -> dict[str, Any]:
     """Change the given fields; null clears a billing field, and doesn't change name and slug."""
     changes = request.model_dump(exclude_unset=True, include=set(OrgUpdate.model_fields))
-    return _org_row(ctx.cloud.accounts.orgs.change(ctx.org(slug, "change"), **changes))
+    return _build_org_row(ctx.cloud.accounts.orgs.change(ctx.org(slug, "change"), **changes))
 
 
 @implements(Orgs.delete)
@@ -101,15 +103,15 @@ def remove_member(ctx: Context, slug: str, user_id: str) -> None:
 @implements(Orgs.list_api_keys)
 def list_api_keys(ctx: Context, slug: str) -> list[dict[str, Any]]:
     """List the keys."""
-    keys = ctx.cloud.accounts.keys.by_owner(ctx.org(slug)["id"])
-    return [{field: _key_row(key)[field] for field in OrgApiKey.model_fields} for key in keys]
+    keys = ctx.cloud.accounts.keys.list_by_owner(ctx.org(slug)["id"])
+    return [{field: _build_key_row(key)[field] for field in OrgApiKey.model_fields} for key in keys]
 
 
 @implements(Orgs.create_api_key)
 def create_api_key(ctx: Context, slug: str, request: OrgApiKeyCreate) -> dict[str, Any]:
     """Make a key."""
     org_id = ctx.org(slug, "manage keys")["id"]
-    return _key_row_with_secret(
+    return _build_key_row_with_secret(
         *ctx.cloud.accounts.keys.create(
             org_id, ctx.caller.user_id, request.name, org_id=org_id, expires_at=request.expires_at
         )
@@ -125,7 +127,7 @@ def revoke_api_key(ctx: Context, slug: str, key_id: str) -> None:
 @implements(Orgs.regenerate_api_key)
 def regenerate_api_key(ctx: Context, slug: str, key_id: str) -> dict[str, Any]:
     """Give a key a new secret."""
-    return _key_row_with_secret(*ctx.cloud.accounts.keys.regenerate(ctx.org(slug, "manage keys")["id"], key_id))
+    return _build_key_row_with_secret(*ctx.cloud.accounts.keys.regenerate(ctx.org(slug, "manage keys")["id"], key_id))
 
 
 @implements(Orgs.delete_api_key)
@@ -137,7 +139,7 @@ def delete_api_key(ctx: Context, slug: str, key_id: str) -> None:
 @implements(Orgs.list_invites)
 def list_invites(ctx: Context, slug: str) -> list[dict[str, Any]]:
     """List the invitations that were not accepted yet."""
-    invitations = ctx.cloud.accounts.invitations.by_org(ctx.org(slug, "manage members")["id"])
+    invitations = ctx.cloud.accounts.invitations.list_for_org(ctx.org(slug, "manage members")["id"])
     return [{field: invitation[field] for field in OrgInvite.model_fields} for invitation in invitations]
 
 
@@ -149,20 +151,20 @@ def revoke_invite(ctx: Context, slug: str, invite_id: str) -> None:
 
 def _check_rank(ctx: Context, slug: str, role: str) -> None:
     """Refuse with 403 to make or remove a member of a higher role than the caller's."""
-    _, caller_role = ctx.cloud.accounts.org_with_right(ctx.caller, slug, "read")
-    if not members.at_least(caller_role, role):
+    _, caller_role = ctx.cloud.accounts.require_right(ctx.caller, slug, "read")
+    if not members.is_at_least(caller_role, role):
         raise HTTPException(403, f"Only an owner can change an {role}; your role in {slug} is {caller_role}")
 
 
-def _org_row(org: members.Org) -> dict[str, Any]:
+def _build_org_row(org: members.Org) -> dict[str, Any]:
     return {field: org[field] for field in Org.model_fields}
 
 
-def _key_row(key: Key) -> dict[str, Any]:
+def _build_key_row(key: Key) -> dict[str, Any]:
     """Return a key with the API's name of its organization field."""
     return {**key, "org_id": key["org"]}
 
 
-def _key_row_with_secret(key: Key, secret: str) -> dict[str, Any]:
-    row = {**_key_row(key), "plaintext_key": secret}
+def _build_key_row_with_secret(key: Key, secret: str) -> dict[str, Any]:
+    row = {**_build_key_row(key), "plaintext_key": secret}
     return {field: row[field] for field in OrgApiKeyCreated.model_fields}

@@ -34,7 +34,9 @@ def transactions(ctx: Context, slug: str, limit: int | None, kind: str | None, s
     check_window(limit=limit)
     kinds = {"credit": CREDITS, "debit": DEBITS}.get(kind or "", (*CREDITS, *DEBITS))
     categories = [category for category in kinds if source in {None, category}]
-    return {"transactions": [_transaction(entry) for entry in ctx.cloud.ledger.entries(org_id, limit, 0, categories)]}
+    return {
+        "transactions": [_build_transaction(entry) for entry in ctx.cloud.ledger.entries(org_id, limit, 0, categories)]
+    }
 
 
 @implements(Orgs.aggregate_transactions)
@@ -46,10 +48,10 @@ def aggregate(ctx: Context, slug: str, category: str, group_by: str) -> dict[str
     if not re.fullmatch(r"\w{1,64}", group_by):
         raise HTTPException(400, "group_by must be a key of the metadata, such as hardware_profile")
     groups = ctx.cloud.ledger.groups(org_id, category, group_by)
-    return {"category": category, "aggregates": [_aggregate(group) for group in groups]}
+    return {"category": category, "aggregates": [_build_aggregate(group) for group in groups]}
 
 
-def _transaction(entry: LedgerEntry) -> dict[str, Any]:
+def _build_transaction(entry: LedgerEntry) -> dict[str, Any]:
     return {
         "id": entry.id,
         "kind": "credit" if entry.credits > 0 else "debit",
@@ -59,7 +61,7 @@ def _transaction(entry: LedgerEntry) -> dict[str, Any]:
     }
 
 
-def _aggregate(group: LedgerGroup) -> dict[str, Any]:
+def _build_aggregate(group: LedgerGroup) -> dict[str, Any]:
     return {
         "group_by_value": group.value,
         "count": group.count,

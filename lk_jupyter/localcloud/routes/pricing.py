@@ -18,20 +18,22 @@ _HOUR_SECONDS = 3600
 @implements(Pricing.get)
 async def get(ctx: Context) -> dict[str, Any]:
     """List the price of each machine by the second, of volumes, and of each model by the token."""
-    volumes = _by_hour("volume_gb", "block_volume", {"resource": "block_volume"}, catalogue.VOLUME_GB_HOUR)
-    rows = list(chain(_machines(), [volumes], *map(_tokens, await ctx.cloud.models.priced_names())))
+    volumes = _build_hourly_price("volume_gb", "block_volume", {"resource": "block_volume"}, catalogue.VOLUME_GB_HOUR)
+    rows = list(
+        chain(_iterate_machine_prices(), [volumes], *map(_iterate_token_prices, await ctx.cloud.models.priced_names()))
+    )
     return {"prices": rows}
 
 
-def _machines() -> Iterator[dict[str, Any]]:
+def _iterate_machine_prices() -> Iterator[dict[str, Any]]:
     for instance_type in ("on-demand", "spot"):
         for card in catalogue.GPUS:
             for count in catalogue.GPU_COUNTS:
                 selector = {"hardware_profile": f"{instance_type}.{card}.{count}x"}
-                yield _by_hour("vm_running", "vm", selector, catalogue.vm_price(instance_type, card, count))
+                yield _build_hourly_price("vm_running", "vm", selector, catalogue.vm_price(instance_type, card, count))
 
 
-def _by_hour(meter: str, resource: str, selector: dict[str, str], per_hour: Decimal) -> dict[str, Any]:
+def _build_hourly_price(meter: str, resource: str, selector: dict[str, str], per_hour: Decimal) -> dict[str, Any]:
     return {
         "meter_slug": meter,
         "resource": resource,
@@ -42,7 +44,7 @@ def _by_hour(meter: str, resource: str, selector: dict[str, str], per_hour: Deci
     }
 
 
-def _tokens(model: str) -> Iterator[dict[str, Any]]:
+def _iterate_token_prices(model: str) -> Iterator[dict[str, Any]]:
     price = catalogue.token_price(model)
     for kind, unit_price in (("prompt", price.prompt), ("completion", price.completion)):
         yield {

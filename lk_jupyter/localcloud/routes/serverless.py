@@ -46,7 +46,7 @@ async def retrieve_model(ctx: Annotated[Context, Depends(caller)], model: str) -
 async def chat(ctx: Context, request: ChatCompletionRequest) -> Json | StreamingResponse:
     """Answer a conversation, completely or piece by piece."""
     ctx.cloud.ledger.require_credits(ctx.caller.org_id)
-    chosen = await ctx.cloud.models.for_chat(request.model)
+    chosen = await ctx.cloud.models.choose_chat_model(request.model)
     source = str(uuid4())
     if request.stream:
         pieces = chosen.stream(request, lambda usage: charge(ctx, source, chosen.id, usage))
@@ -68,7 +68,7 @@ async def embeddings(ctx: Context, request: EmbeddingRequest) -> Json:
 @implements(Serverless.route)
 async def route(ctx: Context, request: RoutePromptRequest) -> Json:
     """Rate the difficulty of a prompt by its length and words, and name a model."""
-    score = hardness(request.input)
+    score = rate_hardness(request.input)
     level = next(name for name, least in _LEVELS if score >= least)
     return {"complexity": level, "score": score, "model": await ctx.cloud.models.route_target()}
 
@@ -92,6 +92,6 @@ _HARD_WORDS = re.compile(
 )
 
 
-def hardness(prompt: str) -> float:
+def rate_hardness(prompt: str) -> float:
     """Return 0 to 1: a quarter for each hard word, and the rest by length, up to 400 tokens."""
     return round(min(1.0, 0.25 * len(_HARD_WORDS.findall(prompt)) + tokens.count(prompt) / 400), 2)

@@ -38,7 +38,9 @@ async def start_streaming(ctx: Context, request: StreamingExecutionRequest) -> d
     _check_files(request.import_files)
     check_callbacks(request.user_callback_urls)
     check_machine(ctx, request.execution_type)
-    return _answer(ctx, ctx.cloud.runs.start(PythonRun, request, ctx.caller), _gpu_note(ctx, request.execution_type))
+    return _build_answer(
+        ctx, ctx.cloud.runs.start(PythonRun, request, ctx.caller), _format_gpu_note(ctx, request.execution_type)
+    )
 
 
 @implements(Execution.start_image)
@@ -48,8 +50,12 @@ async def start_image(ctx: Context, request: DockerExecutionRequest) -> dict[str
     check_callbacks(request.user_callback_urls)
     check_machine(ctx, request.execution_type)
     if notebook_run.stands_in_for(request) and await ctx.cloud.runs.engines.find() is None:
-        return _answer(ctx, ctx.cloud.runs.start(NotebookRun, request, ctx.caller), notebook_run.image_note(request))
-    return _answer(ctx, ctx.cloud.runs.start(ImageRun, request, ctx.caller), _gpu_note(ctx, request.execution_type))
+        return _build_answer(
+            ctx, ctx.cloud.runs.start(NotebookRun, request, ctx.caller), notebook_run.image_note(request)
+        )
+    return _build_answer(
+        ctx, ctx.cloud.runs.start(ImageRun, request, ctx.caller), _format_gpu_note(ctx, request.execution_type)
+    )
 
 
 @implements(Execution.start_compose)
@@ -58,7 +64,9 @@ async def start_compose(ctx: Context, request: DockerComposeExecutionRequest) ->
     compose_run.check(request)
     check_callbacks(request.user_callback_urls)
     check_machine(ctx, request.execution_type)
-    return _answer(ctx, ctx.cloud.runs.start(ComposeRun, request, ctx.caller), _gpu_note(ctx, request.execution_type))
+    return _build_answer(
+        ctx, ctx.cloud.runs.start(ComposeRun, request, ctx.caller), _format_gpu_note(ctx, request.execution_type)
+    )
 
 
 @implements(Execution.start_gpu_selection)
@@ -78,7 +86,7 @@ async def start_gpu_selection(ctx: Context, request: GpuSelectionRequest) -> dic
     }
 
 
-def _answer(ctx: Context, run: LiveRun, advice: str | None) -> dict[str, Any]:
+def _build_answer(ctx: Context, run: LiveRun, advice: str | None) -> dict[str, Any]:
     return {
         "execution_id": run.id,
         "status": PENDING,
@@ -87,7 +95,7 @@ def _answer(ctx: Context, run: LiveRun, advice: str | None) -> dict[str, Any]:
     }
 
 
-def _gpu_note(ctx: Context, profile: str) -> str | None:
+def _format_gpu_note(ctx: Context, profile: str) -> str | None:
     return gpus.gpu_note(profile, simulated=ctx.cloud.samples.simulate_gpu)
 
 

@@ -23,21 +23,26 @@ _PIECE_BYTES = 1024 * 1024
 @implements(StorageGroup.list_files)
 def list_files(ctx: Context, prefix: str, max_files: int) -> list[dict[str, Any]]:
     """List the bucket, folders left out."""
-    rows = islice(_bucket(ctx).list(prefix), max(0, min(max_files, 10**9)))
-    return [_object_facts(row) for row in rows]
+    rows = islice(_open_bucket(ctx).list(prefix), max(0, min(max_files, 10**9)))
+    return [_build_object_facts(row) for row in rows]
 
 
 @implements(StorageGroup.upload)
 def upload(ctx: Context, body: UploadFileBody, key: str | None) -> dict[str, Any]:
     """Store a file; the file is on disk when this function answers."""
-    return {**_store_upload(_bucket(ctx), key or body.file.name, body.file), "message": "File uploaded successfully"}
+    return {
+        **_store_upload(_open_bucket(ctx), key or body.file.name, body.file),
+        "message": "File uploaded successfully",
+    }
 
 
 @implements(StorageGroup.upload_bulk)
 def upload_bulk(ctx: Context, body: BulkUploadBody) -> dict[str, Any]:
     """Store files one after another. Each succeeds or fails separately."""
-    bucket, folder = _bucket(ctx), (body.folder_prefix or "").rstrip("/")
-    results = [_result(bucket, f"{folder}/{file.name}" if folder else file.name, file) for file in body.files]
+    bucket, folder = _open_bucket(ctx), (body.folder_prefix or "").rstrip("/")
+    results = [
+        _store_upload_and_report(bucket, f"{folder}/{file.name}" if folder else file.name, file) for file in body.files
+    ]
     good = sum(row["status"] == "success" for row in results)
     return {
         "total_files": len(results),
@@ -51,9 +56,9 @@ def upload_bulk(ctx: Context, body: BulkUploadBody) -> dict[str, Any]:
 @implements(StorageGroup.download)
 def download(ctx: Context, file_key: str) -> StreamingResponse:
     """Send an object."""
-    with _checked_key(file_key):
-        object_ = _bucket(ctx).open(file_key)
-    headers = {"Content-Length": str(object_.meta["size"]), "ETag": f'"{_etag(object_.meta)}"'}
+    with _refuse_missing_key(file_key):
+        object_ = _open_bucket(ctx).open(file_key)
+    headers = {"Content-Length": str(object_.meta["size"]), "ETag": f'"{_format_etag(object_.meta)}"'}
     pieces = (bytes(piece) for piece in object_.stream(min_chunk_size=_PIECE_BYTES))
     return StreamingResponse(pieces, media_type="application/octet-stream", headers=headers)
 
@@ -61,8 +66,8 @@ def download(ctx: Context, file_key: str) -> StreamingResponse:
 @implements(StorageGroup.delete)
 def delete(ctx: Context, file_key: str) -> dict[str, str]:
     """Remove an object."""
-    with _checked_key(file_key):
-        _bucket(ctx).delete(file_key)
+    with _refuse_missing_key(file_key):
+        _open_bucket(ctx).delete(file_key)
     return {"message": f"File {file_key} deleted"}
 
 
@@ -71,7 +76,7 @@ def delete_folder(ctx: Context, folder_prefix: str) -> dict[str, str]:
     """Remove the objects under a prefix, which must not be empty."""
     if not folder_prefix:
         raise invalid("path", "folder_prefix", "Name the folder, such as datasets/")
-    count = _bucket(ctx).delete_folder(folder_prefix)
+    count = _open_bucket(ctx).delete_folder(folder_prefix)
     if not count:
         raise HTTPException(404, f"No file starts with {folder_prefix[:100]!r}")
     return {"message": f"Deleted {count} files"}
@@ -83,17 +88,17 @@ def credentials(ctx: Context) -> dict[str, Any]:
     return ctx.cloud.storage.credentials(ctx.caller.org_id)
 
 
-def _bucket(ctx: Context) -> Bucket:
+def _open_bucket(ctx: Context) -> Bucket:
     return ctx.cloud.storage.bucket(ctx.caller.org_id)
 
 
 def _store_upload(bucket: Bucket, key: str, file: Upload) -> dict[str, Any]:
     with file.open() as source:
         meta = bucket.put(key, source)
-    return {"key": key, "size": meta["size"], "etag": _etag(meta)}
+    return {"key": key, "size": meta["size"], "etag": _format_etag(meta)}
 
 
-def _result(bucket: Bucket, key: str, file: Upload) -> dict[str, Any]:
+def _store_upload_and_report(bucket: Bucket, key: str, file: Upload) -> dict[str, Any]:
     try:
         return {**_store_upload(bucket, key, file), "status": "success", "error_message": None}
     except HTTPException as refused:
@@ -101,17 +106,17 @@ def _result(bucket: Bucket, key: str, file: Upload) -> dict[str, Any]:
 
 
 @contextmanager
-def _checked_key(key: str) -> Iterator[None]:
+def _refuse_missing_key(key: str) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError:
         raise HTTPException(404, f"No file {key[:100]!r}") from None
 
 
-def _object_facts(meta: Any) -> dict[str, Any]:
+def _build_object_facts(meta: Any) -> dict[str, Any]:
     modified = meta["last_modified"].isoformat()
-    return {"key": meta["path"], "size": meta["size"], "last_modified": modified, "etag": _etag(meta)}
+    return {"key": meta["path"], "size": meta["size"], "last_modified": modified, "etag": _format_etag(meta)}
 
 
-def _etag(meta: Any) -> str:
+def _format_etag(meta: Any) -> str:
     return str(meta["e_tag"] or "").strip('"')

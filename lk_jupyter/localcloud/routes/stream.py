@@ -42,15 +42,15 @@ async def follow(cloud: Cloud, run_id: str, seq: int = 0) -> AsyncIterator[str]:
         chunks = cloud.output.after(run_id, seq)
         if chunks:
             seq = chunks[-1][0]
-            yield "".join(_event({"output": {"content": text}}) for _, text in chunks)
+            yield "".join(_format_event({"output": {"content": text}}) for _, text in chunks)
         elif not is_active(facts):
-            yield _event({"jobFinished": {"job": {"result": _result(facts)}}})
+            yield _format_event({"jobFinished": {"job": {"result": _build_result(facts)}}})
             return
         else:
             await news.wait()
 
 
-def _result(facts: Facts) -> dict[str, Any]:
+def _build_result(facts: Facts) -> dict[str, Any]:
     """Return the exit code if the code ended normally (as text after a failure), else the reason."""
     code = facts.get("return_code")
     if code is None:
@@ -58,5 +58,5 @@ def _result(facts: Facts) -> dict[str, Any]:
     return {"returnCode": str(code) if code else 0}
 
 
-def _event(message: dict[str, Any]) -> str:
+def _format_event(message: dict[str, Any]) -> str:
     return f"data: {json.dumps(message, ensure_ascii=False, separators=(',', ':'))}\n\n"

@@ -22,7 +22,9 @@ def status(ctx: Context) -> dict[str, Any]:
         "full_name": None,
         "created_at": user["created_at"],
         "is_active": True,
-        "active_api_keys_count": sum(key["is_active"] for key in ctx.cloud.accounts.keys.by_owner(ctx.caller.user_id)),
+        "active_api_keys_count": sum(
+            key["is_active"] for key in ctx.cloud.accounts.keys.list_by_owner(ctx.caller.user_id)
+        ),
         "credit_balance": ctx.cloud.ledger.standing(ctx.caller.org_id).remaining,
         "status": "authenticated",
     }

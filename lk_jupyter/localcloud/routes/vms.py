@@ -47,11 +47,11 @@ def create(ctx: Context, request: CreateVMRequest) -> JSONResponse:
         raise HTTPException(500, "The instance could not be provisioned right now. Please try another shape.")
     machine = ctx.cloud.machines.create(ctx.caller.org_id, ctx.caller.user_id, request)
     answer = {
-        **_view(ctx, machine),
+        **_build_vm(ctx, machine),
         **dict.fromkeys(("hardware_profile", "gpu_count", "billed", "croesus_billed")),
         "created_at": to_text(machine.created).partition("+")[0],
         "status_check_url": endpoint_of(Vms.status).call(vm_id=machine.id).path,
-        "volume": _new_volume(ctx, machine) if request.new_volume else None,
+        "volume": _build_new_volume(ctx, machine) if request.new_volume else None,
     }
     return JSONResponse(answer)
 
@@ -67,7 +67,9 @@ def list_vms(
         "failed": include_failed,
         "terminated": include_terminated,
     }
-    views = [{**_view(ctx, machine), "status_check_url": None} for machine in ctx.cloud.machines.all(ctx.caller.org_id)]
+    views = [
+        {**_build_vm(ctx, machine), "status_check_url": None} for machine in ctx.cloud.machines.all(ctx.caller.org_id)
+    ]
     visible = [view for view in views if chosen_states[_FILTERS[view["status"]]]]
     return {"vms": visible, "total": len(visible)}
 
@@ -76,7 +78,7 @@ def list_vms(
 def availability(ctx: Context) -> Json:
     """Offer every card except the cards that this cloud was started without."""
     variants = [
-        _variant(ctx, card, instance_type, price)
+        _build_variant(ctx, card, instance_type, price)
         for card, prices in GPUS.items()
         for instance_type, price in zip(("on-demand", "spot"), prices, strict=True)
         if (card, instance_type) not in _NOT_SOLD
@@ -94,10 +96,10 @@ def availability(ctx: Context) -> Json:
 def status(ctx: Context, vm_id: str) -> Json:
     """Read a machine with its volumes."""
     machine = ctx.cloud.machines.get(ctx.caller.org_id, vm_id)
-    view = {**_view(ctx, machine), "croesus_billed": None}
+    view = {**_build_vm(ctx, machine), "croesus_billed": None}
     seconds = machine.uptime(time.time(), ctx.cloud.machines.speed)
     volumes = ctx.cloud.machines.volumes(ctx.caller.org_id, machine.id)
-    return {**view, "uptime_seconds": int(seconds), "volumes": list(map(_volume_attachment, volumes))}
+    return {**view, "uptime_seconds": int(seconds), "volumes": list(map(_build_attachment, volumes))}
 
 
 @implements(Vms.rename)
@@ -115,7 +117,7 @@ def delete(ctx: Context, vm_id: str) -> Json:
         "vm_id": vm_id,
         "status": "terminated",
         "message": f"VM {vm_id} has been terminated",
-        "detached_volumes": list(map(_volume_attachment, released)),
+        "detached_volumes": list(map(_build_attachment, released)),
     }
 
 
@@ -138,7 +140,7 @@ def _check_storage(request: CreateVMRequest) -> None:
         raise HTTPException(400, f"A volume can have at most {LARGEST_VOLUME_GB:,} GB")
 
 
-def _variant(ctx: Context, card: str, instance_type: str, price: Any) -> Json:
+def _build_variant(ctx: Context, card: str, instance_type: str, price: Any) -> Json:
     counts = [] if card in ctx.cloud.options.no_capacity else list(GPU_COUNTS)
     return {
         "hardware_profile": card,
@@ -151,7 +153,7 @@ def _variant(ctx: Context, card: str, instance_type: str, price: Any) -> Json:
     }
 
 
-def _view(ctx: Context, machine: Machine) -> Json:
+def _build_vm(ctx: Context, machine: Machine) -> Json:
     moment, speed = time.time(), ctx.cloud.machines.speed
     state, cost = machine.state(moment, speed), machine.cost(moment, speed)
     return {
@@ -173,10 +175,10 @@ def _view(ctx: Context, machine: Machine) -> Json:
     }
 
 
-def _new_volume(ctx: Context, machine: Machine) -> Json:
+def _build_new_volume(ctx: Context, machine: Machine) -> Json:
     (volume,) = ctx.cloud.machines.volumes(machine.org_id, machine.id)
     return {"name": volume.name, "size_gb": volume.size_gb, "status": "pending"}
 
 
-def _volume_attachment(volume: Volume) -> Json:
+def _build_attachment(volume: Volume) -> Json:
     return {"volume_id": volume.id, "size_gb": volume.size_gb, "mount_path": volume.mount_path}

@@ -17,7 +17,7 @@ def validate(ctx: Context, request: VoucherValidateRequest) -> dict[str, Any]:
     name, _, host = request.email.strip().rpartition("@")
     if not name or not host:
         raise invalid("body", "email", "Give the e-mail address of the account, such as you@example.com")
-    verdict = ctx.cloud.payments.check(request.code)
+    verdict = ctx.cloud.payments.check_voucher(request.code)
     voucher = voucher_id(request.code) if verdict.amount else None
     return {
         "valid": verdict.error is None,

@@ -37,11 +37,11 @@ def main() -> None:
     sys.modules["__main__"] = module
     with open(path, "rb") as file:  # noqa: PTH123
         source = file.read()
-    _run(imports.encode(), "<prior_imports>", module.__dict__)
-    _run(source, script, module.__dict__)
+    _run_source(imports.encode(), "<prior_imports>", module.__dict__)
+    _run_source(source, script, module.__dict__)
 
 
-def _run(source: bytes, name: str, namespace: dict[str, object]) -> None:
+def _run_source(source: bytes, name: str, namespace: dict[str, object]) -> None:
     """Run source; an exception is shown without our frames, then ends the process as usual."""
     try:
         exec(compile(source, name, "exec", dont_inherit=True), namespace)  # noqa: S102

@@ -135,7 +135,7 @@ class Engines:
     async def find(self) -> Engine | None:
         """Return the engine, or None. An engine is remembered; a missing engine is looked up again."""
         for program in self._programs if self._engine is None else ():
-            engine = _engine(program)
+            engine = _create_engine(program)
             if engine and (await engine.call("version", "--format", "{{.Server.Version}}")).code == 0:
                 self._engine = engine
                 break
@@ -159,7 +159,7 @@ class Engines:
             await engine.remove_project(run_name(run_id))
 
 
-def _engine(name: str) -> Engine | None:
+def _create_engine(name: str) -> Engine | None:
     program = shutil.which(name)
     if program is None:
         return None
@@ -168,10 +168,10 @@ def _engine(name: str) -> Engine | None:
     return Engine(name, program, runtime, quiet)
 
 
-async def compose_program(engine: Engine) -> list[str]:
+async def find_compose_program(engine: Engine) -> list[str]:
     """Return the compose program of an engine. Raises Ended without a compose program."""
     if engine.name == "podman":
-        if path := _beside_python("podman-compose"):
+        if path := _find_program("podman-compose"):
             podman = ["--podman-path", engine.program]
             return [path, *podman, *(["--podman-args", " ".join(engine.options)] if engine.options else [])]
         raise missing(
@@ -184,6 +184,6 @@ async def compose_program(engine: Engine) -> list[str]:
     raise missing("docker compose is missing on this machine: install Docker's compose plugin")
 
 
-def _beside_python(name: str) -> str | None:
+def _find_program(name: str) -> str | None:
     """Find a program in this server's own environment, then on the path."""
     return shutil.which(name, path=str(Path(sys.executable).parent)) or shutil.which(name)

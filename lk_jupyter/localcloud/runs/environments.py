@@ -43,7 +43,7 @@ class Environments:
         self._folder = folder
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
-    async def get(self, requirements: str, execute: Execute) -> Installed:
+    async def get_or_install(self, requirements: str, execute: Execute) -> Installed:
         """Return the environment for a requirements text, and install the environment if new."""
         name = hashlib.sha256(f"{sys.version}\n{requirements}".encode()).hexdigest()[:24]
         async with self._locks[name]:
@@ -51,16 +51,16 @@ class Environments:
             log = folder / "install.log"
             if log.exists():
                 return Installed(python_path(folder), 0, await asyncio.to_thread(log.read_text, "utf-8"))
-            return await self._install(folder, requirements, execute)
+            return await self._install_environment(folder, requirements, execute)
 
-    async def _install(self, folder: Path, requirements: str, execute: Execute) -> Installed:
+    async def _install_environment(self, folder: Path, requirements: str, execute: Execute) -> Installed:
         await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
         code, log = await execute([*module_command("venv"), "--without-pip", str(folder)])
         if code == 0:
             _add_server_packages(folder)
             (folder / "requirements.txt").write_text(requirements, "utf-8")
-            log = await asyncio.to_thread(_pip_message, requirements)
-            code, log = (0, log) if log else await execute(_install_command(folder))
+            log = await asyncio.to_thread(_build_pip_message, requirements)
+            code, log = (0, log) if log else await execute(_build_install_command(folder))
         if code == 0:
             (folder / "install.log").write_text(log, "utf-8")
         return Installed(python_path(folder), code, log)
@@ -78,18 +78,18 @@ def python_path(folder: Path) -> str:
     return str(folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python"))
 
 
-def _server_folders() -> list[str]:
+def _list_server_folders() -> list[str]:
     return [path for path in sys.path if Path(path).name in {"site-packages", "dist-packages"}]
 
 
 def _add_server_packages(folder: Path) -> None:
     """Add the server's package folders behind the environment's own, editable installs included."""
     target = next(folder.rglob("site-packages"))
-    lines = "".join(f"import site; site.addsitedir({path!a})\n" for path in _server_folders())
+    lines = "".join(f"import site; site.addsitedir({path!a})\n" for path in _list_server_folders())
     (target / "_own_packages.pth").write_text(lines, "ascii")  # each Python reads these files in another encoding
 
 
-def _pip_message(requirements: str) -> str:
+def _build_pip_message(requirements: str) -> str:
     """Return pip's message for requirements that the server's packages satisfy; pip itself would take seconds.
 
     Returns "" if a package is missing, or if a requirement has more than name and version.
@@ -97,10 +97,10 @@ def _pip_message(requirements: str) -> str:
     lines = [line for text in requirements.splitlines() if (line := text.partition(" #")[0].strip()) and line[0] != "#"]
     checked: set[tuple[str, str]] = set()
     try:
-        waiting = [requirement for requirement in map(Requirement, lines) if _counts(requirement, "")]
+        waiting = [requirement for requirement in map(Requirement, lines) if _is_needed(requirement, "")]
         while waiting:
             requirement = waiting.pop()
-            installed = next(iter(Distribution.discover(name=requirement.name, path=_server_folders())), None)
+            installed = next(iter(Distribution.discover(name=requirement.name, path=_list_server_folders())), None)
             if (
                 requirement.url
                 or installed is None
@@ -110,18 +110,18 @@ def _pip_message(requirements: str) -> str:
             for extra in {"", *requirement.extras}:
                 if (requirement.name, extra) not in checked:
                     checked.add((requirement.name, extra))
-                    waiting += [need for need in map(Requirement, installed.requires or ()) if _counts(need, extra)]
+                    waiting += [need for need in map(Requirement, installed.requires or ()) if _is_needed(need, extra)]
     except InvalidRequirement:
         return ""
     return "".join(f"Requirement already satisfied: {line}\n" for line in lines)
 
 
-def _counts(need: Requirement, extra: str) -> bool:
+def _is_needed(need: Requirement, extra: str) -> bool:
     """Return whether a requirement applies here, for an extra of its package."""
     return need.marker is None or need.marker.evaluate({"extra": extra})
 
 
-def _install_command(folder: Path) -> list[str]:
+def _build_install_command(folder: Path) -> list[str]:
     requirements = str(folder / "requirements.txt")
     if find_spec("pip"):
         pip = [*module_command("pip"), "--python", python_path(folder)]

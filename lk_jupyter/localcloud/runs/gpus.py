@@ -13,7 +13,7 @@ Figures = dict[str, float]
 
 
 @cache
-def _nvml() -> Any | None:
+def _load_nvml() -> Any | None:
     """Return the NVML library if this machine has NVML and a GPU, else None."""
     try:
         import pynvml  # type: ignore[import-untyped] # noqa: PLC0415 (loaded when a GPU is first asked for)
@@ -26,7 +26,7 @@ def _nvml() -> Any | None:
 
 def available() -> bool:
     """Whether this machine has a GPU."""
-    return _nvml() is not None
+    return _load_nvml() is not None
 
 
 def gpu_note(profile: str, *, simulated: bool) -> str | None:
@@ -40,9 +40,9 @@ def gpu_note(profile: str, *, simulated: bool) -> str | None:
     )
 
 
-def figures() -> Figures:
+def read_figures() -> Figures:
     """Return the present figures of all GPUs together; empty without a GPU or figures."""
-    nvml = _nvml()
+    nvml = _load_nvml()
     if nvml is None:
         return {}
     figures_by_name: Figures = {}
@@ -53,7 +53,7 @@ def figures() -> Figures:
     return figures_by_name
 
 
-def simulated(load: float) -> Figures:
+def simulate_figures(load: float) -> Figures:
     """Return made-up figures of a GPU that is as busy as the run's CPU; ``load`` is 0 to 1."""
     return {
         "gpuUtilizationPercent": round(100 * load, 1),
@@ -68,24 +68,24 @@ def simulated(load: float) -> Figures:
     }
 
 
-def _mean(values: list[float]) -> float:
+def _compute_mean(values: list[float]) -> float:
     return sum(values) / len(values)
 
 
-def _memory_percent(nvml: Any, card: Any) -> float:
+def _read_memory_percent(nvml: Any, card: Any) -> float:
     memory = nvml.nvmlDeviceGetMemoryInfo(card)
     return float(100 * memory.used / memory.total)
 
 
 #: Series → how several GPUs are merged into a figure, and the NVML call for a GPU.
 _SERIES: dict[str, tuple[Callable[[list[float]], float], Callable[[Any, Any], float]]] = {
-    "gpuUtilizationPercent": (_mean, lambda nvml, card: nvml.nvmlDeviceGetUtilizationRates(card).gpu),
-    "gpuMemoryUtilizationPercent": (_mean, _memory_percent),
+    "gpuUtilizationPercent": (_compute_mean, lambda nvml, card: nvml.nvmlDeviceGetUtilizationRates(card).gpu),
+    "gpuMemoryUtilizationPercent": (_compute_mean, _read_memory_percent),
     "gpuTemperatureCelsius": (max, lambda nvml, card: nvml.nvmlDeviceGetTemperature(card, nvml.NVML_TEMPERATURE_GPU)),
     "gpuPowerWatt": (sum, lambda nvml, card: nvml.nvmlDeviceGetPowerUsage(card) / 1000),
     "gpuPowerLimitWatt": (sum, lambda nvml, card: nvml.nvmlDeviceGetEnforcedPowerLimit(card) / 1000),
-    "gpuClockSmMhz": (_mean, lambda nvml, card: nvml.nvmlDeviceGetClockInfo(card, nvml.NVML_CLOCK_SM)),
-    "gpuClockMemMhz": (_mean, lambda nvml, card: nvml.nvmlDeviceGetClockInfo(card, nvml.NVML_CLOCK_MEM)),
+    "gpuClockSmMhz": (_compute_mean, lambda nvml, card: nvml.nvmlDeviceGetClockInfo(card, nvml.NVML_CLOCK_SM)),
+    "gpuClockMemMhz": (_compute_mean, lambda nvml, card: nvml.nvmlDeviceGetClockInfo(card, nvml.NVML_CLOCK_MEM)),
     "gpuPcieThroughputRxBytesPerSec": (
         sum,
         lambda nvml, card: 1024 * nvml.nvmlDeviceGetPcieThroughput(card, nvml.NVML_PCIE_UTIL_RX_BYTES),

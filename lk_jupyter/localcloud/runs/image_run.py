@@ -64,19 +64,23 @@ class ImageRun(ProcessRun):
     _engine: Engine | None = None
     _hosts: list[str] = []
 
-    async def _prepare(self) -> list[str]:
+    async def _prepare_command(self) -> list[str]:
         self._engine = engine = await self._runs.engines.get()
-        login = await registry.login(self._request, [self._request.docker_image_ref], self._folder, self._execute)
-        variables = self._environment()
-        creation = await self._creation(engine, variables)
-        code, output = await self._unless_ended(
-            self._execute(creation, {**_multiline_variables(variables), **engine.environment, **login})
+        login = await registry.write_login(
+            self._request, [self._request.docker_image_ref], self._folder, self._run_setup_command
+        )
+        variables = self._build_container_variables()
+        creation = await self._build_create_command(engine, variables)
+        code, output = await self._wait_unless_ended(
+            self._run_setup_command(creation, {**_select_multiline_variables(variables), **engine.environment, **login})
         )
         if code != 0:
-            self._update(errors_docker=output)
-            if notebook_run.stands_in_for(self._request) and not await engine.has_image(await self._reference(engine)):
+            self._update_record(errors_docker=output)
+            if notebook_run.stands_in_for(self._request) and not await engine.has_image(
+                await self._resolve_image(engine)
+            ):
                 self.__class__ = notebook_run.NotebookRun  # type: ignore[assignment] # a process from here on
-                return await self._prepare()
+                return await self._prepare_command()
             last = output.strip().splitlines()[-1:] or ["it said nothing"]
             raise Ended(RunOutcome("system_failure", reason=f"the container could not be made: {last[0]}"))
         return engine.command("start", "--attach", self._container)
@@ -85,10 +89,10 @@ class ImageRun(ProcessRun):
     def _container(self) -> str:
         return run_name(self.id)
 
-    def _variables(self) -> dict[str, str]:
+    def _build_variables(self) -> dict[str, str]:
         return dict(self._engine.environment) if self._engine else {}
 
-    async def _creation(self, engine: Engine, variables: dict[str, str]) -> list[str]:
+    async def _build_create_command(self, engine: Engine, variables: dict[str, str]) -> list[str]:
         """Return the command that pulls the image if missing, and creates the container.
 
         The command contains no values of variables: values are in a file in the run's folder, and multi-line values in
@@ -101,15 +105,15 @@ class ImageRun(ProcessRun):
         return engine.command(
             "create",
             *("--name", self._container, "--label", run_label(self.id), "--env-file", "env"),
-            *(f"--env={name}" for name in _multiline_variables(variables)),
+            *(f"--env={name}" for name in _select_multiline_variables(variables)),
             *(["--user", request.docker_run_user] if request.docker_run_user else []),
-            *(["--volume", f"{bucket}:{request.s3_mount_path}"] if (bucket := await self._bucket()) else []),
+            *(["--volume", f"{bucket}:{request.s3_mount_path}"] if (bucket := await self._mount_bucket()) else []),
             *(["--gpus", "all"] if is_gpu(request.execution_type) and gpus.available() else []),
-            *("--", await self._reference(engine)),
+            *("--", await self._resolve_image(engine)),
             *(request.docker_run_cmd or ()),
         )
 
-    async def _reference(self, engine: Engine) -> str:
+    async def _resolve_image(self, engine: Engine) -> str:
         """Name Docker Hub for an image without a registry that isn't here, as Docker does."""
         reference: str = self._request.docker_image_ref
         has_registry = "/" in reference and registry.registry_host(reference) != registry.DOCKER_HUB
@@ -118,7 +122,7 @@ class ImageRun(ProcessRun):
         path = reference if "/" in reference else f"library/{reference}"
         return f"{registry.DOCKER_HUB}/{path.removeprefix('docker.io/')}"
 
-    def _environment(self) -> dict[str, str]:
+    def _build_container_variables(self) -> dict[str, str]:
         return {
             "PYTHONUNBUFFERED": "1",
             **self._runs.secrets(self._caller.org_id),
@@ -126,25 +130,25 @@ class ImageRun(ProcessRun):
             RUN_ID_VARIABLE: self.id,
         }
 
-    def _start_time(self, spawned: str) -> str:  # noqa: ARG002 (the engine takes its time first)
+    def _choose_start_time(self, spawned: str) -> str:  # noqa: ARG002 (the engine takes its time first)
         return now()
 
     async def _wait_until_up(self, process: asyncio.subprocess.Process) -> bool:
         while True:
             is_last = process.returncode is not None or self._verdict.done()
-            state = await self._state()
+            state = await self._inspect_container()
             if state and has_started(state):
-                self.pid, self._hosts = state["State"]["Pid"] or None, addresses(state)
+                self.pid, self._hosts = state["State"]["Pid"] or None, list_addresses(state)
                 return True
             if is_last:
                 return False
             await asyncio.sleep(POLL_SECONDS)
 
-    async def hosts(self) -> list[str]:
+    async def list_hosts(self) -> list[str]:
         """Return the address of the container."""
         return self._hosts
 
-    async def _state(self) -> dict[str, Any] | None:
+    async def _inspect_container(self) -> dict[str, Any] | None:
         states = await self._engine.inspect(self._container) if self._engine else []
         return states[0] if states else None
 
@@ -153,8 +157,8 @@ class ImageRun(ProcessRun):
         await self._engine.stop([self._container], self._request.graceful_timeout)
         await asyncio.wait({exited}, timeout=GRACE_SECONDS)
 
-    async def _process_outcome(self, code: int) -> RunOutcome:
-        container = await self._state()
+    async def _determine_outcome(self, code: int) -> RunOutcome:
+        container = await self._inspect_container()
         if container is None or not has_started(container):
             reason = (container and container["State"].get("Error")) or f"exit code {code}"
             return RunOutcome("failed", reason=f"the container could not start: {reason}")
@@ -163,13 +167,13 @@ class ImageRun(ProcessRun):
             return RunOutcome("failed", state["ExitCode"], "the container was killed: out of memory")
         return exit_outcome(state["ExitCode"])
 
-    async def _clear(self) -> None:
+    async def _clean_up(self) -> None:
         if engine := self._engine:
             self._engine = None
             await engine.remove_containers(run_label(self.id))
 
 
-def _multiline_variables(variables: dict[str, str]) -> dict[str, str]:
+def _select_multiline_variables(variables: dict[str, str]) -> dict[str, str]:
     return {name: value for name, value in variables.items() if "\n" in value}
 
 
@@ -178,7 +182,7 @@ def has_started(state: dict[str, Any]) -> bool:
     return state["State"]["Status"] not in _NOT_STARTED
 
 
-def addresses(state: dict[str, Any]) -> list[str]:
+def list_addresses(state: dict[str, Any]) -> list[str]:
     """Return the addresses of a container on the networks of its engine."""
     networks = state["NetworkSettings"]["Networks"] or {}
     return [network["IPAddress"] for network in networks.values() if network.get("IPAddress")]

@@ -57,15 +57,15 @@ class LiveRun(ABC):
         if not self._verdict.done():
             self._verdict.set_result((outcome, gracefully))
 
-    async def hosts(self) -> list[str]:
+    async def list_hosts(self) -> list[str]:
         """Return the addresses of the run's containers; a run without containers has this machine's address."""
         return []
 
-    async def live(self) -> None:
+    async def run_to_end(self) -> None:
         """Go from the first state to the last."""
-        self._update(status=self.first_state, execelet_start=now())
+        self._update_record(status=self.first_state, execelet_start=now())
         try:
-            outcome = await self._steps()
+            outcome = await self._run_steps()
         except Ended as end:
             outcome = end.outcome
         except Exception as error:  # noqa: BLE001 (whatever fails here is a fault of the platform)
@@ -77,22 +77,22 @@ class LiveRun(ABC):
         await asyncio.to_thread(shutil.rmtree, self._folder, ignore_errors=True)  # a machine's disk goes with the run
 
     @abstractmethod
-    async def _steps(self) -> RunOutcome:
+    async def _run_steps(self) -> RunOutcome:
         """Execute this kind of run; every step may raise Ended."""
 
-    def _update(self, **facts: Any) -> None:
+    def _update_record(self, **facts: Any) -> None:
         self._runs.records.update(self.id, **facts)
 
-    def _begin(self, start: str) -> None:
+    def _record_start(self, start: str) -> None:
         """Note that the code runs, since then."""
-        self._update(status="running", start_time=start, job_start=start)
+        self._update_record(status="running", start_time=start, job_start=start)
 
     async def _wait_for(self, work: asyncio.Future[Any], timeout: float | None = None) -> None:
         """Wait for an awaitable, at most until the timeout or the end of the run."""
         ends: set[asyncio.Future[Any]] = {work, self._verdict}
         await asyncio.wait(ends, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
 
-    async def _unless_ended(self, work: Coroutine[Any, Any, T]) -> T:
+    async def _wait_unless_ended(self, work: Coroutine[Any, Any, T]) -> T:
         """Wait for a coroutine, and cancel it if the run is ended meanwhile."""
         task = asyncio.create_task(work)
         await self._wait_for(task)
@@ -103,7 +103,7 @@ class LiveRun(ABC):
             raise Ended(self._verdict.result()[0])
         return task.result()
 
-    async def _execute(
+    async def _run_setup_command(
         self, command: Sequence[str], variables: Mapping[str, str] = MappingProxyType({})
     ) -> tuple[int, str]:
         """Run a command that prepares the run; when this is given up, so is the command."""
@@ -126,28 +126,28 @@ class LiveRun(ABC):
 class ProcessRun(LiveRun):
     """A run with a single process of this machine, which writes the run's output."""
 
-    async def _steps(self) -> RunOutcome:
+    async def _run_steps(self) -> RunOutcome:
         await asyncio.to_thread(self._folder.mkdir, parents=True, exist_ok=True)
         try:
-            return await self._run(await self._prepare())
+            return await self._run_command(await self._prepare_command())
         finally:
-            await self._clear()
+            await self._clean_up()
 
     @abstractmethod
-    async def _prepare(self) -> list[str]:
+    async def _prepare_command(self) -> list[str]:
         """Make all ready and return the command."""
 
-    def _variables(self) -> Mapping[str, str]:
+    def _build_variables(self) -> Mapping[str, str]:
         """Return the environment variables of the process that other runs don't have."""
         return self._runs.secrets(self._caller.org_id)
 
-    async def _bucket(self) -> Path | None:
+    async def _mount_bucket(self) -> Path | None:
         """Return the bucket folder of the run, or None if the run has none or the system can't mount folders."""
         folder = None
         if self._request.enable_s3_mount:
             folder = await asyncio.to_thread(self._runs.bucket, self._caller.org_id)
             if folder is None:
-                self._update(errors_docker="The bucket is not mounted: this machine cannot show it as a folder.")
+                self._update_record(errors_docker="The bucket is not mounted: this machine cannot show it as a folder.")
         return folder
 
     async def _wait_until_up(self, process: asyncio.subprocess.Process) -> bool:
@@ -155,7 +155,7 @@ class ProcessRun(LiveRun):
         self.pid = process.pid
         return True
 
-    def _start_time(self, spawned: str) -> str:
+    def _choose_start_time(self, spawned: str) -> str:
         """Return the time when the code started to run; here the start of its process."""
         return spawned
 
@@ -165,34 +165,34 @@ class ProcessRun(LiveRun):
             processes.ask_to_end(self.pid)
         await asyncio.wait({exited}, timeout=GRACE_SECONDS)
 
-    async def _process_outcome(self, code: int) -> RunOutcome:
+    async def _determine_outcome(self, code: int) -> RunOutcome:
         return exit_outcome(code)
 
-    async def _clear(self) -> None:
+    async def _clean_up(self) -> None:
         """End and remove everything outside of the run's processes and folder; a repetition has no effect."""
 
-    async def _run(self, command: list[str]) -> RunOutcome:
+    async def _run_command(self, command: list[str]) -> RunOutcome:
         streams = [self._open_pipe(STDOUT), self._open_pipe(STDERR)]
         spawned = now()
-        process = await self._spawn(command, *(fd for fd, _ in streams))
+        process = await self._start_process(command, *(fd for fd, _ in streams))
         exited = asyncio.create_task(process.wait())
         try:
             ran = await self._wait_until_up(process)
             if ran:
-                self._begin(self._start_time(spawned))
-            outcome = await self._outcome(exited)
+                self._record_start(self._choose_start_time(spawned))
+            outcome = await self._wait_for_outcome(exited)
         finally:
             end = now()
             self.pid = None
-            await self._clear()
+            await self._clean_up()
             await asyncio.to_thread(processes.kill_run, self.id, process.pid)
             await exited
             await asyncio.wait({read for _, read in streams}, timeout=_DRAIN_SECONDS)
         if ran:
-            self._update(end_time=end, job_end=end)
+            self._update_record(end_time=end, job_end=end)
         return outcome
 
-    async def _spawn(self, command: list[str], stdout: int, stderr: int) -> asyncio.subprocess.Process:
+    async def _start_process(self, command: list[str], stdout: int, stderr: int) -> asyncio.subprocess.Process:
         """Start the process, which alone owns the write ends of the pipes."""
         try:
             return await processes.start(
@@ -201,7 +201,7 @@ class ProcessRun(LiveRun):
                 folder=self._folder,
                 stdout=stdout,
                 stderr=stderr,
-                variables=self._variables(),
+                variables=self._build_variables(),
             )
         finally:
             os.close(stdout)
@@ -215,7 +215,7 @@ class ProcessRun(LiveRun):
         self._runs.reader.add(self.id, stream, read_end, partial(loop.call_soon_threadsafe, closed.set_result, None))
         return write_end, closed
 
-    async def _outcome(self, exited: asyncio.Task[int]) -> RunOutcome:
+    async def _wait_for_outcome(self, exited: asyncio.Task[int]) -> RunOutcome:
         """Wait for the first event: the code ends, its time is up, or a request ends the run."""
         await self._wait_for(exited, self._request.timeout)
         if self._verdict.done():
@@ -224,5 +224,5 @@ class ProcessRun(LiveRun):
                 await self._ask_to_end(exited)
             return outcome
         if exited.done():
-            return await self._process_outcome(exited.result())
+            return await self._determine_outcome(exited.result())
         return RunOutcome("timeout", reason=f"the time limit of {self._request.timeout} s was reached")

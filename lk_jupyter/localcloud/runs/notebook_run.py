@@ -50,14 +50,14 @@ class NotebookRun(ProcessRun):
     job_type = JOB_TYPE
     _packages = Path()
 
-    async def _prepare(self) -> list[str]:
-        self._update(status_details=image_note(self._request))
+    async def _prepare_command(self) -> list[str]:
+        self._update_record(status_details=image_note(self._request))
         arguments = [part.replace("--NotebookApp.", "--ServerApp.") for part in (self._request.docker_run_cmd or ())]
         options = [part for part in dict.fromkeys(arguments) if part.startswith("--")]  # of two equal, Jupyter fails
         user_options = [part for part in options if not (_REPLACED.fullmatch(part) or _TOKEN.fullmatch(part))]
         self._packages = await asyncio.to_thread(create_environment, self._environment_folder)
-        port = _free_port()
-        self.ports[_requested_port(arguments)] = port
+        port = _find_free_port()
+        self.ports[_parse_requested_port(arguments)] = port
         return [*module_command(_SERVER), *_OPTIONS, *_OPEN, *_ENCRYPTED, *_QUICK, f"--port={port}", *user_options]
 
     @property
@@ -70,11 +70,11 @@ class NotebookRun(ProcessRun):
         """The environment into which pip installs, so that the server's own environment doesn't change."""
         return self._jupyter_folder / "python"
 
-    async def _clear(self) -> None:
-        await super()._clear()
+    async def _clean_up(self) -> None:
+        await super()._clean_up()
         await asyncio.to_thread(shutil.rmtree, self._jupyter_folder, ignore_errors=True)
 
-    def _variables(self) -> dict[str, str]:
+    def _build_variables(self) -> dict[str, str]:
         """Keep the token off the command line, and the user's own Jupyter settings and IPython history out.
 
         Commands such as ``%pip install`` change the environment of this run only.
@@ -85,18 +85,18 @@ class NotebookRun(ProcessRun):
         folders["PIP_PYTHON"] = python_path(self._environment_folder)
         path = [str(self._packages), *filter(None, [os.environ.get("PYTHONPATH")])]
         folders["PYTHONPATH"] = os.pathsep.join(path)
-        return {**super()._variables(), **folders, **({"JUPYTER_TOKEN": tokens[-1]} if tokens else {})}
+        return {**super()._build_variables(), **folders, **({"JUPYTER_TOKEN": tokens[-1]} if tokens else {})}
 
 
 _FOLDERS = ("CONFIG", "DATA", "RUNTIME")
 
 
-def _requested_port(arguments: list[str]) -> int:
+def _parse_requested_port(arguments: list[str]) -> int:
     ports = [int(match[1]) for part in arguments if (match := _PORT.fullmatch(part))]
     return ports[-1] if ports else DEFAULT_PORT
 
 
-def _free_port() -> int:
+def _find_free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port: int = listener.getsockname()[1]
         return port

@@ -64,9 +64,9 @@ class RunOutput:
     def texts(self, run_id: str) -> dict[str, str | None]:
         """Return the output of a run for its record: each stream and both together; None for text that is too long."""
         streams_by_name = {STDOUT: (STDOUT,), STDERR: (STDERR,), "combined_output": (STDOUT, STDERR)}
-        return {name: self._text(run_id, streams) for name, streams in streams_by_name.items()}
+        return {name: self._read_text(run_id, streams) for name, streams in streams_by_name.items()}
 
-    def _text(self, run_id: str, streams: tuple[str, ...]) -> str | None:
+    def _read_text(self, run_id: str, streams: tuple[str, ...]) -> str | None:
         """Return a text, and stop reading at the maximum size."""
         texts, size, seq = [], 0, 0
         query = "SELECT seq, text FROM chunks WHERE run = ? AND seq > ? AND stream IN (?, ?) ORDER BY seq LIMIT 16"
@@ -83,20 +83,24 @@ class RunOutput:
     ) -> list[OutputLine]:
         """Return the newest lines of a run, or of all runs of a user, oldest first."""
         since, chunks, ends = time.time() - 3600 * hours, deque[sqlite3.Row](), 0
-        rows = self._newest_chunks("run = ?", run_id) if run_id else self._newest_chunks(_USER_CLAUSE, user_id, org_id)
+        rows = (
+            self._iterate_newest_chunks("run = ?", run_id)
+            if run_id
+            else self._iterate_newest_chunks(_USER_CLAUSE, user_id, org_id)
+        )
         for chunk in rows:
             if chunk["time"] < since or ends > limit:
                 break
             chunks.appendleft(chunk)
             ends += chunk["text"].count("\n")
-        return _lines(chunks)[-limit:]
+        return _join_lines(chunks)[-limit:]
 
     def delete(self, run_id: str) -> None:
         """Remove the output of a run."""
         with self._store.write() as db:
             db.execute("DELETE FROM chunks WHERE run = ?", (run_id,))
 
-    def _newest_chunks(self, condition: str, *values: str | None) -> Iterator[sqlite3.Row]:
+    def _iterate_newest_chunks(self, condition: str, *values: str | None) -> Iterator[sqlite3.Row]:
         """Read chunks from the newest to the oldest, a few at a time."""
         query = f"SELECT * FROM chunks WHERE {condition} AND seq < ? ORDER BY seq DESC LIMIT 16"  # noqa: S608
         rows = self._store.read(query, *values, _AFTER_ALL)
@@ -105,13 +109,13 @@ class RunOutput:
             rows = self._store.read(query, *values, rows[-1]["seq"])
 
 
-def _lines(chunks: Iterable[sqlite3.Row]) -> list[OutputLine]:
+def _join_lines(chunks: Iterable[sqlite3.Row]) -> list[OutputLine]:
     """Join chunks to lines, ordered by their start; streams don't break each other's lines."""
     lines: list[OutputLine] = []
     unfinished: dict[tuple[str, str], OutputLine] = {}
     for chunk in chunks:
         key = (chunk["run"], chunk["stream"])
-        for piece in _pieces(chunk["text"]):
+        for piece in _split_lines(chunk["text"]):
             line = unfinished.pop(key, None)
             if line is None:
                 line = OutputLine(*key, chunk["time"])
@@ -122,6 +126,6 @@ def _lines(chunks: Iterable[sqlite3.Row]) -> list[OutputLine]:
     return lines
 
 
-def _pieces(text: str) -> list[str]:
+def _split_lines(text: str) -> list[str]:
     """Cut text behind each line feed, and nowhere else."""
     return [piece for piece in re.split(r"(?<=\n)", text) if piece]

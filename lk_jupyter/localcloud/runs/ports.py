@@ -74,40 +74,42 @@ class Ports:
             else:
                 await self._app(scope, receive, send)
         elif scope["type"] == "websocket":
-            await self._pass_socket(port_request, WebSocket(scope, receive, send))
+            await self._handle_socket(port_request, WebSocket(scope, receive, send))
         else:
-            await self._pass_request(port_request, scope, receive, send)
+            await self._handle_request(port_request, scope, receive, send)
 
-    async def _pass_request(self, port_request: PortRequest, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _handle_request(self, port_request: PortRequest, scope: Scope, receive: Receive, send: Send) -> None:
         if port_request.prefix and Headers(scope=scope).get("sec-fetch-mode") == "navigate":
             address = f"http://{port_request.host}:{scope['server'][1]}{port_request.path}"
             await RedirectResponse(address)(scope, receive, send)
             return
         try:
-            place = await self._port_address(port_request)
-            await self._forward(port_request, place, Request(scope, receive), send)
+            place = await self._require_port_address(port_request)
+            await self._forward_request(port_request, place, Request(scope, receive), send)
         except HTTPException as error:
             await JSONResponse({"detail": error.detail}, error.status_code)(scope, receive, send)
 
-    async def _port_address(self, port_request: PortRequest) -> tuple[str, int]:
+    async def _require_port_address(self, port_request: PortRequest) -> tuple[str, int]:
         """Return where a port of a run is; 404 without such a run, 502 where nothing listens."""
-        run = self._cloud.runs.live(port_request.run_id)
+        run = self._cloud.runs.find_active(port_request.run_id)
         if run is None:
             raise HTTPException(404, f"No active run '{port_request.run_id}'")
-        place = await _port_place(run, port_request.port)
+        place = await _find_port_address(run, port_request.port)
         if place is None:
             raise HTTPException(502, f"No program of run {port_request.run_id} listens on port {port_request.port} yet")
         return place
 
-    async def _forward(self, port_request: PortRequest, place: tuple[str, int], request: Request, send: Send) -> None:
+    async def _forward_request(
+        self, port_request: PortRequest, place: tuple[str, int], request: Request, send: Send
+    ) -> None:
         """Forward a request and its answer as a stream, until either side closes the connection."""
         import httpx  # noqa: PLC0415 (most clouds never pass anything on)
 
         has_body = {"content-length", "transfer-encoding"} & set(request.headers)
         outgoing = self._client.build_request(
             request.method,
-            _url("http", place, port_request.path),
-            headers=_forwarded_headers(request.headers.raw),
+            _format_url("http", place, port_request.path),
+            headers=_select_headers(request.headers.raw),
             content=request.stream() if has_body else None,
         )
         try:
@@ -133,18 +135,18 @@ class Ports:
         client.cookies.jar.set_policy(DefaultCookiePolicy(allowed_domains=[]))  # callers share no cookies
         return client
 
-    async def _pass_socket(self, port_request: PortRequest, socket: WebSocket) -> None:
+    async def _handle_socket(self, port_request: PortRequest, socket: WebSocket) -> None:
         from websockets.asyncio.client import connect  # noqa: PLC0415
         from websockets.exceptions import WebSocketException  # noqa: PLC0415
 
         try:
-            host, port = await self._port_address(port_request)
-            outer = _url("ws", (socket.headers.get("host", "localhost"), None), port_request.path)
+            host, port = await self._require_port_address(port_request)
+            outer = _format_url("ws", (socket.headers.get("host", "localhost"), None), port_request.path)
             async with connect(
                 outer,
                 host=host,
                 port=port,
-                additional_headers=_forwarded_socket_headers(socket),
+                additional_headers=_select_socket_headers(socket),
                 subprotocols=cast("Any", socket.scope["subprotocols"]) or None,
                 origin=cast("Any", socket.headers.get("origin")),
                 proxy=None,
@@ -153,7 +155,7 @@ class Ports:
                 open_timeout=_HANDSHAKE_SECONDS,
             ) as inner:
                 await socket.accept(inner.subprotocol)
-                await _run_until_first(_copy_in(socket, inner), _copy_out(inner, socket))
+                await _run_until_first(_copy_to_run(socket, inner), _copy_to_client(inner, socket))
         except (HTTPException, OSError, WebSocketException, TimeoutError):
             with suppress(RuntimeError):  # the other side has closed the socket
                 await socket.close(1011)
@@ -171,16 +173,16 @@ def parse_port_request(scope: Scope) -> PortRequest | None:
     return None
 
 
-async def _port_place(run: LiveRun, port: int) -> tuple[str, int] | None:
+async def _find_port_address(run: LiveRun, port: int) -> tuple[str, int] | None:
     port = run.ports.get(port, port)
-    for host in await run.hosts():
-        if await _answers(host, port):
+    for host in await run.list_hosts():
+        if await _is_reachable(host, port):
             return host, port
-    address = await asyncio.to_thread(processes.listens, run.id, run.pid, port)
+    address = await asyncio.to_thread(processes.find_listen_address, run.id, run.pid, port)
     return (address, port) if address else None
 
 
-async def _answers(host: str, port: int) -> bool:
+async def _is_reachable(host: str, port: int) -> bool:
     try:
         _, writer = await asyncio.wait_for(asyncio.open_connection(host, port), _CONNECT_SECONDS)
     except (OSError, asyncio.TimeoutError):
@@ -189,17 +191,17 @@ async def _answers(host: str, port: int) -> bool:
     return True
 
 
-def _url(scheme: str, place: tuple[str, int | None], path: str) -> str:
+def _format_url(scheme: str, place: tuple[str, int | None], path: str) -> str:
     host, port = place
     host_part = f"[{host}]" if ":" in host and port else host
     return f"{scheme}://{host_part}{f':{port}' if port else ''}{path}"
 
 
-def _forwarded_headers(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+def _select_headers(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
     return [(name, value) for name, value in headers if name.decode("latin-1").lower() not in _HOP_BY_HOP]
 
 
-def _forwarded_socket_headers(socket: WebSocket) -> list[tuple[str, str]]:
+def _select_socket_headers(socket: WebSocket) -> list[tuple[str, str]]:
     """Return the headers of a socket without the headers of the handshake."""
     dropped = _HOP_BY_HOP | {"host", "origin"}
     return [
@@ -210,9 +212,9 @@ def _forwarded_socket_headers(socket: WebSocket) -> list[tuple[str, str]]:
 
 
 async def _send_answer(answer: httpx.Response, port_request: PortRequest, request: Request, send: Send) -> None:
-    headers = [_rewrite_redirect(name, value, port_request) for name, value in _forwarded_headers(answer.headers.raw)]
+    headers = [_rewrite_redirect(name, value, port_request) for name, value in _select_headers(answer.headers.raw)]
     await send({"type": "http.response.start", "status": answer.status_code, "headers": headers})
-    await _run_until_first(_send_body(answer, send), _hung_up(request))
+    await _run_until_first(_send_body(answer, send), _wait_for_disconnect(request))
 
 
 async def _send_body(answer: httpx.Response, send: Send) -> None:
@@ -224,7 +226,7 @@ async def _send_body(answer: httpx.Response, send: Send) -> None:
         await send({"type": "http.response.body", "body": b""})
 
 
-async def _hung_up(request: Request) -> None:
+async def _wait_for_disconnect(request: Request) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass
 
@@ -247,7 +249,7 @@ def _acknowledge_fast(transport: asyncio.BaseTransport) -> None:
             transport.get_extra_info("socket").setsockopt(net.IPPROTO_TCP, option, 1)
 
 
-async def _copy_in(socket: WebSocket, inner: Any) -> None:
+async def _copy_to_run(socket: WebSocket, inner: Any) -> None:
     with suppress(WebSocketDisconnect):
         while True:
             message = await socket.receive()
@@ -258,7 +260,7 @@ async def _copy_in(socket: WebSocket, inner: Any) -> None:
             _acknowledge_fast(inner.transport)
 
 
-async def _copy_out(inner: Any, socket: WebSocket) -> None:
+async def _copy_to_client(inner: Any, socket: WebSocket) -> None:
     async for message in inner:
         _acknowledge_fast(inner.transport)
         await (socket.send_text(message) if isinstance(message, str) else socket.send_bytes(message))

@@ -54,7 +54,7 @@ async def start(  # noqa: PLR0913 (what a process takes)
     return await spawn(
         command,
         cwd=folder,
-        env=environment(run_id, variables),
+        env=build_environment(run_id, variables),
         stdout=stdout,
         stderr=stderr,
         start_new_session=True,
@@ -102,7 +102,9 @@ def kill_run(run_id: str, pid: int | None = None) -> None:
 
     deadline = time.monotonic() + _KILL_SECONDS
     killed: set[psutil.Process] = set()
-    while (living := {*_run_processes(run_id, pid), *filter(_lives, killed)}) and time.monotonic() < deadline:
+    while (
+        living := {*_iterate_run_processes(run_id, pid), *filter(_is_alive, killed)}
+    ) and time.monotonic() < deadline:
         for process in sorted(living, key=age):
             with suppress(psutil.Error):
                 process.kill()
@@ -111,27 +113,27 @@ def kill_run(run_id: str, pid: int | None = None) -> None:
     _reap_orphans()
 
 
-def listens(run_id: str, leader: int | None, port: int) -> str | None:
+def find_listen_address(run_id: str, leader: int | None, port: int) -> str | None:
     """Return the address at which a process of a run listens on a port, or None."""
-    for process in _run_processes(run_id, leader):
+    for process in _iterate_run_processes(run_id, leader):
         with suppress(psutil.Error):
             for connection in process.net_connections("tcp"):
                 if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port:
-                    return _reachable_address(connection.laddr.ip)
+                    return _choose_reachable_address(connection.laddr.ip)
     return None
 
 
-def _reachable_address(listened: str) -> str:
+def _choose_reachable_address(listened: str) -> str:
     """Return the address that reaches a listener of this machine."""
     return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(listened, listened)  # noqa: S104 (read, not bound)
 
 
-def session_processes(leader: int) -> Iterator[psutil.Process]:
+def iterate_session_processes(leader: int) -> Iterator[psutil.Process]:
     """Return the living processes of a run's session."""
-    return _living_processes(pid for pid in psutil.pids() if is_in_session(pid, leader))
+    return _iterate_living_processes(pid for pid in psutil.pids() if is_in_session(pid, leader))
 
 
-def environment(run_id: str, variables: Mapping[str, str]) -> dict[str, str]:
+def build_environment(run_id: str, variables: Mapping[str, str]) -> dict[str, str]:
     """Return the environment of a run, or of a machine with this id.
 
     The environment is this server's, without variables of kernels and clients, plus ``variables``.
@@ -140,21 +142,21 @@ def environment(run_id: str, variables: Mapping[str, str]) -> dict[str, str]:
     return {**inherited, **variables, "PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8", RUN_ID_VARIABLE: run_id}
 
 
-def _run_processes(run_id: str, leader: int | None) -> Iterator[psutil.Process]:
-    return _living_processes(
+def _iterate_run_processes(run_id: str, leader: int | None) -> Iterator[psutil.Process]:
+    return _iterate_living_processes(
         pid for pid in psutil.pids() if (leader and is_in_session(pid, leader)) or is_marked(pid, run_id)
     )
 
 
-def _living_processes(pids: Iterable[int]) -> Iterator[psutil.Process]:
+def _iterate_living_processes(pids: Iterable[int]) -> Iterator[psutil.Process]:
     for pid in pids:
         with suppress(psutil.Error):
             process = psutil.Process(pid)
-            if _lives(process):
+            if _is_alive(process):
                 yield process
 
 
-def _lives(process: psutil.Process) -> bool:
+def _is_alive(process: psutil.Process) -> bool:
     with suppress(psutil.Error):
         return process.is_running() and bool(process.status() != psutil.STATUS_ZOMBIE)
     return False
@@ -163,13 +165,13 @@ def _lives(process: psutil.Process) -> bool:
 def is_in_session(pid: int, leader: int) -> bool:
     """Whether a process is in the session of another."""
     if sys.platform == "win32":
-        return pid == leader or leader in _ancestors(pid)
+        return pid == leader or leader in _list_ancestors(pid)
     with suppress(OSError):
         return os.getsid(pid) == leader
     return False
 
 
-def _ancestors(pid: int) -> list[int]:
+def _list_ancestors(pid: int) -> list[int]:
     try:
         return [parent.pid for parent in psutil.Process(pid).parents()]
     except psutil.Error:

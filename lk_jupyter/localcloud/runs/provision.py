@@ -73,22 +73,22 @@ class Provider:
         folder = self._storage.folder(org_id)
         if folder is None:
             return RunProvision(secrets)
-        prefix = _prefix(folder, self.mount)
+        prefix = _build_prefix(folder, self.mount)
         if prefix and self.mount != MOUNT:
             return RunProvision(secrets, prefix)
         return RunProvision({**secrets, FOLDER_VARIABLE: str(MOUNT if prefix else folder)}, prefix)
 
 
-def _prefix(folder: Path, mount: Path) -> tuple[str, ...]:
+def _build_prefix(folder: Path, mount: Path) -> tuple[str, ...]:
     """Return the prefix that shows a folder to a command at another place; empty if not supported."""
-    if (how := _unsharing()) is None:
+    if (how := _find_unshare_command()) is None:
         return ()
     script = _AT_MOUNT if mount.parent == MOUNT.parent else _AT_ROOT
     return (*how, "/bin/sh", "-c", script, str(folder), str(mount))
 
 
 @cache
-def _unsharing() -> tuple[str, ...] | None:
+def _find_unshare_command() -> tuple[str, ...] | None:
     """Return the command that gives a process private mounts and then becomes the process, if supported."""
     program = shutil.which("unshare")
     if program is None:

@@ -24,23 +24,32 @@ class PythonRun(ProcessRun):
     kind = "python code"
     job_type = "python"
 
-    async def _prepare(self) -> list[str]:
+    async def _prepare_command(self) -> list[str]:
         await to_thread(self._write_files)
-        python = await self._python()
+        python = await self._prepare_interpreter()
         source = self._request.code + (self._request.import_files or "")
         self._provision = await to_thread(self._runs.provide, self._caller.org_id, source)
-        return [*self._provision.prefix, python, "-u", _BOOT, _imports(self._request.prior_imports), self._script]
+        return [
+            *self._provision.prefix,
+            python,
+            "-u",
+            _BOOT,
+            _format_imports(self._request.prior_imports),
+            self._script,
+        ]
 
-    def _variables(self) -> Mapping[str, str]:
+    def _build_variables(self) -> Mapping[str, str]:
         return self._provision.variables
 
-    async def _python(self) -> str:
+    async def _prepare_interpreter(self) -> str:
         """Return the interpreter with the requirements."""
         requirements = (self._request.requirements_content or "").strip()
         if not requirements:
             return sys.executable
-        installed = await self._unless_ended(self._runs.environments.get(requirements, self._execute))
-        self._update(install_log=installed.log, install_return_code=installed.return_code)
+        installed = await self._wait_unless_ended(
+            self._runs.environments.get_or_install(requirements, self._run_setup_command)
+        )
+        self._update_record(install_log=installed.log, install_return_code=installed.return_code)
         if installed.return_code != 0:
             last = (installed.log.strip().splitlines() or ["it said nothing"])[-1].strip()
             raise Ended(RunOutcome("failed", reason=f"the requirements could not be installed: {last}"))
@@ -65,6 +74,6 @@ def script_name(file_name: str | None) -> str:
     return name if name.endswith(".py") else name + ".py"
 
 
-def _imports(prior: list[str] | None) -> str:
+def _format_imports(prior: list[str] | None) -> str:
     """Turn module names into import statements; import statements don't change."""
     return "\n".join(line if re.match(r"\s*(import|from)\s", line) else f"import {line}" for line in prior or [])

@@ -69,12 +69,12 @@ class OutputReader(threading.Thread):
         if os.name == "nt":
             threading.Thread(target=self._read_blocking, args=(fd, pipe), daemon=True).start()
         else:
-            self._ask(lambda: self._selector.register(fd, selectors.EVENT_READ, pipe))
+            self._queue_request(lambda: self._selector.register(fd, selectors.EVENT_READ, pipe))
 
     def close(self) -> None:
         """Store the read data, if the disk has room, then end the thread."""
         self._closing.set()
-        self._ask(self._finish)
+        self._queue_request(self._stop_reading)
         self.join()
         self._waker.close()
         self._woken.close()
@@ -83,26 +83,26 @@ class OutputReader(threading.Thread):
     def run(self) -> None:
         """Read, store and notify, until closed."""
         while self._running or self._pending:
-            events = self._selector.select(self._patience())
+            events = self._selector.select(self._compute_wait_seconds())
             for key, _ in events:
                 if key.data is None:
                     self._woken.recv(4096)
                 else:
-                    self._read(key.fd, key.data)
+                    self._read_pipe(key.fd, key.data)
             while self._requests:
                 self._requests.popleft()()
             if self._is_due():
-                self._flush()
-            self._gather_output({key.fd for key, _ in events})
+                self._flush_output()
+            self._pause_in_flood({key.fd for key, _ in events})
 
-    def _ask(self, request: Callable[[], Any]) -> None:
+    def _queue_request(self, request: Callable[[], Any]) -> None:
         self._requests.append(request)
         self._waker.send(b"!")
 
-    def _finish(self) -> None:
+    def _stop_reading(self) -> None:
         self._running = False
 
-    def _read(self, fd: int, pipe: _Pipe) -> None:
+    def _read_pipe(self, fd: int, pipe: _Pipe) -> None:
         data = os.read(fd, _READ_BYTES)
         self._append_data(pipe, data)
         if not data:
@@ -113,7 +113,7 @@ class OutputReader(threading.Thread):
         data = b"?"
         while data:
             data = os.read(fd, _READ_BYTES)
-            self._ask(lambda data=data: self._append_data(pipe, data))  # type: ignore[misc]
+            self._queue_request(lambda data=data: self._append_data(pipe, data))  # type: ignore[misc]
         os.close(fd)
 
     def _append_data(self, pipe: _Pipe, data: bytes) -> None:
@@ -136,14 +136,14 @@ class OutputReader(threading.Thread):
         if not data:
             self._closed.append(pipe.closed)
 
-    def _gather_output(self, fds: set[int]) -> None:
+    def _pause_in_flood(self, fds: set[int]) -> None:
         """Let a flood gather for a moment, unless the script alternates between its streams and waits for reads."""
         self._streak = self._streak + 1 if fds and fds == self._latest else 0
         self._latest = fds
         if self._streak > _FLOOD_READS:
             time.sleep(_REST_SECONDS)
 
-    def _patience(self) -> float | None:
+    def _compute_wait_seconds(self) -> float | None:
         if not self._pending and not self._closed:
             return None
         return max(0.0, self._due - time.monotonic())
@@ -153,7 +153,7 @@ class OutputReader(threading.Thread):
             time.monotonic() >= self._due or self._pending_size >= _PENDING_CHARACTERS
         )
 
-    def _flush(self) -> None:
+    def _flush_output(self) -> None:
         if self._pending:
             self._write_pending()
             self._written({run_id for run_id, *_ in self._pending})

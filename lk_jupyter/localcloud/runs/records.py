@@ -52,7 +52,7 @@ def is_active(facts: Facts) -> bool:
     return facts["status"] not in FINAL_STATES
 
 
-def seconds_run(facts: Facts) -> float:
+def compute_run_seconds(facts: Facts) -> float:
     """Return the seconds for which the code has run, up to its end or to now."""
     start, end = facts.get("start_time"), facts.get("end_time") or now()
     return round(to_seconds(end) - to_seconds(start), 6) if start else 0.0
@@ -62,7 +62,7 @@ def add_cost(facts: Facts) -> Facts:
     """Add the cost so far to the facts of an active run."""
     if not is_active(facts):
         return facts
-    return {**facts, "billed": str(catalogue.cost(facts["hardware_profile"], seconds_run(facts)))}
+    return {**facts, "billed": str(catalogue.cost(facts["hardware_profile"], compute_run_seconds(facts)))}
 
 
 class Records:
@@ -99,12 +99,12 @@ class Records:
             if row is None:
                 return
             facts: Facts = {**json.loads(row["facts"]), **changes}
-            billed = catalogue.cost(facts["hardware_profile"], seconds_run(facts))
+            billed = catalogue.cost(facts["hardware_profile"], compute_run_seconds(facts))
             facts |= {"billed": str(billed), "finish_time": now()}
             db.execute(
                 "UPDATE runs SET status = ?, facts = ? WHERE id = ?", (facts["status"], json.dumps(facts), run_id)
             )
-            self._ledger.charge(db, row["org"], "executions", run_id, billed, **_ledger_facts(facts))
+            self._ledger.charge(db, row["org"], "executions", run_id, billed, **_select_ledger_facts(facts))
             urls = json.loads(row["request"]).get("user_callback_urls", [])
             self._webhooks.queue(db, urls, {"execution_id": run_id, "status": facts["status"]})
 
@@ -153,7 +153,7 @@ class Records:
             db.execute("DELETE FROM runs WHERE id = ?", (run_id,))
 
 
-def _ledger_facts(facts: Facts) -> Facts:
+def _select_ledger_facts(facts: Facts) -> Facts:
     """Return the facts of a run that the ledger keeps after the record is deleted."""
     return {
         "execution_id": facts["execution_id"],

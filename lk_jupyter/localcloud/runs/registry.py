@@ -42,26 +42,26 @@ def registry_host(image: str) -> str:
     return first if slash and ("." in first or ":" in first or first == "localhost") else DOCKER_HUB
 
 
-async def login(request: Any, images: Collection[str], folder: Path, execute: Execute) -> dict[str, str]:
+async def write_login(request: Any, images: Collection[str], folder: Path, execute: Execute) -> dict[str, str]:
     """Write the login for the registries of images; return the variables that make an engine use the login."""
     kind = request.docker_registry_credential_type or None
     if kind is None:
         return {}
-    password = request.docker_password if kind == "basic" else await _aws_password(request, execute)
+    password = request.docker_password if kind == "basic" else await _request_aws_password(request, execute)
     user = request.docker_username if kind == "basic" else "AWS"
     auth = base64.b64encode(f"{user}:{password}".encode()).decode()
-    hosts = {name for image in images for name in _names(registry_host(image))}
+    hosts = {name for image in images for name in _list_host_names(registry_host(image))}
     plugins = str(Path.home() / ".docker" / "cli-plugins")
     config = {"auths": {host: {"auth": auth} for host in hosts}, "cliPluginsExtraDirs": [plugins]}
     write_private(folder / "config.json", json.dumps(config))
     return {"REGISTRY_AUTH_FILE": str(folder / "config.json"), "DOCKER_CONFIG": str(folder)}
 
 
-def _names(host: str) -> tuple[str, ...]:
+def _list_host_names(host: str) -> tuple[str, ...]:
     return _HUB_NAMES if host == DOCKER_HUB else (host,)
 
 
-async def _aws_password(request: Any, execute: Execute) -> str:
+async def _request_aws_password(request: Any, execute: Execute) -> str:
     """Trade AWS keys for a password of the registry, with Amazon's own program."""
     program = shutil.which("aws")
     if program is None:

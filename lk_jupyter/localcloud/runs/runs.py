@@ -57,24 +57,24 @@ class LiveRuns:
 
     def start(self, kind: type[LiveRun], request: Model, caller: Caller, **more: Any) -> LiveRun:
         """Accept a run, which continues in the background. ``more`` are facts of the record."""
-        facts = {**_new_facts(kind, request, caller), **more}
+        facts = {**_build_facts(kind, request, caller), **more}
         self.records.create(facts, request.model_dump(exclude_none=True, exclude=_UNKEPT), caller.org_id)
         run_id = facts["execution_id"]
         run = kind(self, run_id, request, caller, self.run_folder(kind, run_id, caller))
         self._live[run.id] = run
-        run.task = asyncio.create_task(run.live())
+        run.task = asyncio.create_task(run.run_to_end())
         run.task.add_done_callback(lambda _: self._live.pop(run.id))
         return run
 
     def end(self, run_id: str, outcome: RunOutcome, *, gracefully: bool = False) -> bool:
         """End an active run, with a polite request first if ``gracefully``; return False if the run has ended."""
-        run = self.live(run_id)
+        run = self.find_active(run_id)
         if run is None:
             return False
         run.end(outcome, gracefully=gracefully)
         return True
 
-    def live(self, run_id: str) -> LiveRun | None:
+    def find_active(self, run_id: str) -> LiveRun | None:
         """Return an active run."""
         run = self._live.get(run_id)
         return run if run and run.is_active else None
@@ -91,7 +91,7 @@ class LiveRuns:
         await asyncio.gather(*(run.task for run in live))
 
 
-def _new_facts(kind: type[LiveRun], request: Model, caller: Caller) -> Facts:
+def _build_facts(kind: type[LiveRun], request: Model, caller: Caller) -> Facts:
     return {
         "execution_id": str(uuid4()),
         "user_id": caller.user_id,

@@ -65,13 +65,16 @@ class Samples:
             db.execute("DELETE FROM samples WHERE run = ?", (run_id,))
 
     def _store_samples(self, pids: dict[str, int]) -> None:
-        gpu = gpus.figures()
-        rows = [(run_id, time.time(), json.dumps({**self._host(run_id, pid), **gpu})) for run_id, pid in pids.items()]
+        gpu = gpus.read_figures()
+        rows = [
+            (run_id, time.time(), json.dumps({**self._measure_host(run_id, pid), **gpu}))
+            for run_id, pid in pids.items()
+        ]
         with self._store.write() as db:
             db.executemany("INSERT OR REPLACE INTO samples VALUES (?, ?, ?)", rows)
 
-    def _host(self, run_id: str, pid: int) -> gpus.Figures:
-        usage, moment = _usage(pid), time.monotonic()
+    def _measure_host(self, run_id: str, pid: int) -> gpus.Figures:
+        usage, moment = _measure_usage(pid), time.monotonic()
         before, then = self._last.get(run_id, (0.0, moment - _SECONDS))
         self._last[run_id] = (usage.cpu_seconds, moment)
         cores = max(0.0, usage.cpu_seconds - before) / max(moment - then, 0.001)
@@ -79,13 +82,13 @@ class Samples:
             "systemRamTotalBytes": psutil.virtual_memory().total,
             "systemRamUsedBytes": usage.memory,
             "systemCpuUsagePercent": round(min(100.0, 100 * cores / (psutil.cpu_count() or 1)), 2),
-            **(gpus.simulated(min(1.0, cores)) if self.simulate_gpu else {}),
+            **(gpus.simulate_figures(min(1.0, cores)) if self.simulate_gpu else {}),
         }
 
 
-def _usage(pid: int) -> _Usage:
+def _measure_usage(pid: int) -> _Usage:
     cpu_seconds, memory = 0.0, 0
-    for process in processes.session_processes(pid):
+    for process in processes.iterate_session_processes(pid):
         try:
             with process.oneshot():
                 cpu_seconds += sum(process.cpu_times()[:4])  # own and of children that have ended

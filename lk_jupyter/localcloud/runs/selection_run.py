@@ -13,7 +13,7 @@ from lk_jupyter.localcloud.clock import now
 from lk_jupyter.localcloud.runs.live_run import LiveRun
 from lk_jupyter.localcloud.runs.outcome import COMPLETED, Ended, RunOutcome
 from lk_jupyter.localcloud.runs.python_run import PythonRun, script_name
-from lk_jupyter.localcloud.runs.records import Facts, seconds_run
+from lk_jupyter.localcloud.runs.records import Facts, compute_run_seconds
 
 Row = dict[str, Any]
 
@@ -31,33 +31,33 @@ class SelectionRun(LiveRun):
     first_state = "initializing"
     _request: GpuSelectionRequest
 
-    async def _steps(self) -> RunOutcome:
+    async def _run_steps(self) -> RunOutcome:
         metadata: dict[str, Any] = {}
-        self._update(status="extracting", start_time=now())
+        self._update_record(status="extracting", start_time=now())
         try:
-            metadata["extraction_result"] = self._extract()
-            self._update(status="profiling", metadata=metadata)
+            metadata["extraction_result"] = self._check_script()
+            self._update_record(status="profiling", metadata=metadata)
             rows = metadata["profiling_results"] = []
             for profile in gpu_profiles(self._runs.quota):
-                rows.append(await self._try(profile))
-                self._update(metadata=metadata)
-            self._update(status="processing")
+                rows.append(await self._try_profile(profile))
+                self._update_record(metadata=metadata)
+            self._update_record(status="processing")
             metadata["selection_results"] = select(rows)
-            self._update(metadata=metadata)
+            self._update_record(metadata=metadata)
         finally:
-            self._update(end_time=now())
+            self._update_record(end_time=now())
         return COMPLETED if any(_has_succeeded(row) for row in rows) else _NONE_SUCCEEDED
 
-    def _extract(self) -> dict[str, Any]:
+    def _check_script(self) -> dict[str, Any]:
         """Check the script; the memory that its model needs is only known when the script runs."""
         try:
             compile(self._request.code, script_name(self._request.file_name), "exec", dont_inherit=True)
         except (SyntaxError, ValueError) as error:
-            self._update(metadata={"extraction_result": {"status": "failed"}})
+            self._update_record(metadata={"extraction_result": {"status": "failed"}})
             raise Ended(RunOutcome("failed", reason=f"the code cannot be compiled: {error}")) from None
         return {"status": "completed"}
 
-    async def _try(self, profile: str) -> Row:
+    async def _try_profile(self, profile: str) -> Row:
         request = StreamingExecutionRequest(**self._request.model_dump(), execution_type=profile)
         run = self._runs.start(PythonRun, request, self._caller, parent_execution_id=self.id)
         await self._wait_for(run.task)
@@ -66,18 +66,18 @@ class SelectionRun(LiveRun):
             run.end(outcome, gracefully=gracefully)
             await run.task
             raise Ended(outcome)
-        return _profile_row(self._runs.records.facts(run.id))
+        return _build_profile_row(self._runs.records.facts(run.id))
 
 
 _NONE_SUCCEEDED = RunOutcome("failed", reason="the code failed on every machine type")
 
 
-def _profile_row(facts: Facts) -> Row:
+def _build_profile_row(facts: Facts) -> Row:
     return {
         "profile": facts["hardware_profile"],
         "status": "success" if facts["status"] == "completed" else facts["status"],
         "execution_id": facts["execution_id"],
-        "execution_time": seconds_run(facts),
+        "execution_time": compute_run_seconds(facts),
         "cost": float(facts["billed"]),
         "runtime_report": None,
     }
@@ -88,7 +88,7 @@ def select(rows: list[Row]) -> dict[str, Any]:
 
     The best try has the smallest product of time and cost.
     """
-    metrics = {row["profile"]: _metrics(row) for row in rows}
+    metrics = {row["profile"]: _build_metrics(row) for row in rows}
     good = [row for row in rows if _has_succeeded(row)]
     if not good:
         return {"metrics": metrics}
@@ -100,7 +100,7 @@ def select(rows: list[Row]) -> dict[str, Any]:
     return {**{name: min(good, key=order)["profile"] for name, order in orders.items()}, "metrics": metrics}
 
 
-def _metrics(row: Row) -> Row:
+def _build_metrics(row: Row) -> Row:
     minutes, seconds = divmod(round(row["execution_time"]), 60)
     return {
         "status": "OK" if _has_succeeded(row) else row["status"].upper(),

@@ -82,29 +82,29 @@ class Webhooks:
             rows = self._store.read("SELECT * FROM callbacks ORDER BY due")
             due = [row for row in rows if row["due"] <= time.time()]
             if due:
-                await self._deliver(due)
+                await self._deliver_calls(due)
             elif rows:
-                await self._wait(rows[0]["due"] - time.time())
+                await self._wait_for_news(rows[0]["due"] - time.time())
             else:
                 await self._news.wait()
 
-    async def _wait(self, seconds: float) -> None:
+    async def _wait_for_news(self, seconds: float) -> None:
         try:
             await asyncio.wait_for(self._news.wait(), max(0.0, seconds))
         except asyncio.TimeoutError:
             return
 
-    async def _deliver(self, rows: list[sqlite3.Row]) -> None:
+    async def _deliver_calls(self, rows: list[sqlite3.Row]) -> None:
         import httpx  # noqa: PLC0415 (most clouds never call anybody)
 
         async with httpx.AsyncClient(timeout=_ANSWER_SECONDS, trust_env=False, follow_redirects=False) as client:
-            arrived = await asyncio.gather(*(_call(client, row) for row in rows))
+            arrived = await asyncio.gather(*(_call_address(client, row) for row in rows))
         with self._store.write() as db:
             for row, is_done in zip(rows, arrived, strict=True):
                 _record_attempt(db, row, is_done=is_done)
 
 
-async def _call(client: httpx.AsyncClient, row: sqlite3.Row) -> bool:
+async def _call_address(client: httpx.AsyncClient, row: sqlite3.Row) -> bool:
     """Call an address, and return whether the call was delivered."""
     try:
         answer = await client.post(row["url"], content=row["body"], headers={"Content-Type": "application/json"})

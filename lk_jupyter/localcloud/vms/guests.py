@@ -57,11 +57,11 @@ class Guests:
         """Start the guests of the machines that were active when the cloud ended."""
         self._loop = asyncio.get_running_loop()
         for machine in self._machines.active():
-            self._add(machine)
+            self._start_task(machine)
 
     def add(self, machine: Machine) -> None:
         """Run a machine: start its guest when the machine is up, and reclaim a spot machine when its time is over."""
-        self._loop.call_soon_threadsafe(self._add, machine)
+        self._loop.call_soon_threadsafe(self._start_task, machine)
 
     def remove(self, vm_id: str) -> None:
         """Stop the guest of an ended machine, and delete its folder."""
@@ -83,26 +83,26 @@ class Guests:
         for task in self._tasks.values():
             task.cancel()
         for vm_id in list(self._guests):
-            await self._stop(vm_id)
+            await self._stop_guest(vm_id)
 
-    def _add(self, machine: Machine) -> None:
-        self._tasks[machine.id] = self._loop.create_task(self._run(machine))
+    def _start_task(self, machine: Machine) -> None:
+        self._tasks[machine.id] = self._loop.create_task(self._run_machine(machine))
 
     def _start_removal(self, vm_id: str) -> None:
         if task := self._tasks.pop(vm_id, None):
             task.cancel()
-        removal = self._tasks[f"end of {vm_id}"] = self._loop.create_task(self._remove(vm_id))
+        removal = self._tasks[f"end of {vm_id}"] = self._loop.create_task(self._remove_guest(vm_id))
         removal.add_done_callback(lambda _: self._tasks.pop(f"end of {vm_id}", None))
 
-    async def _remove(self, vm_id: str) -> None:
-        await self._stop(vm_id)
+    async def _remove_guest(self, vm_id: str) -> None:
+        await self._stop_guest(vm_id)
         await asyncio.to_thread(shutil.rmtree, self._data / vm_id, ignore_errors=True)
 
-    async def _stop(self, vm_id: str) -> None:
+    async def _stop_guest(self, vm_id: str) -> None:
         if guest := self._guests.pop(vm_id, None):
             await guest.stop()
 
-    async def _run(self, machine: Machine) -> None:
+    async def _run_machine(self, machine: Machine) -> None:
         speed, reclaim = self._machines.speed, self._options.vm_reclaim_seconds
         up_at = machine.running_from(speed)
         await asyncio.sleep(max(0.0, up_at - time.time()))
@@ -137,7 +137,7 @@ class Guest:
         for name, line in _PROGRAMS.items():
             (programs / name).write_text(f"#!/bin/sh\n{line}\n", "utf-8")
             (programs / name).chmod(0o700)
-        listener = self._listen()
+        listener = self._open_listener()
         self.port = listener.getsockname()[1]
         write_private(self._folder / "port", str(self.port))
         if self._is_blocked or (home / _OFF).exists():
@@ -145,11 +145,11 @@ class Guest:
             return
         self._server = await asyncssh.listen(
             sock=listener,
-            server_host_keys=[self._host_key()],
-            server_factory=self._login,
+            server_host_keys=[self._load_host_key()],
+            server_factory=self._create_login,
             acceptor=self._connections.add,
-            process_factory=self._handle,
-            sftp_factory=self._files,
+            process_factory=self._run_session_command,
+            sftp_factory=self._create_file_server,
             allow_scp=True,
             encoding=None,
             line_editor=False,
@@ -167,12 +167,12 @@ class Guest:
     def _home(self) -> Path:
         return self._folder / "home"
 
-    def _listen(self) -> socket.socket:
+    def _open_listener(self) -> socket.socket:
         with suppress(OSError, ValueError):
             return socket.create_server((ADDRESS, int((self._folder / "port").read_text())))
         return socket.create_server((ADDRESS, 0))
 
-    def _host_key(self) -> asyncssh.SSHKey:
+    def _load_host_key(self) -> asyncssh.SSHKey:
         import asyncssh  # noqa: PLC0415
 
         path = self._folder / "host_key"
@@ -180,12 +180,12 @@ class Guest:
             write_private(path, asyncssh.generate_private_key("ssh-ed25519").export_private_key().decode())
         return asyncssh.read_private_key(path)
 
-    def _login(self) -> asyncssh.SSHServer:
-        login: asyncssh.SSHServer = _login_class()(self._machine.key)
+    def _create_login(self) -> asyncssh.SSHServer:
+        login: asyncssh.SSHServer = _build_login_class()(self._machine.key)
         return login
 
-    def _files(self, channel: Any) -> Any:
-        return _files_class()(channel, self._home)
+    def _create_file_server(self, channel: Any) -> Any:
+        return _build_files_class()(channel, self._home)
 
     async def _watch_power(self) -> None:
         """Shut down after ``poweroff``: the machine stays, and is billed, until it is deleted."""
@@ -202,7 +202,7 @@ class Guest:
                 connection.abort()
         await asyncio.to_thread(processes.kill_run, self._machine.id)
 
-    async def _handle(self, process: asyncssh.SSHServerProcess[bytes]) -> None:
+    async def _run_session_command(self, process: asyncssh.SSHServerProcess[bytes]) -> None:
         """Run the command of a session, or a shell, as a real process in the home folder of the guest."""
         shell = shutil.which("bash") or shutil.which("sh") or "sh"
         command = [shell, "-c", process.command] if process.command else [shell, "-l"]
@@ -211,44 +211,44 @@ class Guest:
             await self._run_in_terminal(process, command, terminal)
             return
         pipes = dict.fromkeys(("stdin", "stdout", "stderr"), asyncio.subprocess.PIPE)
-        child = await processes.spawn(command, **self._place(process.env), **pipes)
-        feeding = asyncio.create_task(_feed(process.stdin, child.stdin))
-        await asyncio.gather(_copy(child.stdout, process.stdout), _copy(child.stderr, process.stderr))
+        child = await processes.spawn(command, **self._build_process_options(process.env), **pipes)
+        feeding = asyncio.create_task(_feed_input(process.stdin, child.stdin))
+        await asyncio.gather(_copy_bytes(child.stdout, process.stdout), _copy_bytes(child.stderr, process.stderr))
         code = await child.wait()
         feeding.cancel()
-        _exit(process, code)
+        _send_exit_code(process, code)
 
     async def _run_in_terminal(
         self, process: asyncssh.SSHServerProcess[bytes], command: list[str], terminal: str
     ) -> None:
         outer, inner = os.openpty()  # type: ignore[attr-defined,unused-ignore]
         ends = dict.fromkeys(("stdin", "stdout", "stderr"), inner)
-        child = await processes.spawn(command, **self._place({**process.env, "TERM": terminal}), **ends)
+        child = await processes.spawn(command, **self._build_process_options({**process.env, "TERM": terminal}), **ends)
         os.close(inner)
         # Clients close the channel after the end of the output, and an exit code can't be sent over a closed channel.
         await process.redirect(stdin=os.dup(outer), stdout=outer, send_eof=False)
         code = await child.wait()
-        await _drain(process)
-        _exit(process, code)
+        await _drain_output(process)
+        _send_exit_code(process, code)
 
-    def _place(self, variables: Mapping[str, str]) -> dict[str, Any]:
+    def _build_process_options(self, variables: Mapping[str, str]) -> dict[str, Any]:
         """Return the folder and the environment of a process of the guest."""
         path = os.pathsep.join(
             [str(self._folder / "bin"), str(Path(sys.executable).parent), os.environ.get("PATH", "")]
         )
         home = {"HOME": str(self._home), "USER": USER, "LOGNAME": USER, "PATH": path}
-        env = processes.environment(self._machine.id, {**variables, **home})
+        env = processes.build_environment(self._machine.id, {**variables, **home})
         return {"cwd": self._home, "env": env, "start_new_session": True}
 
 
-async def _feed(source: Any, target: Any) -> None:
+async def _feed_input(source: Any, target: Any) -> None:
     """Copy the input of a session to a process, and close the input of the process at the end."""
-    await _copy(source, target)
+    await _copy_bytes(source, target)
     with suppress(OSError):
         target.write_eof()
 
 
-async def _copy(source: Any, target: Any) -> None:
+async def _copy_bytes(source: Any, target: Any) -> None:
     """Copy bytes to the end of the source; after the target is closed, drop them, so that the source doesn't wait.
 
     The target stays open: the end of the standard output of a session would also end its error output.
@@ -264,13 +264,13 @@ async def _copy(source: Any, target: Any) -> None:
                 is_open = False
 
 
-async def _drain(process: asyncssh.SSHServerProcess[bytes]) -> None:
+async def _drain_output(process: asyncssh.SSHServerProcess[bytes]) -> None:
     with suppress(OSError, asyncio.CancelledError):
         await process.stdout.drain()
         await process.stderr.drain()
 
 
-def _exit(process: asyncssh.SSHServerProcess[bytes], code: int) -> None:
+def _send_exit_code(process: asyncssh.SSHServerProcess[bytes], code: int) -> None:
     with suppress(OSError):  # the client has closed the connection
         if code < 0:
             import signal  # noqa: PLC0415
@@ -280,7 +280,7 @@ def _exit(process: asyncssh.SSHServerProcess[bytes], code: int) -> None:
             process.exit(code)
 
 
-def _login_class() -> type[Any]:
+def _build_login_class() -> type[Any]:
     import asyncssh  # noqa: PLC0415
 
     class GuestLogin(asyncssh.SSHServer):
@@ -306,7 +306,7 @@ def _login_class() -> type[Any]:
     return GuestLogin
 
 
-def _files_class() -> type[Any]:
+def _build_files_class() -> type[Any]:
     import asyncssh  # noqa: PLC0415
 
     class GuestFiles(asyncssh.SFTPServer):

@@ -139,7 +139,7 @@ class Machines:
         with self._store.write() as db:
             db.execute("INSERT INTO vms VALUES (?, ?, NULL, ?)", (vm_id, org_id, json.dumps(body)))
             for volume_id in request.volume_ids or ():
-                _attach(db, org_id, volume_id, vm_id)
+                _attach_volume(db, org_id, volume_id, vm_id)
             if request.new_volume:
                 document = {"created": body["created"], "size_gb": request.new_volume.size_gb}
                 row = (f"vol-{uuid4().hex[:12]}", org_id, vm_id, json.dumps(document))
@@ -155,16 +155,16 @@ class Machines:
         rows = self._store.read("SELECT * FROM vms WHERE id = ? AND org = ?", vm_id.replace("-", ""), org_id)
         if not rows:
             raise HTTPException(404, "VM not found")
-        return _machine(rows[0])
+        return _read_machine(rows[0])
 
     def all(self, org_id: str) -> list[Machine]:
         """Return the machines of an organization, newest first."""
-        rows = map(_machine, self._store.read("SELECT * FROM vms WHERE org = ?", org_id))
+        rows = map(_read_machine, self._store.read("SELECT * FROM vms WHERE org = ?", org_id))
         return sorted(rows, key=lambda machine: machine.created, reverse=True)
 
     def active(self) -> list[Machine]:
         """Return the machines of all organizations that haven't ended."""
-        return list(map(_machine, self._store.read("SELECT * FROM vms WHERE ended IS NULL")))
+        return list(map(_read_machine, self._store.read("SELECT * FROM vms WHERE ended IS NULL")))
 
     def rename(self, org_id: str, vm_id: str, display_name: str | None) -> Machine:
         """Change the display name of a machine."""
@@ -183,13 +183,13 @@ class Machines:
                     db, org_id, "vms", machine.id, machine.cost(moment, self.speed), **_describe_machine(machine)
                 )
             query = "UPDATE volumes SET vm = NULL WHERE vm = ? RETURNING *"
-            released = list(map(self._volume, db.execute(query, (machine.id,)).fetchall()))
+            released = list(map(self._read_volume, db.execute(query, (machine.id,)).fetchall()))
         self.on_end(machine.id)
         return released
 
     def volumes(self, org_id: str, vm_id: str | None = None) -> list[Volume]:
         """Return the volumes of an organization, or of a machine, oldest first."""
-        rows = map(self._volume, self._store.read("SELECT * FROM volumes WHERE org = ?", org_id))
+        rows = map(self._read_volume, self._store.read("SELECT * FROM volumes WHERE org = ?", org_id))
         matching = [volume for volume in rows if vm_id in {None, volume.vm_id}]
         return sorted(matching, key=lambda volume: volume.created)
 
@@ -200,20 +200,20 @@ class Machines:
             row = db.execute(query, (volume_id, org_id)).fetchone()
             if row is None:
                 raise HTTPException(404, f"Volume {volume_id} not found")
-            volume = self._volume(row)
+            volume = self._read_volume(row)
             if volume.vm_id:
                 raise HTTPException(409, f"Volume {volume_id} is attached to VM {volume.vm_id}: delete that VM first")
             description = f"{volume.size_gb} GB block volume"
             self._ledger.charge(db, org_id, "volumes", volume_id, volume.cost(time.time()), description=description)
         shutil.rmtree(volume.mount_path, ignore_errors=True)
 
-    def _volume(self, row: sqlite3.Row) -> Volume:
+    def _read_volume(self, row: sqlite3.Row) -> Volume:
         return Volume(row["id"], row["org"], row["vm"], **json.loads(row["body"]), folder=self._folder)
 
     def accruing(self, org_id: str) -> Decimal:
         """Return the cost of the active machines and volumes of an organization so far."""
         moment = time.time()
-        live = map(_machine, self._store.read("SELECT * FROM vms WHERE org = ? AND ended IS NULL", org_id))
+        live = map(_read_machine, self._store.read("SELECT * FROM vms WHERE org = ? AND ended IS NULL", org_id))
         machines = sum((machine.cost(moment, self.speed) for machine in live), Decimal(0))
         return machines + sum((volume.cost(moment) for volume in self.volumes(org_id)), Decimal(0))
 
@@ -227,13 +227,13 @@ class Machines:
             db.execute("DELETE FROM vms WHERE org = ?", (org_id,))
 
 
-def _attach(db: sqlite3.Connection, org_id: str, volume_id: str, vm_id: str) -> None:
+def _attach_volume(db: sqlite3.Connection, org_id: str, volume_id: str, vm_id: str) -> None:
     query = "UPDATE volumes SET vm = ? WHERE id = ? AND org = ? AND vm IS NULL"
     if not db.execute(query, (vm_id, volume_id, org_id)).rowcount:
         raise HTTPException(400, f"Volume {volume_id!r} is unknown, or attached to another VM")
 
 
-def _machine(row: sqlite3.Row) -> Machine:
+def _read_machine(row: sqlite3.Row) -> Machine:
     return Machine(row["id"], row["org"], row["ended"], **json.loads(row["body"]))
 
 
