@@ -141,7 +141,7 @@ def test_where_no_image_of_jupyter_can_be_had_its_server_is_a_process_of_this_ma
     command = ("start-notebook.sh", "--NotebookApp.token=own-token", "--port=8888")
     run = api.start_image("localhost:1/jupyter/base:1", *command, job_type="customer_notebook", timeout=600)
     until(lambda: api.record(run)["status"] == "running")
-    assert "in place of localhost:1/jupyter/base:1" in api.record(run)["status_details"]
+    assert "Instead of localhost:1/jupyter/base:1" in api.record(run)["status_details"]
     url = port_url(api.cloud.base_url, run, 8888)
     until(lambda: httpx.get(f"{url}api", timeout=PATIENCE).status_code == 200)
     api.post(f"/workloads/stop/{run}")
