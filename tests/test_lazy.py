@@ -12,7 +12,7 @@ from lk_jupyter.account import spending as account_spending
 from lk_jupyter.account.balance import AccountBalance
 from lk_jupyter.config import settings
 from lk_jupyter.config.files import CONFIG_FILE, write_json
-from lk_jupyter.magics._engine.index import each_magic
+from lk_jupyter.magics._engine.index import iterate_magics
 from lk_jupyter.magics._engine.registry import magic_named
 from lk_jupyter.options.runs import check, renamed_options
 from lk_jupyter.storage import objects
@@ -44,7 +44,7 @@ def test_an_old_name_of_an_attribute_warns_and_has_its_value():
 #: Old name, name and model of each option that was renamed.
 RENAMED = [
     (old, new, model)
-    for model in dict.fromkeys(magic.model for magic in each_magic())
+    for model in dict.fromkeys(magic.model for magic in iterate_magics())
     for old, new in renamed_options(model).items()
 ]
 VALUES = {"metric": ["loss"], "stop_timeout": 20, "outputs": ["x"], "to_env": "KEY", "from_env": "KEY"}

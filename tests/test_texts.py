@@ -26,7 +26,7 @@ from lk_jupyter.config.settings import SETTINGS
 from lk_jupyter.localcloud import __main__ as localcloud
 from lk_jupyter.localcloud.options import CloudOptions
 from lk_jupyter.machines import start_approval
-from lk_jupyter.magics._engine.index import each_magic
+from lk_jupyter.magics._engine.index import iterate_magics
 from lk_jupyter.magics._engine.parser import HELP
 from lk_jupyter.magics._engine.registry import ROWS, magic_named
 from lk_jupyter.magics._engine.sync_question import OFFERED_SECONDS, UNASKED_BYTES, UNASKED_SECONDS
@@ -143,7 +143,7 @@ def _own_options():
     """Return every option of a magic, of a program of ours, and of what a magic passes on."""
     for module in iter_modules(options.__path__):
         import_module(f"{options.__name__}.{module.name}")
-    magics = {flag for magic in each_magic() for flag in _flags(magic.parser)}
+    magics = {flag for magic in iterate_magics() for flag in _flags(magic.parser)}
     fields = {
         name
         for model in _models(Options)

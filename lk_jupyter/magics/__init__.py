@@ -90,8 +90,8 @@ def load(shell: InteractiveShell) -> None:
     accept_every_sign()
     for row in MAGICS:
         shell.register_magic_function(LazyMagic(row, shell), row.kind, row.name)  # type: ignore[arg-type]
-    if _matcher not in shell.Completer.custom_matchers:
-        shell.Completer.custom_matchers.append(_matcher)
+    if _complete_line not in shell.Completer.custom_matchers:
+        shell.Completer.custom_matchers.append(_complete_line)
     if _rewrite_verb_help not in shell.input_transformers_cleanup:
         shell.input_transformers_cleanup.append(_rewrite_verb_help)
     formatters.register_formatters(shell)
@@ -103,8 +103,8 @@ def unload(shell: InteractiveShell) -> None:
     """Remove everything that ``load`` registered."""
     for row in MAGICS:
         shell.magics_manager.magics[row.kind].pop(row.name, None)
-    if _matcher in shell.Completer.custom_matchers:
-        shell.Completer.custom_matchers.remove(_matcher)
+    if _complete_line in shell.Completer.custom_matchers:
+        shell.Completer.custom_matchers.remove(_complete_line)
     if _rewrite_verb_help in shell.input_transformers_cleanup:
         shell.input_transformers_cleanup.remove(_rewrite_verb_help)
     formatters.unregister_formatters(shell)
@@ -140,7 +140,7 @@ _LINE = re.compile(r"(?:^|=)\s*%{1,2}(?P<name>lk_\w+)[ \t](?P<rest>.*)$", re.DOT
 
 
 @context_matcher(identifier="lk_jupyter")  # type: ignore[untyped-decorator]
-def _matcher(context: CompletionContext) -> dict[str, Any]:
+def _complete_line(context: CompletionContext) -> dict[str, Any]:
     """Complete the line of one of our magics; leave any other line, and file names, to IPython."""
     match = _LINE.search(context.text_until_cursor)
     if not match or match["name"] not in ROWS:

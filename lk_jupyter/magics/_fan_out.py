@@ -25,13 +25,13 @@ from lk_jupyter.magics._output.fanout import (
     Board,
     Decision,
     FanOutLogs,
+    format_run_count,
+    format_total,
     heading_lines,
     plan_table,
-    runs,
     start_line,
-    total,
 )
-from lk_jupyter.magics._output.interrupt import NoInterrupt, Stop, detaches, interrupt
+from lk_jupyter.magics._output.interrupt import NoInterrupt, Stop, build_interrupt, detaches
 from lk_jupyter.magics._output.live import LiveOutput, Note, TerminalBlock, after_cell, write_text
 from lk_jupyter.options.runs import RunOptions
 from lk_jupyter.runs.clock import next_second
@@ -72,11 +72,11 @@ def fan_out(session: Session, plans: Sequence[RunPlan], options: RunOptions, she
     if options.detach:
         view.detach()
     else:
-        _follow(fan, view, detach=detaches(options))
+        _follow_runs(fan, view, detach=detaches(options))
         fan.raise_failure()
 
 
-def _follow(fan: FanOut, view: FanOutView, *, detach: bool) -> None:
+def _follow_runs(fan: FanOut, view: FanOutView, *, detach: bool) -> None:
     stop = NoInterrupt() if detach else Stop(fan.abort)
     with AtInterrupt(stop):
         try:
@@ -84,16 +84,16 @@ def _follow(fan: FanOut, view: FanOutView, *, detach: bool) -> None:
                 view.begin()
                 view.follow()
         except KeyboardInterrupt:
-            raise interrupt(_let_go_on(view) if detach else _stop(fan, view, stop)) from None
+            raise build_interrupt(_detach_runs(view) if detach else _await_abort(fan, view, stop)) from None
     view.end(fan.cause, raises=fan.has_failure)
 
 
-def _let_go_on(view: FanOutView) -> str:
+def _detach_runs(view: FanOutView) -> str:
     view.detach()
     return "the runs are still active in the background. List: %lk_runs. Abort one: %lk_abort ID"
 
 
-def _stop(fan: FanOut, view: FanOutView, stop: Stop) -> str:
+def _await_abort(fan: FanOut, view: FanOutView, stop: Stop) -> str:
     """Wait for runs that are being aborted, and return their cost; a second interrupt ends the waiting."""
     try:
         with true_interrupts():
@@ -101,10 +101,10 @@ def _stop(fan: FanOut, view: FanOutView, stop: Stop) -> str:
             stop.wait()
             if not stop.kernel_ends and fan.wait_for_abort() and not fan.remainder:
                 view.end(raises=True)
-                return f"the runs were aborted: {total(fan)}"
+                return f"the runs were aborted: {format_total(fan)}"
     except KeyboardInterrupt:
         fan.hurry()
-    summary = fan.remainder or f"the runs have finished: {total(fan)}"
+    summary = fan.remainder or f"the runs have finished: {format_total(fan)}"
     with suppress(KeyboardInterrupt):
         view.detach()
     return summary
@@ -198,10 +198,10 @@ class FanOutView:
 
     def begin(self) -> None:
         """Show the maximum cost, then start the runs."""
-        self._draw(Board(self._fan), now=True)
+        self._draw_board(Board(self._fan), now=True)
         self._fan.start()
 
-    def _draw(self, board: Board, *, now: bool = False) -> None:
+    def _draw_board(self, board: Board, *, now: bool = False) -> None:
         """Show the present state of the runs; ``now`` skips the pause between two updates."""
         if self._block:
             self._block.draw(board)
@@ -210,17 +210,17 @@ class FanOutView:
 
     def show(self, note: str) -> None:
         """Show the board with a note, immediately."""
-        self._draw(Board(self._fan, note), now=True)
+        self._draw_board(Board(self._fan, note), now=True)
 
     def follow(self, note: str = "") -> None:
         """Update the board until all runs have ended."""
         fan = self._fan
         period = 1 if len(fan.members) <= MOST_RUNS_PER_SECOND else 2
         while not fan.done.is_set():
-            self._draw(Board(fan, note))
-            self._announce()
+            self._draw_board(Board(fan, note))
+            self._announce_new_runs()
             fan.done.wait(next_second(period))
-        self._announce()
+        self._announce_new_runs()
 
     def _read_variables(self) -> ReturnedVariables:
         """Return the variables for the notebook; a detached fan-out keeps its variables."""
@@ -228,7 +228,7 @@ class FanOutView:
             return ReturnedVariables(by_run=self._fan.variables())
         return returned_variables(self._fan, self._options, self._shell.user_ns)
 
-    def _announce(self) -> None:
+    def _announce_new_runs(self) -> None:
         """Write a line for each run whose id is new, where outputs never change."""
         new = [member for member in self._fan.members if member.run and member.plan.number not in self._announced]
         if not new or not self._board.appends or self._is_detached:
@@ -252,7 +252,7 @@ class FanOutView:
         if not self._board.appends:
             self._board.show(Board(fan), now=True)
         heading = f"{Board(fan)}\n" if self._board.appends else ""
-        show_table = partial(self._table.show, Decision(fan, heading + self._summary_text(), cause), now=True)
+        show_table = partial(self._table.show, Decision(fan, heading + self._format_summary(), cause), now=True)
         is_last = self._board.appends or self._board.saves_outputs
         if not is_last:
             show_table()
@@ -286,9 +286,9 @@ class FanOutView:
         fan = self._fan
         while sum(bool(member.run or member.ended) for member in fan.members) < fan.parallel:
             fan.done.wait(_TICK)
-        self._announce()
+        self._announce_new_runs()
         if waiting := sum(not (member.run or member.ended) for member in fan.members):
-            write_text(f"{runs(waiting)} will start when the active runs finish. List: %lk_runs\n")
+            write_text(f"{format_run_count(waiting)} will start when the active runs finish. List: %lk_runs\n")
 
     def runs(self) -> list[Run]:
         """Return the started runs."""
@@ -309,7 +309,7 @@ class FanOutView:
         if isinstance(table, list):
             display(Note(f"pandas isn't installed here, so {name} is a list with one dict per run."))
 
-    def _summary_text(self) -> str:
+    def _format_summary(self) -> str:
         if winner := self._fan.winner:
             return f"Run {winner.plan.number} completed first and was kept; the other runs were aborted."
         before = self._fan.started_earlier_count

@@ -91,7 +91,7 @@ def lk_config(options: ConfigOptions, _shell: InteractiveShell) -> None:
         return
     if options.value is not None or options.unset:
         settings.save(options.name, options.value)
-    display(settings_table([settings.find_setting(options.name)], note=_override_notice(options)))
+    display(settings_table([settings.find_setting(options.name)], note=_find_override_notice(options)))
 
 
 def _set_for_notebook(options: ConfigOptions) -> None:
@@ -134,7 +134,7 @@ def identity_table(me: Identity) -> Table:
     return Table(("What", "Value", "From"), rows)
 
 
-def _override_notice(options: ConfigOptions) -> str:
+def _find_override_notice(options: ConfigOptions) -> str:
     if options.value is None or str(options.name).startswith(GUESS):
         return ""
     source = settings.resolve(str(options.name)).source
@@ -143,13 +143,13 @@ def _override_notice(options: ConfigOptions) -> str:
 
 def settings_table(rows: Iterable[Setting], note: str = "") -> Table:
     """Show settings with their values and sources; values that don't fit are explained below the table."""
-    looked_up = [(row, *_look_up(row)) for row in rows]
+    looked_up = [(row, *_resolve_setting(row)) for row in rows]
     cells = [(row.name, _value_label(row, resolved), resolved.source, row.help) for row, resolved, _ in looked_up]
     notes = dict.fromkeys([note, *(problem for *_, problem in looked_up)])
     return Table(("Setting", "Value", "From", "Meaning"), cells, note="\n".join(filter(None, notes)))
 
 
-def _look_up(row: Setting) -> tuple[Resolved, str]:
+def _resolve_setting(row: Setting) -> tuple[Resolved, str]:
     try:
         return settings.resolve(row.name), ""
     except LkError as problem:

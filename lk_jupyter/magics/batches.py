@@ -19,7 +19,7 @@ from lk_jupyter.inference.catalogue import read_catalogue
 from lk_jupyter.inference.rows import Column, read_column
 from lk_jupyter.magics._engine.ask import ask
 from lk_jupyter.magics._engine.parser import magic
-from lk_jupyter.magics._output.interrupt import interrupt
+from lk_jupyter.magics._output.interrupt import build_interrupt
 from lk_jupyter.magics._output.live import LiveOutput, Note, StatusLine
 from lk_jupyter.options.inference import BatchOptions
 from lk_jupyter.runs.interrupts import true_interrupts
@@ -52,7 +52,7 @@ def lk_batch(options: BatchOptions, shell: InteractiveShell) -> Any:
     if not (options.dry_run or options.cancel):
         import_pandas()  # fail before any payment if pandas is missing
     session, rows = current(), read_column(options.column, shell.user_ns)
-    job = _job(options, read_catalogue(session).find(options.model, "chat"), rows)
+    job = _build_job(options, read_catalogue(session).find(options.model, "chat"), rows)
     with open_batch_file(job.key) as file:
         if options.again and not (options.dry_run or options.cancel):
             file.forget()
@@ -62,11 +62,11 @@ def lk_batch(options: BatchOptions, shell: InteractiveShell) -> Any:
             return None
         if file.is_new() and not _confirm_start(job, options):
             return None
-        result = _follow(work, job, shell)
-    return _deliver(rows, result, options, shell)
+        result = _follow_batch(work, job, shell)
+    return _deliver_answers(rows, result, options, shell)
 
 
-def _job(options: BatchOptions, offer: Any, rows: Column) -> Job:
+def _build_job(options: BatchOptions, offer: Any, rows: Column) -> Job:
     wished = {
         "max_tokens": options.max_tokens,
         "temperature": options.temperature,
@@ -81,7 +81,11 @@ def _confirm_start(job: Job, options: BatchOptions) -> bool:
     estimate = job.estimate(range(len(job.prompts)))
     estimated = sum((cost for cost in (estimate.prompts, estimate.answers) if cost is not None), Decimal(0))
     short = map(str, low_balance_notices(current(), estimated, "this batch", limits=False))
-    display(StatusLine("plan", _price(estimate), "\n".join(filter(None, [_unbounded(job, estimate), *short]))))
+    display(
+        StatusLine(
+            "plan", _format_price(estimate), "\n".join(filter(None, [_warn_without_limit(job, estimate), *short]))
+        )
+    )
     if options.dry_run:
         return False
     refuse_if_read_only("spends")
@@ -95,13 +99,13 @@ def _confirm_start(job: Job, options: BatchOptions) -> bool:
     return False
 
 
-def _price(estimate: Estimate) -> list[str]:
+def _format_price(estimate: Estimate) -> list[str]:
     answers = [f"answers at most {credits_label(estimate.answers)}"] if estimate.answers is not None else []
     tokens = f"about {estimate.prompt_tokens:,} tokens of prompts"
     return [f"{estimate.rows:,} rows", f"{tokens}, {credits_label(estimate.prompts)}", *answers]
 
 
-def _unbounded(job: Job, estimate: Estimate) -> str:
+def _warn_without_limit(job: Job, estimate: Estimate) -> str:
     if estimate.answers is not None or job.offer.prices.completion is None:
         return ""
     thousand = 1000 * len(job.prompts) * job.offer.prices.completion
@@ -111,21 +115,21 @@ def _unbounded(job: Job, estimate: Estimate) -> str:
     )
 
 
-def _follow(work: Work, job: Job, shell: InteractiveShell) -> BatchResult:
+def _follow_batch(work: Work, job: Job, shell: InteractiveShell) -> BatchResult:
     """Follow a batch to its end in the output of the cell, and return its result."""
     output, began, was_done = LiveOutput(shell), time.monotonic(), work.is_done()
     try:
         with true_interrupts():
             for progress in work.steps():
-                output.show(Rows([_bar(progress, job.offer.id)]))
+                output.show(Rows([_build_bar(progress, job.offer.id)]))
     except KeyboardInterrupt:
         if not work.goes_on:
             output.settle(StatusLine("stopped", [job.offer.id]))
-            raise interrupt(
+            raise build_interrupt(
                 "stopped; answers that arrived are kept. Run the line again to send the other rows."
             ) from None
         output.settle(StatusLine("left", [job.offer.id, "the batch is still active"]))
-        raise interrupt(
+        raise build_interrupt(
             "stopped waiting; the batch is still active. To follow the batch, run the line again. To stop the "
             "batch, add --cancel."
         ) from None
@@ -133,14 +137,14 @@ def _follow(work: Work, job: Job, shell: InteractiveShell) -> BatchResult:
         output.settle(StatusLine("failed", [job.offer.id]))
         raise
     result = work.result()
-    line = _receipt(result, job, time.monotonic() - began)
+    line = _build_receipt(result, job, time.monotonic() - began)
     if was_done:
         line.notice = "\n".join(filter(None, [_ALREADY_ANSWERED, line.notice]))
     output.show(line, now=True)
     return result
 
 
-def _bar(progress: BatchProgress, label: str) -> Bar:
+def _build_bar(progress: BatchProgress, label: str) -> Bar:
     done = progress.answered + progress.failed
     facts = [f"{progress.answered:,} of {progress.total:,} rows", progress.state.replace("_", " ")]
     facts += [f"{progress.failed:,} failed"] if progress.failed else []
@@ -148,7 +152,7 @@ def _bar(progress: BatchProgress, label: str) -> Bar:
     return Bar(label, done, progress.total, f"{label} {progress.share:.0%} | {' · '.join(facts)}")
 
 
-def _receipt(result: BatchResult, job: Job, seconds: float) -> StatusLine:
+def _build_receipt(result: BatchResult, job: Job, seconds: float) -> StatusLine:
     failed = len(result.failures)
     facts = [
         job.offer.id,
@@ -169,7 +173,7 @@ def _receipt(result: BatchResult, job: Job, seconds: float) -> StatusLine:
     return line
 
 
-def _deliver(rows: Column, result: BatchResult, options: BatchOptions, shell: InteractiveShell) -> Any:
+def _deliver_answers(rows: Column, result: BatchResult, options: BatchOptions, shell: InteractiveShell) -> Any:
     """Return a DataFrame with the answers, or set the variable of ``--save``."""
     numbers = range(len(rows))
     answers = [answer.text if (answer := result.answers.get(row)) else None for row in numbers]

@@ -17,7 +17,7 @@ from lk_jupyter.api.voucher import VoucherValidateRequest
 from lk_jupyter.errors import UsageError
 from lk_jupyter.magics._engine.ask import ask_hidden
 from lk_jupyter.magics._engine.parser import Subcommands, magic
-from lk_jupyter.magics._engine.tables import Table, frame, show_text
+from lk_jupyter.magics._engine.tables import Table, build_data_frame, show_text
 from lk_jupyter.magics._output.live import Note
 from lk_jupyter.options.billing import CheckoutOptions, EntriesOptions, PricingOptions
 from lk_jupyter.options.runs import NoOptions
@@ -47,7 +47,7 @@ def _history(options: EntriesOptions, _shell: InteractiveShell) -> Any:
     rows = [_run_row(run) for run in islice(page.all(), options.limit)]
     many = f"{page.total:,} runs in total, " if page.total is not None else ""
     display(Note(f"{many}{credits_label(page.total_credits_spent)}."))
-    return frame(rows, ("run", "started", "state", "machine", "credits", "kind", "execution_id"))
+    return build_data_frame(rows, ("run", "started", "state", "machine", "credits", "kind", "execution_id"))
 
 
 @lk_billing.verb("activities", EntriesOptions)
@@ -58,7 +58,7 @@ def _activities(options: EntriesOptions, _shell: InteractiveShell) -> Any:
     """
     page = current().client.billing.activities(limit=min(options.limit, 100))
     rows = [_activity_row(each) for each in islice(page.all(), options.limit)]
-    return frame(rows, ("time", "credits", "type", "description", "state", "hardware"))
+    return build_data_frame(rows, ("time", "credits", "type", "description", "state", "hardware"))
 
 
 @lk_billing.verb("invoices", EntriesOptions)
@@ -112,7 +112,7 @@ def _checkout(options: CheckoutOptions, _shell: InteractiveShell) -> None:
             f"%lk_billing checkout takes 1 credit or more, got {options.credits}. Example: %lk_billing checkout 50"
         )
     address = current().client.billing.checkout(CheckoutRequest(credits_amount=options.credits)).checkout_url
-    display(Table(("Buy", "Pay here"), [(f"{options.credits} credits", _link(address, address))], note=_LATER))
+    display(Table(("Buy", "Pay here"), [(f"{options.credits} credits", _build_link(address, address))], note=_LATER))
     if options.open and urlsplit(address).scheme in _SAFE:
         webbrowser.open(address)
 
@@ -129,7 +129,7 @@ def lk_pricing(options: PricingOptions, shell: InteractiveShell) -> Any:  # noqa
     rows = price_rows(current().client.pricing.get(), options.words)
     if not rows:
         raise UsageError(f"No price contains {' and '.join(options.words)}. All prices: %lk_pricing")
-    return frame(rows, COLUMNS)
+    return build_data_frame(rows, COLUMNS)
 
 
 def _run_row(run: ExecutionSummary) -> dict[str, Any]:
@@ -159,10 +159,10 @@ def _invoice_row(each: Invoice) -> tuple[str | Drawing, ...]:
     bought = "" if each.credits is None else f"{each.credits:,.2f}"
     amount = "" if each.amount is None else f"{each.amount:,.2f}"
     paid = (moment_label(each.created_at), amount, bought, each.status)
-    return (*paid, _link(each.invoice_pdf, "PDF"), _link(each.receipt_url, "Receipt"))
+    return (*paid, _build_link(each.invoice_pdf, "PDF"), _build_link(each.receipt_url, "Receipt"))
 
 
-def _link(address: str | None, label: str) -> str | Drawing:
+def _build_link(address: str | None, label: str) -> str | Drawing:
     """Return a link whose text form is the address; return "" unless the address is a web address."""
     address = plain(address or "")
     if not address or urlsplit(address).scheme not in _SAFE:

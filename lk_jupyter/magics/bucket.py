@@ -107,7 +107,7 @@ def _usage(options: UsageOptions, _shell: InteractiveShell) -> None:
     if options.prune is not None:
         _prune_checkpoints(session, options)
         return
-    usages = session.storage.usage(_key(options.folder))
+    usages = session.storage.usage(_parse_key(options.folder))
     price = setting("storage_price")
     total = FolderUsage("Total", sum(row.files for row in usages), sum(row.bytes for row in usages))
     rows = [_usage_row(row, price) for row in [*usages, *([total] if len(usages) > 1 else [])]]
@@ -175,7 +175,7 @@ def _list(options: ListBucketOptions, _shell: InteractiveShell) -> None:
 
     Example: ``%lk_bucket list data/``
     """
-    files = list(current().client.storage.list_files(_key(options.prefix), max_files=options.limit))
+    files = list(current().client.storage.list_files(_parse_key(options.prefix), max_files=options.limit))
     rows = [
         (each.key, "" if each.size is None else size_label(each.size), moment_label(each.last_modified))
         for each in files
@@ -200,19 +200,19 @@ def _put(options: PutBucketOptions, _shell: InteractiveShell) -> None:
         %lk_bucket put train.csv --to data/train.csv
         %lk_bucket put a.csv b.csv --to data/
     """
-    paths, key, client = [Path(name).expanduser() for name in options.files], _key(options.to), current().client
+    paths, key, client = [Path(name).expanduser() for name in options.files], _parse_key(options.to), current().client
     for path in paths:
         if not path.is_file():
             raise UsageError(f"No file '{path}' in {working_folder()}. Nothing was sent.")
     if len(paths) > 1:
-        _put_all(client, paths, key)
+        _upload_files(client, paths, key)
         return
     to = key + paths[0].name if key.endswith("/") else key or paths[0].name
     stored = client.storage.upload(UploadFileBody(file=Upload(paths[0])), key=to)
     display(Note(f"Uploaded {SCHEME}{stored.key or to}, {size_label(paths[0].stat().st_size)}."))
 
 
-def _put_all(client: Client, paths: list[Path], key: str) -> None:
+def _upload_files(client: Client, paths: list[Path], key: str) -> None:
     folder = f"{key.rstrip('/')}/" if key else None
     upload = client.storage.upload_bulk(BulkUploadBody(files=[Upload(path) for path in paths], folder_prefix=folder))
     failed = [f"{each.key}: {each.error_message or 'not uploaded'}" for each in upload if each.status != "success"]
@@ -227,7 +227,7 @@ def _get(options: GetBucketOptions, _shell: InteractiveShell) -> None:
 
     Example: ``%lk_bucket get results/model.pt``
     """
-    key, target = _key(options.key), Path(options.target).expanduser()
+    key, target = _parse_key(options.key), Path(options.target).expanduser()
     path = target / file_name(key) if target.is_dir() else target
     part = path.with_name(path.name + ".part")
     with current().client.storage.download(key) as download, part.open("wb") as file:
@@ -243,7 +243,7 @@ def _delete(options: DeleteBucketOptions, _shell: InteractiveShell) -> None:
 
     Example: ``%lk_bucket delete data/old/ --yes``
     """
-    key, storage = _key(options.key), current().client.storage
+    key, storage = _parse_key(options.key), current().client.storage
     if not key.strip("/"):
         raise UsageError("%lk_bucket delete needs a key or a folder; it doesn't delete the entire bucket.")
     if not is_sure(options, f"Delete {SCHEME}{key} permanently?", "Nothing was deleted."):
@@ -255,5 +255,5 @@ def _delete(options: DeleteBucketOptions, _shell: InteractiveShell) -> None:
     display(Note(f"Deleted {SCHEME}{key}."))
 
 
-def _key(text: str) -> str:
+def _parse_key(text: str) -> str:
     return text.removeprefix(SCHEME).lstrip("/")

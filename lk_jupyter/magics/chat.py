@@ -19,7 +19,7 @@ from lk_jupyter.magics._engine.ask import ask
 from lk_jupyter.magics._engine.parser import magic
 from lk_jupyter.magics._engine.tables import Table
 from lk_jupyter.magics._output.chat import ChatView
-from lk_jupyter.magics._output.interrupt import interrupt
+from lk_jupyter.magics._output.interrupt import build_interrupt
 from lk_jupyter.options.inference import ChatOptions, ModelsOptions
 from lk_jupyter.runs.interrupts import true_interrupts
 from lk_jupyter.runs.package.secret_scan import permit_text
@@ -45,7 +45,7 @@ def lk_models(options: ModelsOptions, shell: InteractiveShell) -> None:
         %lk_models --at iris
     """
     if options.at:
-        display(_ids(current().client, options))
+        display(_list_client_ids(current().client, options))
         return
     offers = read_catalogue(current())
     text = (options.text or "").lower()
@@ -60,7 +60,7 @@ def lk_models(options: ModelsOptions, shell: InteractiveShell) -> None:
     display(models_table(chosen, note))
 
 
-def _ids(client: Client, options: ModelsOptions) -> Table:
+def _list_client_ids(client: Client, options: ModelsOptions) -> Table:
     """List the ids that the clients of ``lk_jupyter.openai()`` and ``.anthropic()`` see."""
     read: dict[str, Callable[[], Any]] = {
         "openai": client.openai.models,
@@ -90,9 +90,9 @@ def lk_chat(options: ChatOptions, shell: InteractiveShell, cell: str) -> None:
         talk.forget()
     who = _choose_answerer(session, options.model or talk.model)
     content = build_prompt(cell, options.image, shell.user_ns)
-    permit_text(_words(content, options.system), "The prompt", ask, allowed=options.allow_secrets)
+    permit_text(_join_text(content, options.system), "The prompt", ask, allowed=options.allow_secrets)
     talk.model, talk.system = who.name, options.system or talk.system
-    _answer(who, talk, content, options, shell)
+    _stream_answer(who, talk, content, options, shell)
 
 
 def models_table(models: ModelCatalogue, note: str = "") -> Table:
@@ -115,12 +115,12 @@ def _choose_answerer(session: Session, name: str | None) -> Answerer:
     return find_answerer(session, name)
 
 
-def _words(content: Content, system: str | None) -> str:
+def _join_text(content: Content, system: str | None) -> str:
     text = content if isinstance(content, str) else "".join(part.text or "" for part in content)
     return f"{text}\n{system}" if system else text
 
 
-def _answer(who: Answerer, talk: Talk, content: Content, options: ChatOptions, shell: InteractiveShell) -> None:
+def _stream_answer(who: Answerer, talk: Talk, content: Content, options: ChatOptions, shell: InteractiveShell) -> None:
     """Send the question, show the answer while it grows, and keep the text, complete or not."""
     request = talk.parameters_for(
         content,
@@ -138,7 +138,7 @@ def _answer(who: Answerer, talk: Talk, content: Content, options: ChatOptions, s
         state = "answered"
     except KeyboardInterrupt:
         state = "stopped"
-        raise interrupt("interrupted; the partial answer is kept.") from None
+        raise build_interrupt("interrupted; the partial answer is kept.") from None
     finally:
         coming.close()
         view.end(coming.answer, state)

@@ -27,7 +27,7 @@ from lk_jupyter.magics._engine.ask import ask
 from lk_jupyter.magics._engine.parser import magic
 from lk_jupyter.magics._engine.several import apply_to_each
 from lk_jupyter.magics._engine.tables import Table
-from lk_jupyter.magics._output.interrupt import advise_on_interrupt, interrupt
+from lk_jupyter.magics._output.interrupt import advise_on_interrupt, build_interrupt
 from lk_jupyter.magics._output.live import LiveOutput, Note, StatusLine
 from lk_jupyter.options.inference import DeploymentsOptions, DeployOptions, UndeployOptions
 from lk_jupyter.runs.interrupts import true_interrupts
@@ -64,7 +64,7 @@ def lk_deploy(options: DeployOptions, shell: InteractiveShell) -> None:
         if deployment_plan.gpu_is_free is False
         else ""
     )
-    display(StatusLine("plan", _price(deployment_plan), "\n".join(filter(None, [scarce, *warnings]))))
+    display(StatusLine("plan", _format_price(deployment_plan), "\n".join(filter(None, [scarce, *warnings]))))
     if options.dry_run:
         return
     refuse_if_read_only("spends")
@@ -82,7 +82,11 @@ def lk_deploy(options: DeployOptions, shell: InteractiveShell) -> None:
         shell.user_ns[options.save] = deployment.deployment_id
     if options.no_wait:
         display(
-            StatusLine(deployment.status, [f"deployment {deployment.deployment_id}"], _next(deployment.deployment_id))
+            StatusLine(
+                deployment.status,
+                [f"deployment {deployment.deployment_id}"],
+                _format_next_steps(deployment.deployment_id),
+            )
         )
         return
     _watch_start(session, deployment.deployment_id, deployment_plan, shell)
@@ -143,7 +147,7 @@ def _deployment_row(deployment: Deployment) -> tuple[str, ...]:
         deployment.deployment_id[:SHORT_ID],
         deployment.hf_model_id,
         deployment.hardware_profile,
-        f"{_state_mark(deployment.status)} {_WORDS.get(deployment.status, deployment.status)}",
+        f"{_choose_state_mark(deployment.status)} {_WORDS.get(deployment.status, deployment.status)}",
         *("" if n is None else str(n) for n in (deployment.current_replicas, deployment.min_replicas)),
         "" if deployment.max_replicas is None else str(deployment.max_replicas),
         f"{deployment.created_at.astimezone():%d %b %H:%M}" if deployment.created_at else "",
@@ -155,7 +159,7 @@ def replicas_table(deployment: DeploymentDetail) -> Table:
     rows = [
         (
             replica.replica_id[:SHORT_ID],
-            f"{_state_mark(replica.status)} {replica.status.replace('_', ' ')}",
+            f"{_choose_state_mark(replica.status)} {replica.status.replace('_', ' ')}",
             "" if replica.healthy is None else "yes" if replica.healthy else "no",
             replica.fail_reason or "",
         )
@@ -164,11 +168,11 @@ def replicas_table(deployment: DeploymentDetail) -> Table:
     return Table(("Replica", "State", "Answers", "Reason"), rows, "" if rows else "No replicas.")
 
 
-def _state_mark(state: str) -> str:
+def _choose_state_mark(state: str) -> str:
     return _MARKS.get(state, "◌")
 
 
-def _price(deployment_plan: DeploymentPlan) -> list[str]:
+def _format_price(deployment_plan: DeploymentPlan) -> list[str]:
     request = deployment_plan.request
     several = f"{request.min_replicas} to {request.max_replicas} replicas"
     replicas = "1 replica" if request.max_replicas == 1 else several
@@ -191,7 +195,7 @@ def _watch_start(
                 output.show(replicas_table(detail))
     except KeyboardInterrupt:
         short = deployment_id[:SHORT_ID]
-        raise interrupt(
+        raise build_interrupt(
             f"stopped waiting; the deployment is still active and billed. Stop it: %lk_undeploy {short}"
         ) from None
     except DeploymentFailed:
@@ -202,10 +206,10 @@ def _watch_start(
         raise
     if detail:
         output.show(replicas_table(detail), now=True)
-        display(_ready(detail, deployment_plan))
+        display(_build_ready_line(detail, deployment_plan))
 
 
-def _ready(detail: DeploymentDetail, deployment_plan: DeploymentPlan) -> StatusLine:
+def _build_ready_line(detail: DeploymentDetail, deployment_plan: DeploymentPlan) -> StatusLine:
     price = (
         []
         if deployment_plan.per_hour is None
@@ -214,14 +218,14 @@ def _ready(detail: DeploymentDetail, deployment_plan: DeploymentPlan) -> StatusL
     line = StatusLine(
         "running" if has_serving_replica(detail) else "still starting",
         [detail.hf_model_id, detail.hardware_profile, *price],
-        _next(detail.deployment_id),
+        _format_next_steps(detail.deployment_id),
     )
     line.mark = "✓" if has_serving_replica(detail) else "◌"
     line.metadata = {"lk_jupyter": {"deployment_id": detail.deployment_id}}
     return line
 
 
-def _next(deployment_id: str) -> str:
+def _format_next_steps(deployment_id: str) -> str:
     short = deployment_id[:SHORT_ID]
     return f"Chat with it: %%lk_chat {short}\nStop the deployment and its bill: %lk_undeploy {short}"
 

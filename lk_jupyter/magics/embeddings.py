@@ -38,7 +38,7 @@ def lk_embed(options: EmbedOptions, shell: InteractiveShell) -> Any:
     session, rows = current(), read_column(options.column, shell.user_ns)
     offer = read_catalogue(session).find(options.model, "embedding")
     if options.dry_run:
-        display(_plan(offer, rows.texts))
+        display(_build_plan_line(offer, rows.texts))
         return None
     library = import_numpy()
     permit_text("\n".join(rows.texts), options.column, ask, allowed=options.allow_secrets)
@@ -46,22 +46,23 @@ def lk_embed(options: EmbedOptions, shell: InteractiveShell) -> Any:
     try:
         with true_interrupts():
             for vectors in embed(session, offer, rows.texts):
-                output.show(Rows([_bar(vectors, len(rows))]))
+                output.show(Rows([_build_bar(vectors, len(rows))]))
     except (KeyboardInterrupt, LkError) as problem:
         state = "cancelled" if isinstance(problem, KeyboardInterrupt) else "failed"
         output.show(
-            StatusLine(state, [offer.id, f"{len(vectors.rows):,} of {len(rows):,} texts", _cost(vectors)]), now=True
+            StatusLine(state, [offer.id, f"{len(vectors.rows):,} of {len(rows):,} texts", _format_cost(vectors)]),
+            now=True,
         )
         raise
     matrix = library.array(vectors.rows, dtype="float32")
-    output.show(_receipt(vectors, matrix, time.monotonic() - began), now=True)
+    output.show(_build_receipt(vectors, matrix, time.monotonic() - began), now=True)
     if options.save is None:
         return matrix
     shell.user_ns[options.save] = matrix
     return None
 
 
-def _plan(offer: ModelOffer, texts: Sequence[str]) -> StatusLine:
+def _build_plan_line(offer: ModelOffer, texts: Sequence[str]) -> StatusLine:
     estimate = estimate_cost(offer, texts)
     estimated, most = credits_label(estimate.cost), credits_label(estimate.most)
     cost = estimated if estimated == most else f"{estimated}, at most {most}"
@@ -73,12 +74,12 @@ def _texts_label(count: int) -> str:
     return "1 text" if count == 1 else f"{count:,} texts"
 
 
-def _bar(vectors: Vectors, total: int) -> Bar:
+def _build_bar(vectors: Vectors, total: int) -> Bar:
     label, done = vectors.offer.id, len(vectors.rows)
     return Bar(label, done, total, f"{label} {done / total:.0%} | {done:,} of {total:,} texts")
 
 
-def _receipt(vectors: Vectors, matrix: Any, seconds: float) -> StatusLine:
+def _build_receipt(vectors: Vectors, matrix: Any, seconds: float) -> StatusLine:
     facts = [
         vectors.offer.id,
         _texts_label(len(vectors.rows)),
@@ -86,11 +87,11 @@ def _receipt(vectors: Vectors, matrix: Any, seconds: float) -> StatusLine:
         duration_label(seconds),
     ]
     shape = f"array of float32, {matrix.shape[0]:,} by {matrix.shape[1]:,}"
-    line = StatusLine("completed", [*facts, _cost(vectors), shape])
+    line = StatusLine("completed", [*facts, _format_cost(vectors), shape])
     cost = None if vectors.cost is None else f"{vectors.cost:f}"
     line.metadata = {"lk_jupyter": {"model": vectors.offer.id, "tokens": vectors.tokens, "cost": cost}}
     return line
 
 
-def _cost(vectors: Vectors) -> str:
+def _format_cost(vectors: Vectors) -> str:
     return "cost unknown" if vectors.cost is None else credits_label(vectors.cost)

@@ -47,11 +47,11 @@ def lk_help(options: HelpOptions, shell: InteractiveShell) -> None:  # noqa: ARG
         %lk_help NotSignedIn
     """
     if not options.words:
-        overview = [*_by_topic(index.magics()), *index.settings(), *index.python()]
+        overview = [*_sort_by_topic(index.magics()), *index.settings(), *index.python()]
         rest = [*index.verbs(), *index.options(), *index.errors(), *index.operations()] if options.all else []
-        _show([*overview, *rest], most=None, note="" if options.all else _search_note())
+        _show_entries([*overview, *rest], most=None, note="" if options.all else _format_search_note())
         return
-    if magic := index.exactly(options.words):
+    if magic := index.find_by_name(options.words):
         display(Text(magic.help().splitlines()))
         return
     entries = index.search_entries(options.words)
@@ -59,10 +59,10 @@ def lk_help(options: HelpOptions, shell: InteractiveShell) -> None:  # noqa: ARG
         close = index.similar_words(options.words)
         hint = f"Did you mean {' or '.join(close)}? " if close else ""
         raise UsageError(f"No help entry contains '{' and '.join(options.words)}'. {hint}Overview: %lk_help")
-    _show(entries, most=MOST)
+    _show_entries(entries, most=MOST)
 
 
-def _search_note() -> str:
+def _format_search_note() -> str:
     options, operations = sum(1 for _ in index.options()), sum(1 for _ in index.operations())
     return (
         f"%lk_help WORD also searches {options} options and {operations} operations; --all lists them. To see "
@@ -70,24 +70,24 @@ def _search_note() -> str:
     )
 
 
-def _by_topic(magics: Iterable[IndexEntry]) -> list[IndexEntry]:
+def _sort_by_topic(magics: Iterable[IndexEntry]) -> list[IndexEntry]:
     """Return the magics in the order of the topics; the topic is the kind of each."""
     entries = [entry._replace(kind=magic_topic(entry.name.lstrip("%"))) for entry in magics]
     ranks = {name: rank for rank, name in enumerate(name for names in TOPICS.values() for name in names)}
     return sorted(entries, key=lambda entry: ranks.get(entry.name.lstrip("%").removeprefix("lk_"), len(ranks)))
 
 
-def _show(entries: Iterable[IndexEntry], *, most: int | None, note: str = "") -> None:
+def _show_entries(entries: Iterable[IndexEntry], *, most: int | None, note: str = "") -> None:
     """Show entries in a table for each kind, in the order of the page."""
     kinds = (*TOPICS, "Magics", "Verbs", "Options", "Settings", "Python", "Errors", "Operations")
     ordered = sorted(entries, key=lambda entry: kinds.index(entry.kind))
-    tables = [_table(kind, list(group), most) for kind, group in groupby(ordered, key=lambda entry: entry.kind)]
+    tables = [_build_table(kind, list(group), most) for kind, group in groupby(ordered, key=lambda entry: entry.kind)]
     if note:
         tables[-1] = Table(tables[-1].columns, tables[-1].rows, note, caption=tables[-1].caption)
     display(join_tables(*tables).bundle(), raw=True)
 
 
-def _table(kind: str, entries: list[IndexEntry], most: int | None) -> Table:
+def _build_table(kind: str, entries: list[IndexEntry], most: int | None) -> Table:
     visible = entries if most is None else entries[:most]
     rest = (
         ""

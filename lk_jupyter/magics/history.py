@@ -62,7 +62,7 @@ def lk_history(options: HistoryMagicOptions, shell: InteractiveShell) -> Any:  #
         %lk_history prune --older 90
     """
     if options.text[:1] == [_PRUNE]:
-        return show_text(_prune(options))
+        return show_text(_prune_journal(options))
     if options.older is not None:
         raise UsageError(
             "--older works only with prune. Nothing was deleted. Delete old runs: %lk_history prune --older 90"
@@ -71,7 +71,7 @@ def lk_history(options: HistoryMagicOptions, shell: InteractiveShell) -> Any:  #
         calls = audit_table(options)
         if not len(calls):
             display(Note("No matching call. The next change is recorded in the audit log."))
-        return _plain_table(calls) if isinstance(calls, list) else show_as_grid(calls)
+        return _build_plain_table(calls) if isinstance(calls, list) else show_as_grid(calls)
     result = history(current(), options)
     note = result.note or (
         "" if result.runs else "No matching run. Search with fewer words, or start a run with %%lk_run."
@@ -79,10 +79,10 @@ def lk_history(options: HistoryMagicOptions, shell: InteractiveShell) -> Any:  #
     if note:
         display(Note(note))
     table = result.table()
-    return _plain_table(table) if isinstance(table, list) else show_as_grid(table, _HTML_ONLY)
+    return _build_plain_table(table) if isinstance(table, list) else show_as_grid(table, _HTML_ONLY)
 
 
-def _prune(options: HistoryMagicOptions) -> str:
+def _prune_journal(options: HistoryMagicOptions) -> str:
     """Delete old runs from the journal, and return the number of runs and the sizes as a message."""
     if options.text != [_PRUNE] or options.model_fields_set - {"text", "older"}:
         raise UsageError("prune takes only --older DAYS. Nothing was deleted. Delete old runs: %lk_history prune")
@@ -90,20 +90,20 @@ def _prune(options: HistoryMagicOptions) -> str:
     if not days:
         raise UsageError("The setting journal_days is 0, so all runs are kept. Nothing was deleted. Add --older DAYS.")
     records = journal()
-    before = _size_of(records.path)
+    before = _compute_size(records.path)
     count = prune(records, charge_book(), time.time() - days * DAY)
     compact(records)
     if trouble := records.trouble or charge_book().trouble:
         raise UsageError(f"{trouble} Nothing was deleted.")
-    size = f"{size_label(before)} before, {size_label(_size_of(records.path))} now"
+    size = f"{size_label(before)} before, {size_label(_compute_size(records.path))} now"
     return f"Deleted {count} run{'s' * (count != 1)} older than {days} days from the journal ({size})."
 
 
-def _size_of(path: Path) -> int:
+def _compute_size(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
 
 
-def _plain_table(rows: list[dict[str, Any]]) -> Table:
+def _build_plain_table(rows: list[dict[str, Any]]) -> Table:
     """Show the rows where pandas is missing."""
     columns = list(dict.fromkeys(name for row in rows for name in row))
     return Table(columns, [["" if row.get(name) is None else str(row[name]) for name in columns] for row in rows])
@@ -227,7 +227,7 @@ class DiffView:
 
     def __init__(self, diff: Diff) -> None:
         self._diff = diff
-        rows = [(redact(fact.name), *self._cells(fact)) for fact in diff.differences]
+        rows = [(redact(fact.name), *self._build_cells(fact)) for fact in diff.differences]
         equal = [fact.name for fact in diff.facts if fact.same]
         code = "" if diff.code else "The code is identical."
         note = f"Equal: {', '.join(map(redact, equal))}." if equal else ""
@@ -235,7 +235,7 @@ class DiffView:
         self._table = Table(("Differs", *titles), rows, note=f"{code} {note}".strip())
         self._code = LineRedactor().lines(list(map(plain, diff.code)))
 
-    def _cells(self, fact: Fact) -> list[str]:
+    def _build_cells(self, fact: Fact) -> list[str]:
         """Return the values of a fact, each with the curve of the number if the run has printed a curve."""
         curves = [next((curve for curve in side.curves if curve.name == fact.name), None) for side in self._diff.sides]
         return [
@@ -246,23 +246,23 @@ class DiffView:
     def __str__(self) -> str:
         return "\n".join([str(self._table), *(["", *self._code] if self._code else [])])
 
-    def _html(self) -> str:
+    def _render_html(self) -> str:
         sides = self._diff.sides
         names = dict.fromkeys(curve.name for side in sides for curve in side.curves)
         runs = [
             DrawnRun(number, side.title, {curve.name: curve for curve in side.curves})
             for number, side in enumerate(sides, 1)
         ]
-        lines = "".join(f"<span{_style(line)}>{escape(line)}\n</span>" for line in self._code)
+        lines = "".join(f"<span{_style_line(line)}>{escape(line)}\n</span>" for line in self._code)
         after = ", ".join(side.title for side in sides[1:])
         title = f"Code: {sides[0].title} (-) against {after} (+)"
         code = f"<details open><summary>{escape(title)}</summary><pre>{lines}</pre></details>" if self._code else ""
         return curves_picture(list(names), runs) + self._table._repr_html_() + code
 
     def _repr_mimebundle_(self, **_: object) -> dict[str, str]:
-        return {"text/plain": str(self), "text/html": self._html()}
+        return {"text/plain": str(self), "text/html": self._render_html()}
 
 
-def _style(line: str) -> str:
+def _style_line(line: str) -> str:
     colour = None if line[:3] in {"+++", "---"} else _SIGNS.get(line[:1])
     return f' style="background: color-mix(in srgb, var({colour}) 18%, transparent)"' if colour else ""

@@ -89,7 +89,7 @@ def _add(options: AddOptions, _shell: InteractiveShell) -> None:
     server = options.model_dump(include={"timeout", "image", "max_cost"})
     options.max_cost = server["max_cost"] = specs.resolve_max_cost(machine, str(options.max_cost or ""))
     package = prepare_server(session, ServerOptions(machine=machine.hardware_profile, **server))
-    spec = specs.add(machine, _config(options), options.title)
+    spec = specs.add(machine, _build_settings(options), options.title)
     release = release_label(options.idle, package.timeout)
     notice = f"Choose the kernel in the launcher or the kernel picker. Its machine is released {release}."
     short = map(str, low_balance_notices(session, package.worst_case, "this kernel"))
@@ -105,7 +105,7 @@ def _remove(options: RemoveOptions, _shell: InteractiveShell) -> None:
     display(Note(f"Removed {specs.remove(options.machine).title} from the launcher."))
 
 
-def _config(options: AddOptions) -> dict[str, Any]:
+def _build_settings(options: AddOptions) -> dict[str, Any]:
     """Return the settings of the provisioner."""
     return {
         "image": options.image,

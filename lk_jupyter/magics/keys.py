@@ -59,7 +59,7 @@ def _create(options: CreateKeyOptions, shell: InteractiveShell) -> None:
     session = current()
     with explain_missing_role(options.org, "keys"):
         secret = api_keys.create_key(session.client, options.name, options.org, options.expires)
-    _hand_over(secret, f"Secret of the key {options.name}", options, shell)
+    _deliver_secret(secret, f"Secret of the key {options.name}", options, shell)
 
 
 @lk_keys.verb("toggle", ToggleOptions)
@@ -82,7 +82,7 @@ def _revoke(options: KeyOptions, _shell: InteractiveShell) -> None:
     """
     session, key = _choose_key(options)
     lasting = "until it is regenerated" if key.org else "permanently"
-    if not _is_sure(options, session, key, f"Revoke the key {key.name} of {key.owner} {lasting}?"):
+    if not _confirm_action(options, session, key, f"Revoke the key {key.name} of {key.owner} {lasting}?"):
         return
     with explain_missing_role(key.org, "keys"):
         if key.org:
@@ -104,13 +104,13 @@ def _regenerate(options: RegenerateOptions, shell: InteractiveShell) -> None:
             f"{key.name} is a personal key: its secret can't be replaced. Revoke it and create another key: "
             f"%lk_keys revoke {key.name}"
         )
-    if not _is_sure(
+    if not _confirm_action(
         options, session, key, f"Give {key.name} of {key.org} a new secret? The old secret stops working immediately."
     ):
         return
     with explain_missing_role(key.org, "keys"):
         secret = session.client.orgs.regenerate_api_key(key.org, key.id).plaintext_key
-    _hand_over(secret, f"New secret of the key {key.name}", options, shell)
+    _deliver_secret(secret, f"New secret of the key {key.name}", options, shell)
 
 
 @lk_keys.verb("delete", KeyOptions)
@@ -120,7 +120,7 @@ def _delete(options: KeyOptions, _shell: InteractiveShell) -> None:
     Example: ``%lk_keys delete ci --org my-team``
     """
     session, key = _choose_key(options)
-    if not _is_sure(options, session, key, f"Delete the key {key.name} of {key.owner} permanently?"):
+    if not _confirm_action(options, session, key, f"Delete the key {key.name} of {key.owner} permanently?"):
         return
     with explain_missing_role(key.org, "keys"):
         if key.org:
@@ -149,13 +149,15 @@ def _choose_key(options: KeyOptions | RegenerateOptions) -> tuple[Session, Key]:
     return session, api_keys.find_key(session.client, options.key, options.org or read_team_slug(session.client))
 
 
-def _is_sure(options: KeyOptions | RegenerateOptions, session: Session, key: Key, question: str) -> bool:
+def _confirm_action(options: KeyOptions | RegenerateOptions, session: Session, key: Key, question: str) -> bool:
     """Return whether to continue; the question warns if the user is signed in with this key."""
     warning = " You are signed in with this key." if session.target.key.token.startswith(key.prefix) else ""
     return is_sure(options, f"{question}{warning}", "Nothing was changed.")
 
 
-def _hand_over(secret: str, title: str, options: CreateKeyOptions | RegenerateOptions, shell: InteractiveShell) -> None:
+def _deliver_secret(
+    secret: str, title: str, options: CreateKeyOptions | RegenerateOptions, shell: InteractiveShell
+) -> None:
     """Store a secret in the places that the options name, or show the secret once."""
     if options.to_env:
         os.environ[options.to_env] = secret

@@ -33,7 +33,7 @@ def lk_lease(options: LeaseOptions, shell: InteractiveShell) -> None:
     """
     session = current()
     if options.revoke is not None:
-        _revoke(session, options)
+        _revoke_lease(session, options)
     elif options.credits is None:
         leases = list_leases(session)
         note = "" if leases else "No leases. Issue one: %lk_lease 2.50"
@@ -41,10 +41,10 @@ def lk_lease(options: LeaseOptions, shell: InteractiveShell) -> None:
         right = frozenset({"Used", "Of", "Minutes", "Active runs"})
         display(Table(columns, list(map(_lease_row, leases)), note=note, right=right))
     else:
-        _issue(session, options, shell)
+        _issue_lease(session, options, shell)
 
 
-def _issue(session: Session, options: LeaseOptions, shell: InteractiveShell) -> None:
+def _issue_lease(session: Session, options: LeaseOptions, shell: InteractiveShell) -> None:
     names = [name for text in options.machines for name in text.split(",") if name]
     machines = [session.machines().resolve(name).hardware_profile for name in names]
     limits = {
@@ -67,7 +67,7 @@ def _issue(session: Session, options: LeaseOptions, shell: InteractiveShell) -> 
     show_once(shell, OneTimeSecret(f"Key of the lease {lease.id}", rows, "The key is never shown again."))
 
 
-def _revoke(session: Session, options: LeaseOptions) -> None:
+def _revoke_lease(session: Session, options: LeaseOptions) -> None:
     question = f"Revoke the lease {options.revoke} and abort its runs?"
     if is_sure(options, question, "Nothing was revoked."):
         lease = revoke_lease(session, str(options.revoke))

@@ -57,13 +57,13 @@ def lk_load(options: LoadOptions, shell: InteractiveShell) -> Any:
 def _show_loaded(name: str, value: Any, key: str, wish: LoadRequest) -> None:
     part = f"the first {wish.sample:,} at most" if wish.sample is not None else ""
     code = code_for(key, wish)
-    line = StatusLine(name, [_shape(value), part, f"from {SCHEME}{key}", f"in a run: {remote_path(key)}"])
+    line = StatusLine(name, [_describe_shape(value), part, f"from {SCHEME}{key}", f"in a run: {remote_path(key)}"])
     line.notice = f"{name} = {code}" if code else ""
     line.mark = "✓"
     display(line)
 
 
-def _shape(value: Any) -> str:
+def _describe_shape(value: Any) -> str:
     """Describe a value: type, and shape or size."""
     kind = type(value).__name__
     if hasattr(value, "memory_usage"):

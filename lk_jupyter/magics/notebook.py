@@ -21,7 +21,7 @@ from lk_jupyter.api.hosted import HostedServer
 from lk_jupyter.config.files import platform_path
 from lk_jupyter.magics._engine.parser import Subcommands
 from lk_jupyter.magics._engine.tables import Table
-from lk_jupyter.magics._output.interrupt import advise_on_interrupt, interrupt
+from lk_jupyter.magics._output.interrupt import advise_on_interrupt, build_interrupt
 from lk_jupyter.magics._output.live import LiveOutput, StatusLine
 from lk_jupyter.magics._output.run_status import machine_with_price, read_final_receipt, receipt
 from lk_jupyter.magics._output.servers import ServerList, listening_line, server_header
@@ -100,7 +100,7 @@ def _start(options: StartServerOptions, shell: InteractiveShell) -> None:
         return
     run = _start_server(session, bundle, LiveOutput(shell))
     if not options.no_browser:
-        _open(run)
+        _open_in_browser(run)
 
 
 @lk_notebook.verb("open", OpenServerOptions)
@@ -118,7 +118,7 @@ def _open_server(options: OpenServerOptions, shell: InteractiveShell) -> None:
     if options.save:
         shell.user_ns[options.save] = read_password(run)
         note = f"The password is in {options.save}. Keep it secret, like a key."
-    elif _open(run):
+    elif _open_in_browser(run):
         note = f"Stop it: %lk_notebook stop {run.short_id}"
     else:
         open_elsewhere = f"%lk_notebook open {run.short_id} --save password"
@@ -172,7 +172,7 @@ def started_server(
                         run, lambda state: status.show(_server_line(state, facts, notes, bundle, run))
                     )
         except KeyboardInterrupt:
-            raise interrupt(sending.outcome()) from None
+            raise build_interrupt(sending.outcome()) from None
     return run, server
 
 
@@ -216,7 +216,7 @@ def _wait_for_server(run: Run, watch: Callable[[str], object]) -> HostedServer:
         raise
 
 
-def _open(run: Run) -> bool:
+def _open_in_browser(run: Run) -> bool:
     """Open the page that leads to a server in a browser; False where this machine has none."""
     try:
         webbrowser.get()

@@ -40,7 +40,7 @@ def lk_pin(options: NoOptions, shell: InteractiveShell) -> None:  # noqa: ARG001
     cell = history[-1] if history else ""
     notebook = current_cell().notebook
     cells = [*(read_code_cells(Path(notebook)) if notebook else []), *history]
-    names = {name for code in cells for name in _imports(code)} - {"lk_jupyter"}
+    names = {name for code in cells for name in _list_imports(code)} - {"lk_jupyter"}
     foreign = {name for name in names - set(sys.stdlib_module_names) if not local_files({name}, working_folder())}
     unknown = sorted(foreign - providers().keys() - frequent_packages().keys())
     pins = installed_requirements(foreign, unknown)
@@ -48,14 +48,14 @@ def lk_pin(options: NoOptions, shell: InteractiveShell) -> None:  # noqa: ARG001
         raise UsageError(
             "The notebook imports no packages. Nothing was changed. First save the notebook, or run its cells."
         )
-    block = format_block(pins, unknown, next(_tables(cells), ""))
+    block = format_block(pins, unknown, next(_yield_tables(cells), ""))
     is_alone = cell.strip() == "%lk_pin"
     shell.set_next_input(block, replace=is_alone)
     place = "this cell" if is_alone else "the next cell"
     show_text(f"Wrote a script block with {len(pins)} packages into {place}. Make it the first cell of the notebook.")
 
 
-def _imports(cell: str) -> frozenset[str]:
+def _list_imports(cell: str) -> frozenset[str]:
     """Return the imported modules of a cell; nothing for a cell that isn't Python."""
     first, _, rest = cell.partition("\n")
     with suppress(SyntaxError, ValueError):
@@ -63,7 +63,7 @@ def _imports(cell: str) -> frozenset[str]:
     return frozenset()
 
 
-def _tables(cells: list[str]) -> Iterator[str]:
+def _yield_tables(cells: list[str]) -> Iterator[str]:
     """Yield the tables of the valid blocks in cells."""
     for cell in cells:
         with suppress(UsageError):

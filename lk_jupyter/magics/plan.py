@@ -21,7 +21,7 @@ from lk_jupyter.machines.catalogue import sum_costs
 from lk_jupyter.magics._engine.ask import ask
 from lk_jupyter.magics._engine.kept_machine import resolve_keep
 from lk_jupyter.magics._engine.parser import magic
-from lk_jupyter.magics._engine.sync_question import answerer, current_place
+from lk_jupyter.magics._engine.sync_question import current_place, identify_answerer
 from lk_jupyter.magics._engine.tables import Table, show_text
 from lk_jupyter.magics.containers import lk_compose, lk_docker
 from lk_jupyter.magics.run import FIRST_LINE, lk_run
@@ -88,8 +88,8 @@ def lk_plan(options: PlanOptions, shell: InteractiveShell) -> None:
         %lk_plan train.ipynb --times 30
         %lk_plan --withdraw
     """
-    path = _notebook_path(options.notebook)
-    texts = list(_code_cells(path))
+    path = _find_notebook_path(options.notebook)
+    texts = list(_yield_code_cells(path))
     if options.withdraw:
         show_text(
             f"Deleted approvals: {withdraw(set(map(cell_digest, texts)))}. Each cell with --ask needs your "
@@ -100,12 +100,12 @@ def lk_plan(options: PlanOptions, shell: InteractiveShell) -> None:
     cells = [cell for number, text in enumerate(texts, 1) if (cell := _plan_cell(session, number, text))]
     priced = {cell_digest(cell.text): cell.cost for cell in cells if cell.cost is not None}
     total = sum((cell.cost for cell in cells if cell.cost is not None), Decimal(0))
-    summary = _summary(cells, total)
+    summary = _format_summary(cells, total)
     columns = ("Code cell", "Line", "Runs", "Machine", "Time limit", "At most")
     display(
         Table(columns, [cell.row for cell in cells], note=summary, right=frozenset({"Code cell", "Runs", "At most"}))
     )
-    if not priced or answerer(shell) != "user":
+    if not priced or identify_answerer(shell) != "user":
         return
     times = f", {options.times} times" if options.times > 1 else ""
     if ask(f"{summary} Approve the priced cells ({len(priced)}){times}? [y/N] "):
@@ -114,7 +114,7 @@ def lk_plan(options: PlanOptions, shell: InteractiveShell) -> None:
         show_text(f"Approved cells of {path.name}: {len(priced)}{times}. Withdraw: %lk_plan {path} --withdraw")
 
 
-def _summary(cells: list[PlannedCell], total: Decimal) -> str:
+def _format_summary(cells: list[PlannedCell], total: Decimal) -> str:
     if not cells:
         return "No cell of the notebook runs on the cloud."
     count = sum(cell.cost is None for cell in cells)
@@ -122,7 +122,7 @@ def _summary(cells: list[PlannedCell], total: Decimal) -> str:
     return f"Run All costs at most {credits_label(total)}.{unknown}"
 
 
-def _notebook_path(name: str | None) -> Path:
+def _find_notebook_path(name: str | None) -> Path:
     """Return the path of the notebook to plan. Raises UsageError."""
     path = Path(name or current_cell().notebook or "").expanduser()
     if not path.is_file():
@@ -131,7 +131,7 @@ def _notebook_path(name: str | None) -> Path:
     return path
 
 
-def _code_cells(path: Path) -> Iterator[str]:
+def _yield_code_cells(path: Path) -> Iterator[str]:
     """Yield the text of each code cell. Raises UsageError for a file that isn't a notebook."""
     try:
         cells: list[Any] = json.loads(path.read_text(encoding="utf-8"))["cells"]

@@ -52,9 +52,9 @@ from lk_jupyter.magics._output.interrupt import (
     Stop,
     advise_on_interrupt,
     detaches,
+    handle_follow_interrupt,
+    handle_send_interrupt,
     is_handled,
-    while_following,
-    while_sending,
 )
 from lk_jupyter.magics._output.live import PACE, LiveOutput, StatusLine
 from lk_jupyter.magics._output.run import RunDisplay
@@ -167,9 +167,11 @@ def lk_attach(options: AttachOptions, shell: InteractiveShell) -> None:
         session = current()
         entry = lost_start(options.run) if options.run else None
         if options.discard:
-            _discard(entry, options.run)
+            _discard_start(entry, options.run)
             return
-        run = find_start(session, entry) if entry else Run.attach(session, options.run or _only_active(session))
+        run = (
+            find_start(session, entry) if entry else Run.attach(session, options.run or _find_only_active_run(session))
+        )
         try:
             run.messages.shows_rich = options.rich
             observers = default_observers(session, options, attached=run, namespace=shell.user_ns)
@@ -179,7 +181,7 @@ def lk_attach(options: AttachOptions, shell: InteractiveShell) -> None:
         show(run, view, shell, options)
 
 
-def _discard(entry: JournalEntry | None, name: str | None) -> None:
+def _discard_start(entry: JournalEntry | None, name: str | None) -> None:
     if entry is None:
         raise UsageError(
             "--discard is only for a start request that the cloud never answered. The cloud answered the request that "
@@ -192,18 +194,18 @@ def _discard(entry: JournalEntry | None, name: str | None) -> None:
     )
 
 
-def _only_active(session: Session) -> str:
+def _find_only_active_run(session: Session) -> str:
     """Return the id of the only active run. Raises UsageError for no run, and for several runs with their ids."""
     active = [run for run in session.client.workloads.list() if not is_final(run.status)]
     if len(active) == 1:
         return active[0].execution_id
     if not active:
         raise UsageError("No active run. See the runs that ended: %lk_runs")
-    lines = [f"%lk_attach {run.execution_id[:SHORT_ID]}  # {run.status}, {_title(run)}" for run in active]
+    lines = [f"%lk_attach {run.execution_id[:SHORT_ID]}  # {run.status}, {_format_title(run)}" for run in active]
     raise UsageError("\n".join([f"{len(active)} runs are active. Follow one of them:", *lines]))
 
 
-def _title(run: Workload) -> str:
+def _format_title(run: Workload) -> str:
     name = run.run_name or remove_token_from_name(run.file_name or "")
     return " · ".join(filter(None, [name, run.hardware_profile, moment_label(run.created_at, "%H:%M")]))
 
@@ -277,7 +279,7 @@ def start(session: Session, bundle: Bundle, options: StartOptions, shell: Intera
     (bundle,) = require_consent([bundle], ask)
     require_answer([bundle], options, shell)
     if bundle.vm_offer:
-        bundle = _ask_for_vm(bundle, options)
+        bundle = _confirm_vm_price(bundle, options)
     if getattr(options, "relay", False):
         from lk_jupyter.runs.submit import on_relay  # noqa: PLC0415 (few runs are relays)
 
@@ -287,7 +289,7 @@ def start(session: Session, bundle: Bundle, options: StartOptions, shell: Intera
     send(session, bundle, view, shell, options)
 
 
-def _ask_for_vm(bundle: Bundle, options: StartOptions) -> Bundle:
+def _confirm_vm_price(bundle: Bundle, options: StartOptions) -> Bundle:
     """Return the bundle of a run on a VM with the user's consent to its price. Raises UsageError without consent."""
     from lk_jupyter.runs.submit import on_vm  # noqa: PLC0415 (few runs are on VMs)
 
@@ -306,20 +308,20 @@ def send(
     with AtInterrupt(stop):
         try:
             with true_interrupts():
-                view.submitting(bundle)
+                view.show_submission(bundle)
                 view.warn(low_balance_notices(session, bundle.worst_case))
-                show(_submit(session, sending, view), view, shell, options, stop)
+                show(_submit_run(session, sending, view), view, shell, options, stop)
         except KeyboardInterrupt as error:
             if not is_handled(error):
-                while_sending(session, sending, view, stop)
+                handle_send_interrupt(session, sending, view, stop)
             raise
 
 
-def _submit(session: Session, sending: Submission, view: RunDisplay) -> Run:
+def _submit_run(session: Session, sending: Submission, view: RunDisplay) -> Run:
     try:
-        return Run.from_submission(session, sending, view.sending)
+        return Run.from_submission(session, sending, view.show_upload)
     except (ApiError, UsageError):
-        view.refused()
+        view.show_refusal()
         raise
 
 
@@ -348,7 +350,12 @@ def _prepare_cell(
 ) -> T:
     cell = _add_magic_prefix(cell, shell)
     source = Source(
-        cell, FILE_NAME, first_line=FIRST_LINE, folder=working_folder(), is_cell=True, namespace=_variables(shell, cell)
+        cell,
+        FILE_NAME,
+        first_line=FIRST_LINE,
+        folder=working_folder(),
+        is_cell=True,
+        namespace=_read_variables(shell, cell),
     )
     try:
         with _show_preparation(shell):
@@ -388,7 +395,7 @@ def _add_magic_prefix(cell: str, shell: InteractiveShell) -> str:
     return f"%{line}\n" if rewritten.startswith("get_ipython().run_line_magic(") else cell
 
 
-def _variables(shell: InteractiveShell, cell: str) -> dict[str, Any]:
+def _read_variables(shell: InteractiveShell, cell: str) -> dict[str, Any]:
     """Return the variables that the user has set, and names of the history in the cell, such as ``_``."""
     hidden = shell.user_ns_hidden
     history = set(filter(_HISTORY_NAME.fullmatch, re.findall(r"[^\W\d]\w*", cell)))
@@ -449,14 +456,14 @@ def follow(run: Run, view: RunDisplay, stop: Stop) -> None:
         try:
             with true_interrupts():
                 if view.follow(run, monitor):
-                    _conclude(run, view, monitor)
+                    _end_view(run, view, monitor)
                 else:
                     follow_detached(run, view, monitor)
         except KeyboardInterrupt:
-            while_following(run, view, monitor, stop)
+            handle_follow_interrupt(run, view, monitor, stop)
 
 
-def _conclude(run: Run, view: RunDisplay, monitor: RunMonitor) -> None:
+def _end_view(run: Run, view: RunDisplay, monitor: RunMonitor) -> None:
     if monitor.error:
         raise monitor.error
     record = run.wait_aside()

@@ -23,7 +23,7 @@ from lk_jupyter.machines.catalogue import price_label, sort_by_price
 from lk_jupyter.magics._engine.ask import ask
 from lk_jupyter.magics._engine.parser import magic
 from lk_jupyter.magics._engine.tables import Table
-from lk_jupyter.magics._output.interrupt import advise_on_interrupt, interrupt
+from lk_jupyter.magics._output.interrupt import advise_on_interrupt, build_interrupt
 from lk_jupyter.magics._output.live import Note
 from lk_jupyter.magics._output.run_status import receipt
 from lk_jupyter.options.runs import DeleteRunOptions, LogsOptions, MachinesOptions, RunIdOptions, RunsOptions
@@ -56,12 +56,12 @@ def lk_machines(options: MachinesOptions, shell: InteractiveShell) -> None:  # n
         for machine in sort_by_price(machines)
     ]
     if options.all:
-        rows += _only_in_quotas({row[0] for row in rows})
+        rows += _list_unpriced_machines({row[0] for row in rows})
     columns = ("Machine", "GPU", "Memory GiB", "Price", "You may use it")
     display(Table(columns, rows, right=frozenset({"Memory GiB", "Price"})))
 
 
-def _only_in_quotas(listed: set[str]) -> list[tuple[str, ...]]:
+def _list_unpriced_machines(listed: set[str]) -> list[tuple[str, ...]]:
     """Return rows of the profiles that the account has a quota for and no price is published of."""
     quotas = current().client.user.quotas().root
     return [(name, "", "", "", "yes" if may else "no") for name, may in sorted(quotas.items()) if name not in listed]
@@ -88,16 +88,16 @@ def _run_row(run: Workload | ExecutionSummary, price_per_hour: Decimal | None, p
     )
     return (
         run.execution_id[:SHORT_ID],
-        state_label(run.status, _name(run)),
+        state_label(run.status, _find_name(run)),
         run.hardware_profile or "",
         moment_label(run.known_since, "%d %b %H:%M:%S"),
         duration_label(bill.seconds) if bill.seconds is not None else "",
         bill.label,
-        ", ".join(filter(None, [_name(run), place])),
+        ", ".join(filter(None, [_find_name(run), place])),
     )
 
 
-def _name(run: Workload | ExecutionSummary) -> str:
+def _find_name(run: Workload | ExecutionSummary) -> str:
     """Return the display name of a run: from the server if available, else from the code in the journal."""
     named = run.run_name if isinstance(run, Workload) else (run.model_extra or {}).get("run_name")
     entry = None if named else journal().get(run.execution_id)
@@ -158,7 +158,7 @@ def lk_logs(options: LogsOptions, shell: InteractiveShell) -> None:  # noqa: ARG
     with suppress(NotFound):
         entries = run.logs(options.limit, options.hours)
     _print_entries(entries, nonce)
-    if not entries and (record_entries := _record_entries(run.record)):
+    if not entries and (record_entries := _list_record_entries(run.record)):
         _print_entries(record_entries, nonce)
         display(
             Note(
@@ -172,7 +172,7 @@ def lk_logs(options: LogsOptions, shell: InteractiveShell) -> None:  # noqa: ARG
         display(Note(f"{options.limit} lines are shown; there may be more. To see more, set --limit, at most 10000."))
 
 
-def _record_entries(record: ExecutionRecord) -> list[LogEntry]:
+def _list_record_entries(record: ExecutionRecord) -> list[LogEntry]:
     """Return the output in a run's record, which is available before the stored log and outlives the log."""
     if record.combined_output:
         return [LogEntry(message=record.combined_output)]
@@ -194,7 +194,7 @@ def _print_entries(entries: Sequence[LogEntry], nonce: str, *, names_runs: bool 
     redactors: dict[tuple[str | None, str | None], LineRedactor] = {}
 
     def show(items: Iterable[str | Frame], run_id: str | None, stream: str | None) -> None:
-        for origin, group in groupby(items, key=lambda item: _item_stream(item, stream)):
+        for origin, group in groupby(items, key=lambda item: _find_stream(item, stream)):
             redactor = redactors.setdefault((run_id, origin), LineRedactor())
             _print_lines(redactor, [format_items(group)], run_id, origin, names_runs=names_runs)
 
@@ -205,7 +205,7 @@ def _print_entries(entries: Sequence[LogEntry], nonce: str, *, names_runs: bool 
         show(splitter.end(), run_id, stream)
 
 
-def _item_stream(item: str | Frame, stream: str | None) -> str | None:
+def _find_stream(item: str | Frame, stream: str | None) -> str | None:
     """Return the stream of an item: stderr text may be part of stdout, to preserve the order."""
     return "stderr" if isinstance(item, Frame) and item.kind == STDERR else stream
 
@@ -216,12 +216,14 @@ def _print_lines(
     head = f"{(run_id or '')[:SHORT_ID]}  " if names_runs else ""
     file = sys.stderr if stream == "stderr" else sys.stdout
     file.write(
-        "".join(f"{head}{line}\n" for line in redactor.lines(line for text in texts for line in _plain_lines(text)))
+        "".join(
+            f"{head}{line}\n" for line in redactor.lines(line for text in texts for line in _split_plain_lines(text))
+        )
     )
     file.flush()
 
 
-def _plain_lines(text: str) -> list[str]:
+def _split_plain_lines(text: str) -> list[str]:
     """Return the lines of stored text that a notebook may show."""
     terminal = TerminalText()
     terminal.feed(text)
@@ -248,4 +250,4 @@ def lk_abort(options: RunIdOptions, shell: InteractiveShell) -> None:  # noqa: A
     except KeyboardInterrupt:
         abort.hurry()
         ended = f"Run {run.short_id} has ended."
-        raise interrupt(ended if abort.ended.is_set() else f"Stopped waiting. {abort.words}") from None
+        raise build_interrupt(ended if abort.ended.is_set() else f"Stopped waiting. {abort.words}") from None

@@ -33,7 +33,7 @@ lk_secrets = Subcommands(
 @lk_secrets.verb("list", NoOptions)
 def _list(_: NoOptions, _shell: InteractiveShell) -> None:
     """List the names of secrets; values are never shown."""
-    display(_table(current().client.environment_variables.list()))
+    display(_build_table(current().client.environment_variables.list()))
 
 
 @lk_secrets.verb("set", SetOptions)
@@ -127,7 +127,7 @@ def _find_secret(name: str, by_name: dict[str, EnvironmentVariable]) -> Environm
     return by_name[name]
 
 
-def _table(variables: EnvironmentVariableList) -> Table:
+def _build_table(variables: EnvironmentVariableList) -> Table:
     rows = [
         (each.name, "hidden", (each.updated_at or each.created_at or "")[:16].replace("T", " ")) for each in variables
     ]

@@ -23,7 +23,7 @@ from lk_jupyter.machines.catalogue import cost_at_limit
 from lk_jupyter.magics._engine.ask import ask, is_sure
 from lk_jupyter.magics._engine.parser import magic
 from lk_jupyter.magics._engine.tables import Table, show_text
-from lk_jupyter.magics._output.interrupt import interrupt
+from lk_jupyter.magics._output.interrupt import build_interrupt
 from lk_jupyter.magics._output.live import LiveOutput, StatusLine
 from lk_jupyter.magics.run import start_several
 from lk_jupyter.options.fields import option, switch, yes
@@ -64,14 +64,14 @@ def lk_select(options: SelectOptions, shell: InteractiveShell, cell: str) -> Non
     """
     session = current()
     permit_text(cell, "The cell", ask, allowed=options.allow_secrets)
-    plan, most = _plan(session, options)
+    plan, most = _build_plan(session, options)
     display(plan)
     if options.dry_run:
         return
     if not is_sure(options, f"Run the cell on each machine, for at most {most} in total?", "Nothing was sent."):
         return
     if session.assumptions["gpu_selection"] == ABSENT:
-        _one_for_each(session, options, shell, cell)
+        _start_run_for_each_gpu(session, options, shell, cell)
         return
     needs = (options.requirements or "").replace(",", "\n") or None
     token = uuid4().hex
@@ -81,17 +81,17 @@ def lk_select(options: SelectOptions, shell: InteractiveShell, cell: str) -> Non
         execution_id = _start_selection(session.client, request, token)
     except OperationNotAvailable:
         session.assumptions.store_finding("gpu_selection", ABSENT)
-        _one_for_each(session, options, shell, cell)
+        _start_run_for_each_gpu(session, options, shell, cell)
         return
     _show_result(_follow_selection(session.client, execution_id, shell), execution_id)
 
 
-def _one_for_each(session: Session, options: SelectOptions, shell: InteractiveShell, cell: str) -> None:
+def _start_run_for_each_gpu(session: Session, options: SelectOptions, shell: InteractiveShell, cell: str) -> None:
     """Start a run for each GPU, for a server without GPU selection."""
     show_text(
         "This server can't compare GPUs. Instead, one run is started for each GPU. The maximum price stays the same."
     )
-    names = ",".join(each.hardware_profile for each in _machines(session))
+    names = ",".join(each.hardware_profile for each in _list_gpus(session))
     needs = [options.requirements] if options.requirements else []
     wish = RunOptions(
         machine=names, timeout=options.timeout, requirements=needs, allow_secrets=options.allow_secrets, rich=False
@@ -99,7 +99,7 @@ def _one_for_each(session: Session, options: SelectOptions, shell: InteractiveSh
     start_several(session, cell, wish, shell)
 
 
-def _machines(session: Session) -> list[MachineType]:
+def _list_gpus(session: Session) -> list[MachineType]:
     """Return the GPUs of the account. Raises UsageError for none."""
     catalogue = session.machines()
     machines = [machine for machine in catalogue if machine.card and catalogue.allows(machine)]
@@ -122,9 +122,9 @@ def _start_selection(client: Client, request: GpuSelectionRequest, token: str) -
             return start.result().execution_id
 
 
-def _plan(session: Session, options: SelectOptions) -> tuple[Table, str]:
+def _build_plan(session: Session, options: SelectOptions) -> tuple[Table, str]:
     """Return the machines with the most that a try costs on each, and the sum of that in words."""
-    machines = _machines(session)
+    machines = _list_gpus(session)
     costs = [cost_at_limit(machine.price_per_hour, options.timeout) for machine in machines]
     total = sum((cost for cost in costs if cost is not None), Decimal(0))
     most = credits_label(total)
@@ -152,14 +152,14 @@ def _follow_selection(client: Client, execution_id: str, shell: InteractiveShell
                         time.sleep(_PAUSE)
                         continue
                     answered_at = time.monotonic()
-                    done = [each.profile or "" for each in _tries(status)]
+                    done = [each.profile or "" for each in _list_results(status)]
                     progress = f"{len(done)} tried: {', '.join(done)}" if done else ""
                     line.show(StatusLine(status.status, [progress, execution_id[:8]]))
                     if is_over:
                         return status
                     time.sleep(_PAUSE)
         except KeyboardInterrupt:
-            raise interrupt(_await_stop(client, execution_id, line)) from None
+            raise build_interrupt(_await_stop(client, execution_id, line)) from None
 
 
 def _await_stop(client: Client, execution_id: str, line: LiveOutput) -> str:
@@ -174,19 +174,19 @@ def _await_stop(client: Client, execution_id: str, line: LiveOutput) -> str:
 
 def _show_result(status: GpuSelectionStatus, execution_id: str) -> None:
     """Show the tries and the winners. Raises RunFailed if the cell didn't complete on any machine."""
-    rows = [_profile_row(each) for each in _tries(status)]
+    rows = [_profile_row(each) for each in _list_results(status)]
     results = status.metadata.selection_results if status.metadata else None
     verdict = {name: getattr(results, name, None) for name in ("best", "fastest", "cheapest")}
     note = ", ".join(f"{name}: {profile}" for name, profile in verdict.items() if profile)
     display(Table(("Machine", "State", "Time", "Cost"), rows, note=note, right=frozenset({"Time", "Cost"})))
     if status.status == "aborted":
         raise RunAborted(f"The selection {execution_id} was aborted.", execution_id=execution_id)
-    if not any(canonical(each.status or "") in SUCCEEDED_STATES for each in _tries(status)):
+    if not any(canonical(each.status or "") in SUCCEEDED_STATES for each in _list_results(status)):
         reason = "; ".join(status.system_errors or ()) or "the cell didn't complete on any machine"
         raise RunFailed(f"The selection {execution_id} found nothing: {reason}.", execution_id=execution_id)
 
 
-def _tries(status: GpuSelectionStatus) -> list[ProfilingResult]:
+def _list_results(status: GpuSelectionStatus) -> list[ProfilingResult]:
     return (status.metadata.profiling_results if status.metadata else None) or []
 
 

@@ -20,7 +20,7 @@ from lk_jupyter.magics._engine.ask import ask
 from lk_jupyter.magics._engine.kept_machine import machine_name
 from lk_jupyter.magics._engine.parser import Subcommands
 from lk_jupyter.magics._engine.tables import Table
-from lk_jupyter.magics._output.interrupt import Stop, advise_on_interrupt, interrupt
+from lk_jupyter.magics._output.interrupt import Stop, advise_on_interrupt, build_interrupt
 from lk_jupyter.magics._output.live import (
     Hidden,
     LiveOutput,
@@ -164,10 +164,10 @@ def run_cell(
             warm = _start_session(session, machine, options, status, notice)
             bundle = bundle if warm.digests == digests else _prepare_again(prepare, warm, bundle)
         else:
-            _check_machine(warm, options, bundle)
+            _require_same_machine(warm, options, bundle)
         view = CellView(shell, warm, status, options, notice)
         view.begin()
-        _follow(warm, view, bundle, start_time)
+        _follow_cell(warm, view, bundle, start_time)
 
 
 def _prepare_again(prepare: Callable[[dict[str, str | None]], Bundle], warm: WarmPython, bundle: Bundle) -> Bundle:
@@ -182,20 +182,20 @@ _MOVE_SECONDS, _MOVE_SHARE = LIMIT_MARGIN + 30, 0.15
 
 def _must_move(warm: WarmPython, options: RunOptions, bundle: Bundle) -> bool:
     """Return whether the next cell needs another machine: the limit is close, or the line names another machine."""
-    is_other = bool(_conflicting_machine(warm, options, bundle))
+    is_other = bool(_find_conflicting_machine(warm, options, bundle))
     return is_other or warm.machine_seconds < min(_MOVE_SECONDS, _MOVE_SHARE * warm.limit)
 
 
-def _conflicting_machine(warm: WarmPython, options: RunOptions, bundle: Bundle) -> str:
+def _find_conflicting_machine(warm: WarmPython, options: RunOptions, bundle: Bundle) -> str:
     """Return the machine of the session if the line names another machine; empty otherwise."""
     is_chosen = options.gpu or options.machine or (options.keep and bundle.machine_reason == IN_TOOLBAR)
     has = warm.run.machine if is_chosen else None
     return has.hardware_profile if has and has.hardware_profile != bundle.machine.hardware_profile else ""
 
 
-def _check_machine(warm: WarmPython, options: RunOptions, bundle: Bundle) -> None:
+def _require_same_machine(warm: WarmPython, options: RunOptions, bundle: Bundle) -> None:
     """Refuse a machine that differs from the machine of the session. Raises UsageError."""
-    if current_machine := _conflicting_machine(warm, options, bundle):
+    if current_machine := _find_conflicting_machine(warm, options, bundle):
         raise UsageError(
             f"Session '{warm.name}' runs on {current_machine}, not on {bundle.machine.hardware_profile}. Nothing "
             f"was sent. Leave the machine out, or stop the session first: %lk_sessions stop {warm.name}"
@@ -213,13 +213,13 @@ def _start_session(
             warm = start_warm_python(name, run, server, idle_minutes(options))
             restored = warm.restore(is_owner=bool(options.keep))
     except KeyboardInterrupt as error:
-        raise interrupt(str(error)) from None
+        raise build_interrupt(str(error)) from None
     if restored:
         display(Note(restored))
     return warm
 
 
-def _follow(warm: WarmPython, view: CellView, bundle: Bundle, start_time: float) -> None:
+def _follow_cell(warm: WarmPython, view: CellView, bundle: Bundle, start_time: float) -> None:
     """Run a cell and show it to its end; ``start_time`` is the moment of the session's request (monotonic, in s).
 
     Raises CellFailed, KeyboardInterrupt, ConnectionFailed.
@@ -229,16 +229,16 @@ def _follow(warm: WarmPython, view: CellView, bundle: Bundle, start_time: float)
     with AtInterrupt(stop):
         try:
             with true_interrupts():
-                cell = warm.begin(bundle, view.sending, start_time)
+                cell = warm.begin(bundle, view.show_upload, start_time)
                 view.follow(cell)
                 notices = warm.take_back(bundle, view.shell.user_ns, cell)
                 if getattr(bundle.options, "time", False):
                     notices = [*notices, Notice(times_label(bundle.phases))]
                 view.end(cell, notices)
         except KeyboardInterrupt:
-            raise interrupt(_await_interrupt(warm, view, cell, stop)) from None
+            raise build_interrupt(_await_interrupt(warm, view, cell, stop)) from None
         except ConnectionFailed:
-            view.lost()
+            view.show_loss()
             raise
 
 
@@ -254,7 +254,7 @@ def _await_interrupt(warm: WarmPython, view: CellView, cell: Asked | None, stop:
             stop.wait()
             if stop.kernel_ends:
                 return f"the kernel is shutting down; session {warm.name} stays active. {billed}"
-            view.stopping()
+            view.show_stopping()
             view.follow(cell)
             view.close(cell, "interrupted")
             return f"You stopped this cell. Its session keeps the variables.{'' if view.shows_bill else ' ' + billed}"
@@ -308,26 +308,26 @@ class CellView:
             self._rich.tick()
             if self._log.holds:
                 self._log.show("")
-            self._status.show(self._line(), now=self._state != "running", passing=True)
+            self._status.show(self._build_line(), now=self._state != "running", passing=True)
 
     def begin(self) -> None:
         """Show the header of the cell, or how to stop the session where outputs never change."""
         if not self._status.appends:
-            self._status.settle(self._line())
+            self._status.settle(self._build_line())
         elif not self._status.is_visible:
-            line = self._line()
+            line = self._build_line()
             stop = f"Stop the session and its bill: %lk_sessions stop {self._warm.name}"
             line.run, line.notice = {}, "\n".join([*self._notices, stop])
             self._status.show(line, now=True)
 
-    def sending(self, doing: str) -> None:
+    def show_upload(self, doing: str) -> None:
         """Show the upload that precedes the cell."""
-        self._status.show_progress(self._line(doing))
+        self._status.show_progress(self._build_line(doing))
 
-    def stopping(self) -> None:
+    def show_stopping(self) -> None:
         """Show that the cell is being interrupted."""
         self._state = "stopping"
-        self._status.show(self._line("interrupt again to stop waiting"), now=True, passing=True)
+        self._status.show(self._build_line("interrupt again to stop waiting"), now=True, passing=True)
 
     def end(self, cell: Asked, notices: Sequence[Notice]) -> None:
         """Show the final state of the cell. Raises CellFailed after a failure."""
@@ -358,10 +358,10 @@ class CellView:
         self._log.end()
         notes = self._rich.end(0)
         notices = [*self._notices, *notes, *earlier, *unsigned_notices(self._unsigned), *lost_notices(cell)]
-        line = self._receipt(state, "\n".join(map(str, notices)))
+        line = self._build_receipt(state, "\n".join(map(str, notices)))
         self._status.close(line, raises=state != "completed")
 
-    def _receipt(self, state: str, notice: str) -> StatusLine:
+    def _build_receipt(self, state: str, notice: str) -> StatusLine:
         """Return the line that closes a cell: how long it took, and the cost of its session so far."""
         seconds = time.monotonic() - self._start_time
         bill = self._warm.bill()
@@ -373,10 +373,10 @@ class CellView:
         )
         # The header has the name of the machine already, and little space.
         short_facts = [price_label(machine) if machine else "", release] if self._keeps_machine else []
-        line.run = self._header(state, seconds, [*short_facts, cost])
+        line.run = self._build_header(state, seconds, [*short_facts, cost])
         return line
 
-    def _header(self, state: str, seconds: float, facts: Sequence[str]) -> dict[str, Any]:
+    def _build_header(self, state: str, seconds: float, facts: Sequence[str]) -> dict[str, Any]:
         """Return a cell of a session as data of RUN_MIME."""
         run = self._warm.run
         return {
@@ -388,24 +388,24 @@ class CellView:
             "told": list(filter(None, facts)),
         }
 
-    def lost(self) -> None:
+    def show_loss(self) -> None:
         """Show that no answer comes any more: the receipt of the machine if the machine has ended."""
         self._log.end()
         seconds = time.monotonic() - self._start_time
         line = read_final_receipt(self._warm.run)  # without the notices about its bill, which has ended
         if line is None:
             line = StatusLine("lost", [f"session {self._warm.name}", self._run], "\n".join(self._notices))
-            line.run = self._header("lost", seconds, [])
+            line.run = self._build_header("lost", seconds, [])
         elif line.state.lower() in SUCCEEDED_STATES:  # the machine ended itself, but its cell didn't complete
             line.state, line.mark = "lost", mark_of("lost")
-            line.run = self._header("lost", seconds, [cost_label(self._warm.run)])
+            line.run = self._build_header("lost", seconds, [cost_label(self._warm.run)])
         self._status.close(line, raises=True)
 
     @property
     def _run(self) -> str:
         return f"run {self._warm.run.execution_id if self._status.appends else self._warm.run.short_id}"
 
-    def _line(self, *facts: str) -> StatusLine:
+    def _build_line(self, *facts: str) -> StatusLine:
         seconds = time.monotonic() - self._start_time
         took = [f"{seconds:.0f} s"] if seconds >= 1 else []
         facts = (self._warm.idle_label, *facts) if self._keeps_machine else facts
@@ -414,7 +414,7 @@ class CellView:
             [f"session {self._warm.name}", machine_with_price(self._warm.run.machine), *took, *facts, self._run],
             "\n".join(self._notices),
         )
-        line.run = self._header(self._state, seconds, facts)
+        line.run = self._build_header(self._state, seconds, facts)
         return line
 
     def _show_note(self, text: str) -> None:
@@ -443,7 +443,7 @@ class CellView:
             self._unsigned += verified is not content
             if verified is None:
                 return
-            frame = Frame(_FRAMES[kind], _payload(verified), "")
+            frame = Frame(_FRAMES[kind], _build_payload(verified), "")
             self._after_error.append(frame) if self._error else self._rich.show(frame)
 
     def _show_survived(self) -> None:
@@ -456,9 +456,9 @@ class CellView:
             self._rich.show(frame)
 
     def _take_text(self, text: str, *, is_error: bool = False) -> None:
-        self._rich.before_text()
+        self._rich.prepare_text()
         self._log.show_error(text) if is_error else self._log.show(text)
-        self._rich.saw_text()
+        self._rich.record_text()
 
 
 #: Seconds after an error in which its cell shows open figures; a cell that works longer survived the error.
@@ -473,6 +473,6 @@ _FRAMES = {
 }
 
 
-def _payload(content: Message) -> dict[str, Any]:
+def _build_payload(content: Message) -> dict[str, Any]:
     name = content.get("transient", {}).get("display_id")
     return {**content, **({"id": str(name)} if name else {})}

@@ -84,7 +84,7 @@ def lk_ls(options: LsOptions, shell: InteractiveShell) -> None:  # noqa: ARG001 
         %lk_ls "data/*.csv"
         %lk_ls --tree
     """
-    storage, folder = current().storage, _key(options.folder)
+    storage, folder = current().storage, _parse_key(options.folder)
     if options.tree:
         display(Text(storage.tree(folder, most=options.limit).lines))
         return
@@ -114,11 +114,11 @@ def lk_put(options: PutOptions, shell: InteractiveShell) -> None:
         %lk_put "*.parquet" data/
         %lk_put train.csv data/ --overwrite
     """
-    storage, key = current().storage, _key(options.key)
-    paths, is_pattern = _sources(options.source)
-    keys = [(path, _key_for(path, key, has_siblings=is_pattern)) for path in paths]
+    storage, key = current().storage, _parse_key(options.key)
+    paths, is_pattern = _list_sources(options.source)
+    keys = [(path, _build_key(path, key, has_siblings=is_pattern)) for path in paths]
     if not options.overwrite:
-        _check_replaces_none(storage, keys, options)
+        _require_no_replacement(storage, keys, options)
     for path, to in keys:
         with TransferView(shell, path.name or str(path)) as view:
             done = storage.put(path, to, overwrite=options.overwrite, progress=view.show)
@@ -134,7 +134,7 @@ def lk_get(options: GetOptions, shell: InteractiveShell) -> None:
         %lk_get results/model.pt
         %lk_get results/ results
     """
-    storage, key = current().storage, _key(options.key)
+    storage, key = current().storage, _parse_key(options.key)
     target = Path(options.target).expanduser()
     if key.endswith("/") and options.target == ".":
         target = Path(file_name(key))
@@ -179,7 +179,7 @@ def lk_stage(options: StageOptions, shell: InteractiveShell) -> None:
         %lk_stage lk://data/imagenet /data/imagenet
         %lk_stage lk://data/train.tar /data --checksum
     """
-    key, target = _key(options.source), Path(options.target).expanduser()
+    key, target = _parse_key(options.source), Path(options.target).expanduser()
     with TransferView(
         shell, f"{SCHEME}{key} → {target}", "Complete files and parts are kept. To resume, run the line again."
     ) as view:
@@ -200,7 +200,7 @@ def lk_rm(options: RmOptions, shell: InteractiveShell) -> None:  # noqa: ARG001
         %lk_rm data/old/ "tmp/*.csv" --yes
     """
     storage = current().storage
-    objects = [info for key in options.keys for info in _objects_to_delete(storage, _key(key))]
+    objects = [info for key in options.keys for info in _list_objects_to_delete(storage, _parse_key(key))]
     size = size_label(sum(info.size for info in objects))
     what = objects[0].key if len(objects) == 1 else f"{len(objects):,} files, such as {objects[0].key}"
     if not is_sure(options, f"Delete {what} ({size}) permanently?", "Nothing was deleted."):
@@ -209,7 +209,7 @@ def lk_rm(options: RmOptions, shell: InteractiveShell) -> None:  # noqa: ARG001
     display(Note(f"Deleted {'1 file' if count == 1 else f'{count:,} files'} ({size})."))
 
 
-def _check_replaces_none(storage: Storage, keys: list[tuple[Path, str]], options: PutOptions) -> None:
+def _require_no_replacement(storage: Storage, keys: list[tuple[Path, str]], options: PutOptions) -> None:
     """Raise ObjectExists before the upload if the upload would replace objects by other content."""
     existing = [key for path, to in keys for key in storage.replaced(path, to)]
     if not existing:
@@ -222,7 +222,7 @@ def _check_replaces_none(storage: Storage, keys: list[tuple[Path, str]], options
     )
 
 
-def _key(text: str) -> str:
+def _parse_key(text: str) -> str:
     return text.removeprefix(SCHEME).lstrip("/")
 
 
@@ -230,7 +230,7 @@ def _parse_location(text: str) -> str | Path:
     return text if text.startswith(SCHEME) else Path(text).expanduser()
 
 
-def _sources(text: str) -> tuple[list[Path], bool]:
+def _list_sources(text: str) -> tuple[list[Path], bool]:
     """Return the files of a path or a pattern, and whether the text is a pattern. Raises UsageError without a match."""
     path = Path(text).expanduser()
     if path.exists():
@@ -241,7 +241,7 @@ def _sources(text: str) -> tuple[list[Path], bool]:
     return paths, True
 
 
-def _key_for(path: Path, key: str, *, has_siblings: bool) -> str:
+def _build_key(path: Path, key: str, *, has_siblings: bool) -> str:
     """Return the key of a file, or of the contents of a folder."""
     name = path.resolve().name
     if not key or has_siblings or (key.endswith("/") and not path.is_dir()):
@@ -252,7 +252,7 @@ def _key_for(path: Path, key: str, *, has_siblings: bool) -> str:
 def _list_objects(storage: Storage, folder: str, *, recursive: bool) -> Iterator[ObjectInfo]:
     """Iterate over the objects of a folder, a pattern or a key."""
     if not _PATTERN.isdisjoint(folder) and not storage.exists(folder):
-        yield from _matching(storage, folder)
+        yield from _list_matching(storage, folder)
         return
     is_empty = True
     for info in storage.ls(folder, recursive=recursive):
@@ -262,20 +262,20 @@ def _list_objects(storage: Storage, folder: str, *, recursive: bool) -> Iterator
         yield storage.info(folder)
 
 
-def _matching(storage: Storage, pattern: str) -> Iterator[ObjectInfo]:
+def _list_matching(storage: Storage, pattern: str) -> Iterator[ObjectInfo]:
     steady = pattern[: min(pattern.index(sign) for sign in _PATTERN if sign in pattern)]
     below = storage.ls(steady.rpartition("/")[0])
     return (info for info in below if fnmatchcase(info.key, pattern))
 
 
-def _objects_to_delete(storage: Storage, key: str) -> Iterable[ObjectInfo]:
+def _list_objects_to_delete(storage: Storage, key: str) -> Iterable[ObjectInfo]:
     """Return the objects to delete. Raises UsageError for the entire bucket, NoSuchObject if no object matches."""
     if not key.strip("/"):
         raise UsageError("%lk_rm needs a key, a pattern or a folder; it doesn't delete the entire bucket.")
     if key.endswith("/"):
         objects = list(storage.ls(key))
     elif not _PATTERN.isdisjoint(key) and not storage.exists(key):
-        objects = list(_matching(storage, key))
+        objects = list(_list_matching(storage, key))
     else:
         objects = [storage._read_object_info(key)]
     if not objects:

@@ -35,7 +35,7 @@ from lk_jupyter.magics._engine.ask import ask, is_sure
 from lk_jupyter.magics._engine.parser import Subcommands
 from lk_jupyter.magics._engine.several import apply_to_each
 from lk_jupyter.magics._engine.tables import Table, show_text
-from lk_jupyter.magics._output.interrupt import advise_on_interrupt, interrupt
+from lk_jupyter.magics._output.interrupt import advise_on_interrupt, build_interrupt
 from lk_jupyter.magics._output.live import LiveOutput, Note, StatusLine
 from lk_jupyter.options.runs import NoOptions
 from lk_jupyter.options.vms import (
@@ -95,7 +95,7 @@ def _list(options: ListVmsOptions, _shell: InteractiveShell) -> None:
     rows = list(map(vm_row, vms))
     if client.has_broker:
         columns = (*columns, "Lease ends")
-        rows = [(*row, _lease_end_label(each)) for row, each in zip(rows, vms, strict=True)]
+        rows = [(*row, _format_lease_end(each)) for row, each in zip(rows, vms, strict=True)]
     display(Table(columns, rows, note=note, right=frozenset({"Cost so far"})))
 
 
@@ -127,24 +127,24 @@ def _create(options: CreateVmOptions, shell: InteractiveShell) -> None:
         %lk_vm create --gpu L40S --new-volume 200 --yes
         %lk_vm create --gpu A100 --timeout 2h
     """
-    _check(options)
+    _check_options(options)
     session = current()
     client = session.client
     free = list_offers(client.vms.availability())
     lease = _plan_lease(client, options.timeout)
     wish = VmShape(options.gpu.lower(), options.count, "spot" if options.spot else "on-demand", options.new_volume)
     offer = choose_offer(free, wish)
-    key = _key(options)
+    key = _choose_key(options)
     volumes = [vm.find_volume(client, text).volume_id for text in options.volume]
-    display(_plan(offer, key, options, volumes, lease))
+    display(_build_plan(offer, key, options, volumes, lease))
     for notice in low_hour_notices(session, offer.per_hour):
         display(Note(str(notice)))
     if offer.free is False:
         raise UsageError(f"No {offer} is free now. Nothing was rented. {alternatives_line(free, offer)}")
     if options.dry_run:
         return
-    refuse_over_budget(session, _cost_request(offer, lease))  # before the question
-    if not is_sure(options, _question(offer, lease), "Nothing was rented."):
+    refuse_over_budget(session, _build_cost_request(offer, lease))  # before the question
+    if not is_sure(options, _format_question(offer, lease), "Nothing was rented."):
         return
     request = vm.request_for(replace(wish, lease=options.timeout), key.line, options.name, volumes, move=options.move)
     name = request.display_name
@@ -155,7 +155,7 @@ def _create(options: CreateVmOptions, shell: InteractiveShell) -> None:
     if lease and (created.lease_ends_at is None or created.lease_ends_at <= client.utc_now):
         display(Note(f"The broker didn't report when it deletes VM {created.vm_id[:SHORT]}. Check: %lk_vm list"))
     if options.no_wait:
-        display(_line(_initial_status(created), [f"SSH login: %lk_vm ssh {created.vm_id[:SHORT]}"]))
+        display(_build_line(_build_initial_status(created), [f"SSH login: %lk_vm ssh {created.vm_id[:SHORT]}"]))
         return
     status = _wait_for_vm(client, created, offer, shell)
     if options.save:
@@ -172,8 +172,8 @@ def _status(options: VmOptions, _shell: InteractiveShell) -> None:
     """
     client = current().client
     status = client.vms.status(vm.find_vm(client, options.vm).vm_id)
-    disks = [_disk(disk) for disk in status.volumes or ()]
-    display(_line(status, disks))
+    disks = [_format_disk(disk) for disk in status.volumes or ()]
+    display(_build_line(status, disks))
 
 
 @lk_vm.verb("ssh", VmOptions)
@@ -185,9 +185,9 @@ def _ssh(options: VmOptions, _shell: InteractiveShell) -> None:
 
     Example: ``%lk_vm ssh train``
     """
-    status = _usable_vm(options.vm)
-    facts = _run_facts(status)
-    _show_login(status, _login_key(facts), facts)
+    status = _find_usable_vm(options.vm)
+    facts = _read_run_facts(status)
+    _show_login(status, _find_login_key(facts), facts)
 
 
 @lk_vm.verb("code", VmOptions)
@@ -199,11 +199,11 @@ def _code(options: VmOptions, _shell: InteractiveShell) -> None:
 
     Example: ``%lk_vm code train``
     """
-    status = _usable_vm(options.vm)
-    endpoint, host = SshEndpoint.of(status.ip_address or ""), ssh_config.host_name(_name(status))
-    facts = _run_facts(status)
+    status = _find_usable_vm(options.vm)
+    endpoint, host = SshEndpoint.of(status.ip_address or ""), ssh_config.host_name(_choose_name(status))
+    facts = _read_run_facts(status)
     _pin_host_key(status, endpoint, facts)
-    key = _login_key(facts)
+    key = _find_login_key(facts)
     block = ssh_config.host_block(host, endpoint, status.vm_id, key)
     path = ssh_config.add_host(host, block)
     command = ["code", "--remote", f"ssh-remote+{host}", f"/home/{USER}"]
@@ -215,27 +215,27 @@ def _code(options: VmOptions, _shell: InteractiveShell) -> None:
         ("Log in", f"ssh {host}"),
         ("Hosts", home_relative(path)),
     ]
-    display(Table((_name(status), ""), rows))
+    display(Table((_choose_name(status), ""), rows))
 
 
-def _usable_vm(text: str) -> VMStatus:
+def _find_usable_vm(text: str) -> VMStatus:
     """Return a VM that has an address. Raises UsageError."""
     client = current().client
     status = client.vms.status(vm.find_vm(client, text).vm_id)
     if not status.usable:
-        name = _name(status)
+        name = _choose_name(status)
         raise UsageError(f"{name} is {status.status} and has no address yet. Check: %lk_vm status {name}")
     return status
 
 
-def _run_facts(status: VMStatus) -> VmFacts | None:
+def _read_run_facts(status: VMStatus) -> VmFacts | None:
     """Return the facts of the run that rented the VM; None for a VM of the user."""
     return find_vm_facts(vm.normalize_id(status.vm_id))
 
 
-def _login_key(facts: VmFacts | None) -> PublicKey | None:
+def _find_login_key(facts: VmFacts | None) -> PublicKey | None:
     """Return the key that may log in: the key of the run that rented the VM, or the user's."""
-    return PublicKey(facts_folder() / "ssh_key.pub", "") if facts else _default_key()
+    return PublicKey(facts_folder() / "ssh_key.pub", "") if facts else _find_default_key()
 
 
 @lk_vm.verb("rename", RenameVmOptions)
@@ -261,12 +261,12 @@ def _delete(options: DeleteVmOptions, _shell: InteractiveShell) -> None:
     """
     client = current().client
     vms = [vm.find_vm(client, text) for text in options.vms]
-    names = ", ".join(map(_name, vms))
+    names = ", ".join(map(_choose_name, vms))
     if not is_sure(options, f"Delete {names} permanently, with everything on its disk?", "Nothing was deleted."):
         return
     apply_to_each(
         vms,
-        lambda each: display(Note(_end_message(client, each, _delete_vm(client, each)))),
+        lambda each: display(Note(_format_end_message(client, each, _delete_vm(client, each)))),
         lambda each: each.vm_id[:SHORT],
         "VMs that may still be active and billed: {0}. Check: %lk_vm list. Delete them: %lk_vm delete {0}",
     )
@@ -274,28 +274,28 @@ def _delete(options: DeleteVmOptions, _shell: InteractiveShell) -> None:
 
 def _delete_vm(client: Client, each: VM) -> TerminateVMResponse | None:
     answer = client.vms.delete(each.vm_id)
-    ssh_config.remove_host(ssh_config.host_name(_name(each)))
+    ssh_config.remove_host(ssh_config.host_name(_choose_name(each)))
     ssh_config.forget_host_key(each.vm_id)
     return answer
 
 
-def _end_message(client: Client, vm: VM, answer: TerminateVMResponse | None) -> str:
+def _format_end_message(client: Client, vm: VM, answer: TerminateVMResponse | None) -> str:
     """Return a message about the end of a VM, whose deletion the server accepted."""
     freed = answer.detached_volumes if answer else None
     disks = f"; {len(freed)} of its volumes remain and cost credits: %lk_volumes" if freed else ""
     try:
         status = client.vms.status(vm.vm_id)
     except LkError:  # some servers forget a VM that has ended
-        return f"Deleted {_name(vm)}{disks}."
+        return f"Deleted {_choose_name(vm)}{disks}."
     if status.status in UP_STATES:
         return (
-            f"The server accepted the deletion of {_name(vm)}, which is still {status.status}. Check: %lk_vm "
+            f"The server accepted the deletion of {_choose_name(vm)}, which is still {status.status}. Check: %lk_vm "
             f"list{disks}"
         )
-    return f"Deleted {_name(vm)} after {credits_label(_cost(status))}{disks}."
+    return f"Deleted {_choose_name(vm)} after {credits_label(_find_cost(status))}{disks}."
 
 
-def _disk(disk: AttachedVolume) -> str:
+def _format_disk(disk: AttachedVolume) -> str:
     place = f"at {disk.mount_path}" if disk.mount_path else ""
     return " ".join(filter(None, [disk_label(disk.size_gb) or "volume", place]))
 
@@ -344,7 +344,7 @@ def _delete_volumes(options: VolumesOptions, _shell: InteractiveShell) -> None:
     display(Note(f"Deleted {what}."))
 
 
-def _check(options: CreateVmOptions) -> None:
+def _check_options(options: CreateVmOptions) -> None:
     if options.new_volume and options.volume:
         raise UsageError("%lk_vm create takes --new-volume or --volume, not both. Nothing was sent.")
     if options.move and not options.volume:
@@ -361,7 +361,7 @@ class VmLease:
     @property
     def end_label(self) -> str:
         """The end of the lease in local time."""
-        return _end_label(self.ends_at)
+        return _format_end(self.ends_at)
 
 
 def _plan_lease(client: Client, seconds: int | None) -> VmLease | None:
@@ -381,25 +381,25 @@ def _plan_lease(client: Client, seconds: int | None) -> VmLease | None:
     return VmLease(seconds, client.utc_now + timedelta(seconds=seconds))
 
 
-def _end_label(moment: datetime) -> str:
+def _format_end(moment: datetime) -> str:
     """Return the end of a lease in local time, with the day unless it is today."""
     is_today = moment.astimezone().date() == datetime.now().astimezone().date()
     return moment_label(moment, "%H:%M" if is_today else "%d %b %H:%M")
 
 
-def _lease_end_label(each: VM | VMStatus) -> str:
+def _format_lease_end(each: VM | VMStatus) -> str:
     """Return when a broker deletes a VM; empty if the VM has ended, or has no readable end."""
-    return "" if each.lease_ends_at is None or each.status in ENDED_STATES else _end_label(each.lease_ends_at)
+    return "" if each.lease_ends_at is None or each.status in ENDED_STATES else _format_end(each.lease_ends_at)
 
 
-def _question(offer: VmOffer, lease: VmLease | None) -> str:
+def _format_question(offer: VmOffer, lease: VmLease | None) -> str:
     if lease is None:
         return f"Rent {offer} until you delete it?"
     cost = credits_label(offer.lease_cost(lease.seconds))
     return f"Rent {offer} for at most {cost}? The broker deletes the VM at {lease.end_label}."
 
 
-def _cost_request(offer: VmOffer, lease: VmLease | None) -> CostRequest:
+def _build_cost_request(offer: VmOffer, lease: VmLease | None) -> CostRequest:
     """Return what the VM may cost: in its lease, otherwise in its first hour."""
     if lease is None:
         return CostRequest(f"{offer} in its first hour", offer.per_hour, saves="")
@@ -407,7 +407,9 @@ def _cost_request(offer: VmOffer, lease: VmLease | None) -> CostRequest:
     return CostRequest(f"{offer} until {lease.end_label}", cost, saves="--timeout 30m")
 
 
-def _plan(offer: VmOffer, key: PublicKey, options: CreateVmOptions, volumes: list[str], lease: VmLease | None) -> Table:
+def _build_plan(
+    offer: VmOffer, key: PublicKey, options: CreateVmOptions, volumes: list[str], lease: VmLease | None
+) -> Table:
     cost = f"{offer.per_hour * 24:.2f} per day, until you delete the VM with %lk_vm delete"
     if lease is not None:
         highest = credits_label(offer.lease_cost(lease.seconds))
@@ -433,16 +435,20 @@ def _plan(offer: VmOffer, key: PublicKey, options: CreateVmOptions, volumes: lis
 
 def _wait_for_vm(client: Client, created: VM, offer: VmOffer, shell: InteractiveShell) -> VMStatus:
     """Show the states of a machine until the machine is ready. An interrupt leaves the machine active."""
-    line, name, status = LiveOutput(shell), created.display_name or created.vm_id[:SHORT], _initial_status(created)
-    line.show(_line(status, [str(offer), _STAYS]))
+    line, name, status = (
+        LiveOutput(shell),
+        created.display_name or created.vm_id[:SHORT],
+        _build_initial_status(created),
+    )
+    line.show(_build_line(status, [str(offer), _STAYS]))
     try:
         with true_interrupts():
-            for status in vm.poll_states(client, created.vm_id, _unattended_note(created)):
-                line.show(_line(status, [str(offer), *([] if status.usable else [_STAYS])]))
+            for status in vm.poll_states(client, created.vm_id, _format_unattended_note(created)):
+                line.show(_build_line(status, [str(offer), *([] if status.usable else [_STAYS])]))
     except KeyboardInterrupt:
-        line.show(_line(status, [str(offer)]), now=True)
-        raise interrupt(f"stopped waiting. {_unattended_note(created)}") from None
-    line.show(_line(status, [str(offer)]), now=True)
+        line.show(_build_line(status, [str(offer)]), now=True)
+        raise build_interrupt(f"stopped waiting. {_format_unattended_note(created)}") from None
+    line.show(_build_line(status, [str(offer)]), now=True)
     if status.usable:
         return status
     if status.status in ENDED_STATES:
@@ -451,18 +457,20 @@ def _wait_for_vm(client: Client, created: VM, offer: VmOffer, shell: Interactive
             "--all. Other VMs: %lk_vm offers"
         )
     minutes = f"{vm.PATIENCE / 60:.0f} minutes"
-    raise LkError(f"VM {name!r} is {status.status} and has no address after {minutes}. {_unattended_note(created)}")
+    raise LkError(
+        f"VM {name!r} is {status.status} and has no address after {minutes}. {_format_unattended_note(created)}"
+    )
 
 
 _STAYS = "if you interrupt, the VM stays active"
 
 
-def _initial_status(created: VM) -> VMStatus:
+def _build_initial_status(created: VM) -> VMStatus:
     """Return the state of a machine from the answer to the request."""
     return VMStatus.model_validate(created.model_dump(include=set(VMStatus.model_fields)))
 
 
-def _unattended_note(created: VM) -> str:
+def _format_unattended_note(created: VM) -> str:
     """Return a message: the VM is still active and costs credits, with the commands that check and delete the VM."""
     name = created.display_name or created.vm_id[:SHORT]
     means = created.vm_id[:SHORT] if " " in name else name
@@ -470,7 +478,7 @@ def _unattended_note(created: VM) -> str:
 
 
 def _show_login(status: VMStatus, key: PublicKey | None, facts: VmFacts | None = None) -> None:
-    endpoint, name = SshEndpoint.of(status.ip_address or ""), _name(status)
+    endpoint, name = SshEndpoint.of(status.ip_address or ""), _choose_name(status)
     is_pinned = _pin_host_key(status, endpoint, facts)
     simulated = getattr(status, "polling_message", None)
     jump = setting("ssh_jump")
@@ -486,7 +494,7 @@ def _show_login(status: VMStatus, key: PublicKey | None, facts: VmFacts | None =
         ),
         ("Jump", jump or ""),
         ("Delete", f"%lk_vm delete {name}"),
-        ("Lease ends", _lease_end_label(status)),
+        ("Lease ends", _format_lease_end(status)),
     ]
     display(Table(("SSH", ""), [row for row in rows if row[1]]))
     host = re.sub(r"[^\w.-]+", "-", name)
@@ -504,7 +512,7 @@ def _pin_host_key(status: VMStatus, endpoint: SshEndpoint, facts: VmFacts | None
     return line is not None
 
 
-def _key(options: CreateVmOptions) -> PublicKey:
+def _choose_key(options: CreateVmOptions) -> PublicKey:
     """Return the key that may log in; create a key if none exists and the user agrees."""
     asks = not (options.key or options.dry_run or list_public_keys())
     if not asks or not (options.yes or ask("No SSH key in ~/.ssh. Create ~/.ssh/id_ed25519? [y/N] ")):
@@ -514,19 +522,27 @@ def _key(options: CreateVmOptions) -> PublicKey:
     return key
 
 
-def _default_key() -> PublicKey | None:
+def _find_default_key() -> PublicKey | None:
     try:
         return find_key()
     except UsageError:  # the VM may accept another key
         return None
 
 
-def _line(status: VMStatus, more: list[str]) -> StatusLine:
+def _build_line(status: VMStatus, more: list[str]) -> StatusLine:
     up = f"up {duration_label(status.uptime_seconds)}" if status.uptime_seconds else ""
     is_over = status.lease_ends_at is not None and status.lease_ends_at <= datetime.now(timezone.utc)
     end = "its lease ended at" if is_over else "the broker deletes the VM at"
-    end = f"{end} {label}" if (label := _lease_end_label(status)) else ""
-    facts = [_name(status), _gpus(status), status.ip_address or "", up, credits_label(_cost(status)), end, *more]
+    end = f"{end} {label}" if (label := _format_lease_end(status)) else ""
+    facts = [
+        _choose_name(status),
+        _format_gpus(status),
+        status.ip_address or "",
+        up,
+        credits_label(_find_cost(status)),
+        end,
+        *more,
+    ]
     return StatusLine(status.status, facts)
 
 
@@ -534,21 +550,29 @@ def vm_row(each: VM) -> tuple[str, ...]:
     """Return the row of a VM in the table."""
     started = moment_label(each.created_at, "%d %b %H:%M")
     name, address = each.display_name or "", each.ip_address or ""
-    return (each.vm_id[:SHORT], name, each.status, _gpus(each), address, started, credits_label(_cost(each)))
+    return (
+        each.vm_id[:SHORT],
+        name,
+        each.status,
+        _format_gpus(each),
+        address,
+        started,
+        credits_label(_find_cost(each)),
+    )
 
 
-def _gpus(each: VM | VMStatus) -> str:
+def _format_gpus(each: VM | VMStatus) -> str:
     count = each.gpu_count or each.instance_specs.gpu_count or 1
     profile = each.hardware_profile or each.instance_specs.gpu_type
     spot = " spot" if each.instance_type == "spot" else ""
     return f"{count} {hardware_label(profile)}{spot}"
 
 
-def _cost(each: VM | VMStatus) -> Decimal | None:
+def _find_cost(each: VM | VMStatus) -> Decimal | None:
     return each.billed if each.croesus_billed is None else each.croesus_billed
 
 
-def _name(each: VM | VMStatus) -> str:
+def _choose_name(each: VM | VMStatus) -> str:
     return each.display_name or each.vm_id[:SHORT]
 
 

@@ -15,7 +15,7 @@ from lk_jupyter.magics._engine.parser import magic
 from lk_jupyter.magics._engine.tables import Table
 from lk_jupyter.magics._output.background import BACKGROUND, PACE
 from lk_jupyter.magics._output.fanout import ReceiptTable
-from lk_jupyter.magics._output.interrupt import interrupt
+from lk_jupyter.magics._output.interrupt import build_interrupt
 from lk_jupyter.magics._output.live import LiveOutput, Note, after_cell
 from lk_jupyter.options.runs import WaitOptions
 from lk_jupyter.runs.interrupts import true_interrupts
@@ -42,10 +42,12 @@ def lk_wait(options: WaitOptions, shell: InteractiveShell) -> None:
         with true_interrupts():
             runs = _wait_for_named(options.runs, status) if options.runs else _wait_for_detached(status)
     except KeyboardInterrupt:
-        raise interrupt("stopped waiting; the runs are still active. Wait again: %lk_wait") from None
-    receipts = _missing_receipts(runs) if status.appends else []
-    failure = _failure(runs)
-    show = partial(status.show, ReceiptTable(_table(runs), receipts) if runs else Note("No background runs."), now=True)
+        raise build_interrupt("stopped waiting; the runs are still active. Wait again: %lk_wait") from None
+    receipts = _list_missing_receipts(runs) if status.appends else []
+    failure = _find_failure(runs)
+    show = partial(
+        status.show, ReceiptTable(_build_table(runs), receipts) if runs else Note("No background runs."), now=True
+    )
     after_cell(shell, show) if failure and status.appends else show()
     if failure:
         raise failure
@@ -74,7 +76,7 @@ def _show_count(status: LiveOutput, number: int) -> None:
     status.show(Note(text), now=True, passing=True)
 
 
-def _table(runs: Sequence[Run]) -> Table:
+def _build_table(runs: Sequence[Run]) -> Table:
     columns = ("Run", "State", "Machine", "Duration", "Cost")
     return Table(columns, list(map(_run_row, runs)), right=frozenset({"Duration", "Cost"}))
 
@@ -91,14 +93,14 @@ def _run_row(run: Run) -> tuple[str, ...]:
     )
 
 
-def _missing_receipts(runs: Sequence[Run]) -> list[dict[str, Any]]:
+def _list_missing_receipts(runs: Sequence[Run]) -> list[dict[str, Any]]:
     """Return the receipts of runs whose cells ended before them, where a cell can't be updated later."""
     reported = {run.execution_id for run in runs if (entry := journal().get(run.execution_id)) and entry.shown}
     missing = [run for run in runs if run.execution_id not in reported]
     return [receipt_facts(run.record, run.machine, run.bundle) for run in missing]
 
 
-def _failure(runs: Sequence[Run]) -> RunError | None:
+def _find_failure(runs: Sequence[Run]) -> RunError | None:
     """Return the error of the first run that failed."""
     for run in runs:
         try:

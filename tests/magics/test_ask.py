@@ -31,8 +31,8 @@ def person(monkeypatch):
         return answers.pop(0)
 
     monkeypatch.setattr(builtins, "input", answer)
-    monkeypatch.setattr(start_question, "answerer", lambda _: "user")
-    monkeypatch.setattr(plan, "answerer", lambda _: "user")
+    monkeypatch.setattr(start_question, "identify_answerer", lambda _: "user")
+    monkeypatch.setattr(plan, "identify_answerer", lambda _: "user")
     return SimpleNamespace(questions=questions, answers=answers)
 
 

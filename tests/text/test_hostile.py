@@ -26,7 +26,7 @@ from lk_jupyter.api.vms import VM
 from lk_jupyter.inference.catalogue import ModelCatalogue, ModelOffer, TokenPrices
 from lk_jupyter.journal.entry import JournalEntry
 from lk_jupyter.magics._engine import ask
-from lk_jupyter.magics._engine.tables import frame, show_text
+from lk_jupyter.magics._engine.tables import build_data_frame, show_text
 from lk_jupyter.magics._output.live import Hints, Note, StatusLine
 from lk_jupyter.magics._output.notification import DesktopNotification
 from lk_jupyter.magics._output.unfinished_runs import GoingOn
@@ -118,7 +118,7 @@ def frames(name):
     past = RunSummary(name, NOW, name, name, 1.0, Decimal(1), name, (name,), {}, name, name, name, name, name, name)
     yield History([past], name).table()
     yield build_table([MemberResult(1, name, {name: name}, name, reason=name, notices=(name,), log=name)], [])
-    yield frame([{"name": name}], ["name"])
+    yield build_data_frame([{"name": name}], ["name"])
     yield ModelCatalogue((ModelOffer(name, name, 1, TokenPrices()),)).df
     yield Spending((Charge(name, NOW, name, name, Decimal(1), name),), 1).df
 

@@ -257,7 +257,7 @@ print(lk_jupyter.connect().run("1", on="vm", gpu="A100", max_cost=5, timeout=720
 
 def test_a_list_of_vms_without_runs_requests_no_states(monkeypatch):
     shown, started = [], []
-    monkeypatch.setattr(unfinished_runs, "_entries", list)
+    monkeypatch.setattr(unfinished_runs, "_list_entries", list)
     monkeypatch.setattr(unfinished_runs, "_list_overdue_vms", lambda: ["VM 1 should be deleted."])
     monkeypatch.setattr(unfinished_runs, "Thread", lambda **_: SimpleNamespace(start=lambda: started.append(True)))
     note = SimpleNamespace(show=lambda content, **_: shown.append(str(content)))

@@ -41,27 +41,27 @@ def complete(name: str, typed: str) -> tuple[str, list[str]]:
     if isinstance(magic, Subcommands):
         verb, space, rest = typed.lstrip().partition(" ")
         if not space:
-            return verb, _starting(verb, magic.verbs)
+            return verb, _filter_by_start(verb, magic.verbs)
         if verb not in magic.verbs:
             return "", []
         magic, typed = magic.verbs[verb], rest
     *before, word = typed.split(" ")
     if word.startswith("-") and "=" not in word:
         flags = [flag for action in magic.parser._actions for flag in action.option_strings]
-        return word, _starting(word, [flag for flag in flags if flag.startswith("--") or word == "-"])
+        return word, _filter_by_start(word, [flag for flag in flags if flag.startswith("--") or word == "-"])
     *option, value = word.split("=", 1)
-    field = _field_for(magic, [*before, *option])
+    field = _find_field(magic, [*before, *option])
     name = extras(field).get("completer") or "" if field else ""
     fragment = re.split(r"[|,]" if name in LISTED else r"\|", value)[-1].lstrip("'\"")
     source = partial(BY_WHAT_IS_TYPED[name], fragment) if name in BY_WHAT_IS_TYPED else COMPLETERS.get(name)
-    return fragment, _starting(fragment, _items_in_time(source)) if source else []
+    return fragment, _filter_by_start(fragment, _list_in_time(source)) if source else []
 
 
-def _starting(fragment: str, words: Iterable[str]) -> list[str]:
+def _filter_by_start(fragment: str, words: Iterable[str]) -> list[str]:
     return [word for word in words if word.lower().startswith(fragment.lower())]
 
 
-def _field_for(magic: Magic, before: list[str]) -> FieldInfo | None:
+def _find_field(magic: Magic, before: list[str]) -> FieldInfo | None:
     """Return the field of the next value after these words."""
     fields = magic.model.model_fields
     options = {flag: field for name, field in fields.items() for flag in flags(name, field)}
@@ -77,7 +77,7 @@ def _field_for(magic: Magic, before: list[str]) -> FieldInfo | None:
     return pending or next(iter(positional), None)
 
 
-def _items_in_time(source: Callable[[], Iterable[str]]) -> list[str]:
+def _list_in_time(source: Callable[[], Iterable[str]]) -> list[str]:
     """Return the items of the source, or an empty list when the source fails or takes longer than PATIENCE."""
     answer: Future[list[str]] = Future()
 
@@ -94,23 +94,23 @@ def _items_in_time(source: Callable[[], Iterable[str]]) -> list[str]:
         return []
 
 
-def _session() -> Session:
+def _get_session() -> Session:
     return session.current(start=False)
 
 
-def _client() -> Client:
-    return _session().client
+def _get_client() -> Client:
+    return _get_session().client
 
 
-def _keys(typed: str) -> Iterable[str]:
+def _list_keys(typed: str) -> Iterable[str]:
     """Return the keys in the folder that is being typed, at most one page of the bucket's listing."""
     scheme = SCHEME if typed.startswith(SCHEME) else ""
     folder = typed.removeprefix(scheme).rpartition("/")[0]
-    page = next(_session().storage.pages(folder, recursive=False), [])
+    page = next(_get_session().storage.pages(folder, recursive=False), [])
     return (scheme + entry.key for entry in page)
 
 
-def _paths(typed: str) -> Iterable[str]:
+def _list_paths(typed: str) -> Iterable[str]:
     """Return the local files and folders that start with this text; folders end with a slash."""
     folder = Path(typed if typed.endswith("/") else Path(typed).parent)
     prefix = typed if typed.endswith("/") else typed.rpartition("/")[0] + "/" if "/" in typed else ""
@@ -120,13 +120,13 @@ def _paths(typed: str) -> Iterable[str]:
 
 #: Completers that need the text typed so far, because a complete list would be too long.
 BY_WHAT_IS_TYPED: dict[str, Callable[[str], Iterable[str]]] = {
-    "keys": _keys,
-    "paths": _paths,
-    "places": lambda typed: _keys(typed) if typed.startswith(SCHEME) else [SCHEME, *_paths(typed)],
+    "keys": _list_keys,
+    "paths": _list_paths,
+    "places": lambda typed: _list_keys(typed) if typed.startswith(SCHEME) else [SCHEME, *_list_paths(typed)],
 }
 
 
-def _variables() -> list[str]:
+def _list_variables() -> list[str]:
     """Return the variables of the user, without IPython's."""
     shell = get_ipython()
     return [name for name in shell.user_ns if name not in shell.user_ns_hidden] if shell else []
@@ -136,25 +136,25 @@ def _variables() -> list[str]:
 LISTED = {"gpus", "machines", "variables"}
 
 COMPLETERS: dict[str, Callable[[], Iterable[str]]] = {
-    "deployable": lambda: (model.serving_name for model in _client().inference.models()),
-    "deployments": lambda: (each.deployment_id for each in _client().inference.list()),
-    "gpus": lambda: dict.fromkeys([*(each.card_name for each in _session().machines() if each.card), "any"]),
-    "machines": lambda: (machine.hardware_profile for machine in _session().machines()),
-    "models": lambda: (offer.id for offer in read_catalogue(_session())),
-    "runs": lambda: list_ids(_client()),
-    "batch_files": lambda: (each.id for each in _client().files.list()),
+    "deployable": lambda: (model.serving_name for model in _get_client().inference.models()),
+    "deployments": lambda: (each.deployment_id for each in _get_client().inference.list()),
+    "gpus": lambda: dict.fromkeys([*(each.card_name for each in _get_session().machines() if each.card), "any"]),
+    "machines": lambda: (machine.hardware_profile for machine in _get_session().machines()),
+    "models": lambda: (offer.id for offer in read_catalogue(_get_session())),
+    "runs": lambda: list_ids(_get_client()),
+    "batch_files": lambda: (each.id for each in _get_client().files.list()),
     "magics": lambda: (row.name for row in MAGICS),
-    "orgs": lambda: (org.slug for org in _client().orgs.list()),
-    "vms": lambda: (each.display_name or each.vm_id for each in active_vms(_client())),
+    "orgs": lambda: (org.slug for org in _get_client().orgs.list()),
+    "vms": lambda: (each.display_name or each.vm_id for each in active_vms(_get_client())),
     "vm_gpus": lambda: dict.fromkeys(
-        hardware_label(each.profile) for each in list_offers(_client().vms.availability())
+        hardware_label(each.profile) for each in list_offers(_get_client().vms.availability())
     ),
-    "volumes": lambda: (each.volume_id for each in _client().block.list()),
+    "volumes": lambda: (each.volume_id for each in _get_client().block.list()),
     "members": lambda: (
-        each.email or each.user_id for each in _client().orgs.list_members(chosen_slug(_client(), None))
+        each.email or each.user_id for each in _get_client().orgs.list_members(chosen_slug(_get_client(), None))
     ),
-    "api_keys": lambda: (key.name for key in list_keys(_client(), read_team_slug(_client()))),
-    "secrets": lambda: (each.name for each in _client().environment_variables.list()),
+    "api_keys": lambda: (key.name for key in list_keys(_get_client(), read_team_slug(_get_client()))),
+    "secrets": lambda: (each.name for each in _get_client().environment_variables.list()),
     "settings": lambda: (row.name for row in SETTINGS),
-    "variables": _variables,
+    "variables": _list_variables,
 }

@@ -45,14 +45,14 @@ def magics() -> Iterator[IndexEntry]:
 
 def verbs() -> Iterator[IndexEntry]:
     """Iterate over the verbs of magics that have some."""
-    for magic in each_magic():
+    for magic in iterate_magics():
         if " " in magic.title:
             yield IndexEntry("Verbs", magic.title, first_sentence(magic.doc))
 
 
 def options() -> Iterator[IndexEntry]:
     """Iterate over the options of all magics and verbs."""
-    for magic in each_magic():
+    for magic in iterate_magics():
         for name, field in magic.model.model_fields.items():
             yield IndexEntry("Options", f"{magic.title} {', '.join(flags(name, field))}", field.description or "")
 
@@ -93,7 +93,7 @@ def operations() -> Iterator[IndexEntry]:
         yield IndexEntry("Operations", f"session.client.{name}", f"{summary} ({magic})" if magic else summary)
 
 
-def each_magic() -> Iterator[Magic]:
+def iterate_magics() -> Iterator[Magic]:
     """Iterate over magics, and over verbs in place of magics that have some."""
     for row in MAGICS:
         magic = magic_named(row.name)
@@ -125,7 +125,7 @@ def similar_words(words: Iterable[str]) -> list[str]:
     return [close for word in words for close in get_close_matches(word.lstrip("%-"), vocabulary, n=2)]
 
 
-def exactly(words: Iterable[str]) -> Magic | Subcommands | None:
+def find_by_name(words: Iterable[str]) -> Magic | Subcommands | None:
     """Return the magic, or the verb of a magic, with exactly this name; None if no magic matches."""
     name, *verb = [word.lstrip("%") for word in words]
     name = name if name.startswith("lk_") else f"lk_{name}"

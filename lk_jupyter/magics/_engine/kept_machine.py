@@ -78,10 +78,10 @@ def watch_local_cells(shell: InteractiveShell) -> None:
     """Fetch the values that a local cell reads before the cell, if only a machine has them."""
     if id(shell) not in _watched:
         _watched.add(id(shell))
-        shell.events.register("pre_run_cell", lambda info: _before_cell(info, shell))
+        shell.events.register("pre_run_cell", lambda info: _fetch_before_cell(info, shell))
 
 
-def _before_cell(info: Any, shell: InteractiveShell) -> None:
+def _fetch_before_cell(info: Any, shell: InteractiveShell) -> None:
     code = str(getattr(info, "raw_cell", ""))
     if not code.lstrip().startswith("%%lk_"):  # these cells fetch the values themselves, if they send them
         fetch_for(code, shell)
@@ -92,7 +92,7 @@ def fetch_for(code: str, shell: InteractiveShell) -> None:
     handles = handle_names(shell.user_ns)
     if not handles:
         return
-    names = handles if reads_all(code) else handles & _reachable_names(code, shell.user_ns)
+    names = handles if reads_all(code) else handles & _list_reachable_names(code, shell.user_ns)
     if not names:
         return
     try:
@@ -103,24 +103,24 @@ def fetch_for(code: str, shell: InteractiveShell) -> None:
         print(f"Can't download {', '.join(sorted(names))}: {error}")  # noqa: T201
 
 
-def _reachable_names(code: str, namespace: dict[str, Any]) -> set[str]:
+def _list_reachable_names(code: str, namespace: dict[str, Any]) -> set[str]:
     """Return the words of code, and the names that functions and classes of these names read."""
     reached: set[str] = set()
     waiting = set(_WORD.findall(code))
     while waiting:
         reached |= waiting
-        read = {name for word in waiting if word in namespace for name in _global_names(namespace[word])}
+        read = {name for word in waiting if word in namespace for name in _yield_global_names(namespace[word])}
         waiting = read - reached
     return reached
 
 
-def _global_names(value: Any, depth: int = 3) -> Iterator[str]:
+def _yield_global_names(value: Any, depth: int = 3) -> Iterator[str]:
     """Yield the names that a function, or the methods of a class or of an object of the notebook, may read."""
     if isinstance(value, FunctionType):
-        yield from _code_names(value.__code__)
+        yield from _yield_code_names(value.__code__)
         for cell in value.__closure__ or ():
             if depth and cell.cell_contents is not value:
-                yield from _global_names(cell.cell_contents, depth - 1)
+                yield from _yield_global_names(cell.cell_contents, depth - 1)
         return
     kind = value if isinstance(value, type) else type(value)
     if kind.__module__ == "__main__":
@@ -128,11 +128,11 @@ def _global_names(value: Any, depth: int = 3) -> Iterator[str]:
             for method in vars(base).values():
                 function = getattr(method, "__func__", getattr(method, "fget", method))
                 if isinstance(function, FunctionType):
-                    yield from _code_names(function.__code__)
+                    yield from _yield_code_names(function.__code__)
 
 
-def _code_names(code: Any) -> Iterable[str]:
+def _yield_code_names(code: Any) -> Iterable[str]:
     yield from code.co_names
     for constant in code.co_consts:
         if hasattr(constant, "co_names"):
-            yield from _code_names(constant)
+            yield from _yield_code_names(constant)

@@ -79,7 +79,7 @@ class Magic:
 
     def parse(self, line: str) -> Any:
         """Parse a line into the options. Raises UsageError for unknown options and wrong values."""
-        namespace, unknown = self.parser.parse_known_args(list(map(self._current, split(line))))
+        namespace, unknown = self.parser.parse_known_args(list(map(self._replace_old_option, split(line))))
         if unknown:
             raise UsageError(self._describe_unknown(unknown))
         values = {
@@ -93,7 +93,7 @@ class Magic:
             raise UsageError(f"{flag} takes a variable name, got '{variable}'.")
         return options
 
-    def _current(self, word: str) -> str:
+    def _replace_old_option(self, word: str) -> str:
         """Return the word with the current name of its option, if the word contains a renamed option."""
         flag, equals, value = word.partition("=")
         name = flag.removeprefix("--").replace("-", "_")
@@ -119,7 +119,7 @@ class Magic:
         parser.color = False  # Python 3.14 colors help for terminals; notebooks show this help too
         fields = self.model.model_fields.items()
         greedy = not any(extras(field).get("positional") and field.is_required() for _, field in fields)
-        places = _option_groups(parser, self.model, with_examples=self._is_run) if is_grouped else {}
+        places = _add_option_groups(parser, self.model, with_examples=self._is_run) if is_grouped else {}
         for name, field in fields:
             places.get(name, parser).add_argument(*flags(name, field), **argument_settings(name, field, greedy=greedy))
         if is_grouped:
@@ -149,7 +149,7 @@ def _describe_common_options(doc: str) -> str:
     return "\n".join([doc.partition("Examples::")[0] + "Most used::\n", *lines])
 
 
-def _option_groups(parser: Any, model: type[Options], *, with_examples: bool) -> dict[str, Any]:
+def _add_option_groups(parser: Any, model: type[Options], *, with_examples: bool) -> dict[str, Any]:
     """Add the groups of the options to a parser, and return option → group. Words without dashes have no group."""
     names = [name for name, field in model.model_fields.items() if not extras(field).get("positional")]
     places = {}

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from lk_jupyter.api._polling import add_advice
 from lk_jupyter.errors import LkError
-from lk_jupyter.magics._output.interrupt import interrupt
+from lk_jupyter.magics._output.interrupt import build_interrupt
 from lk_jupyter.runs.interrupts import true_interrupts
 
 T = TypeVar("T")
@@ -29,6 +29,6 @@ def apply_to_each(items: Sequence[T], act: Callable[[T], object], name: Callable
             failed[names[index]] = error
         except KeyboardInterrupt:
             rest = " ".join([*failed, *names[index:]])
-            raise interrupt(f"stopped. {remainder.format(rest)}") from None
+            raise build_interrupt(f"stopped. {remainder.format(rest)}") from None
     for first in failed.values():
         raise add_advice(first, remainder.format(" ".join(failed)))

@@ -12,7 +12,7 @@ from lk_jupyter.config.approvals import cell_digest, is_listed, use_approval
 from lk_jupyter.errors import UsageError
 from lk_jupyter.machines.catalogue import sum_costs
 from lk_jupyter.magics._engine.ask import ask
-from lk_jupyter.magics._engine.sync_question import answerer, current_place
+from lk_jupyter.magics._engine.sync_question import current_place, identify_answerer
 from lk_jupyter.runs.package.bundle import Bundle
 from lk_jupyter.session import current
 from lk_jupyter.text.units import credits_label
@@ -26,13 +26,13 @@ def require_answer(bundles: Sequence[Bundle], options: Any, shell: InteractiveSh
 
     A program that executes the notebook can't answer. Raises UsageError without a yes; nothing was sent then.
     """
-    if not (getattr(options, "ask", False) or TAG in _cell_tags(shell)):
+    if not (getattr(options, "ask", False) or TAG in _read_cell_tags(shell)):
         return
     cost = sum_costs(bundle.worst_case for bundle in bundles)
-    if cost is not None and _is_approved(cost, shell):
+    if cost is not None and _use_approval(cost, shell):
         return
     description = _describe_runs(bundles, cost)
-    if answerer(shell) == "user" and ask(f"Start {description}? [y/N] "):
+    if identify_answerer(shell) == "user" and ask(f"Start {description}? [y/N] "):
         return
     raise UsageError(
         f"Not confirmed: {description}. Nothing was sent. Run the cell again and answer y, approve the notebook with "
@@ -40,16 +40,16 @@ def require_answer(bundles: Sequence[Bundle], options: Any, shell: InteractiveSh
     )
 
 
-def _is_approved(cost: Decimal, shell: InteractiveShell) -> bool:
+def _use_approval(cost: Decimal, shell: InteractiveShell) -> bool:
     """Return whether an approval of %lk_plan allows this execution of the cell; the approval is used then."""
-    digest = cell_digest(_cell_text(shell))
+    digest = cell_digest(_read_cell_text(shell))
     if not is_listed(digest):
         return False
     place = current_place(current())
     return use_approval(place.server, place.org, digest, cost)
 
 
-def _cell_text(shell: InteractiveShell) -> str:
+def _read_cell_text(shell: InteractiveShell) -> str:
     """Return the cell that is executed, as typed."""
     kernel: Any = getattr(shell, "kernel", None)
     try:
@@ -67,7 +67,7 @@ def _describe_runs(bundles: Sequence[Bundle], cost: Decimal | None) -> str:
     return f"{count} on {machines}, {price}"
 
 
-def _cell_tags(shell: InteractiveShell) -> Sequence[str]:
+def _read_cell_tags(shell: InteractiveShell) -> Sequence[str]:
     """Return the tags of the cell that is executed, if the front end sends them."""
     kernel: Any = getattr(shell, "kernel", None)
     try:

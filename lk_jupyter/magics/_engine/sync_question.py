@@ -101,12 +101,12 @@ def choose_process(
     allowed = allowed_bytes(place)
     if allowed and not request.reads_all and request.size <= max(allowed, request.unasked_bytes):
         return ""
-    reader = answerer(shell)
+    reader = identify_answerer(shell)
     if reader == "program" and not request.reads_all and request.size <= UNASKED_BYTES:
         return ""
-    answer = _answer(request, shell, offer) if reader == "user" else ""
+    answer = _prompt_answer(request, shell, offer) if reader == "user" else ""
     if answer not in {"a", "o", "f", "k"} or (answer == "k" and not offer):
-        raise UsageError(_choices(request, options, reader))
+        raise UsageError(_format_choices(request, options, reader))
     if answer in {"a", "k"} and not request.reads_all:
         allow(place, request.size)
     return "f" if answer == "f" else "k" if answer == "k" else ""
@@ -129,7 +129,9 @@ def current_place(session: Session) -> Place:
 
 def sync_request(bundles: Sequence[Bundle], speed: int | None = None) -> SyncRequest | None:
     """Return the variables that runs would send without being named; None where there are none."""
-    sizes = {name: size for bundle in bundles if bundle.payload.carries for name, size in _sizes(bundle).items()}
+    sizes = {
+        name: size for bundle in bundles if bundle.payload.carries for name, size in _compute_sizes(bundle).items()
+    }
     if not sizes:
         return None
     names = sorted(sizes, key=lambda name: (not name.isidentifier(), -sizes[name]))
@@ -137,7 +139,7 @@ def sync_request(bundles: Sequence[Bundle], speed: int | None = None) -> SyncReq
     return SyncRequest(tuple(names), sum(sizes.values()), everything, speed)
 
 
-def _sizes(bundle: Bundle) -> dict[str, int]:
+def _compute_sizes(bundle: Bundle) -> dict[str, int]:
     """Return name → bytes of values of the notebook, and of files, that the line doesn't name.
 
     Imported modules, classes and functions are no values of the notebook.
@@ -154,7 +156,7 @@ def _sizes(bundle: Bundle) -> dict[str, int]:
     return {**sizes, **environment, **files}
 
 
-def answerer(shell: InteractiveShell) -> Literal["user", "program", "nobody"]:
+def identify_answerer(shell: InteractiveShell) -> Literal["user", "program", "nobody"]:
     """Return who could answer a question of this cell.
 
     A program that executes a notebook in its own kernel, such as papermill or nbconvert, has decided to run all of the
@@ -168,7 +170,7 @@ def answerer(shell: InteractiveShell) -> Literal["user", "program", "nobody"]:
     return "nobody" if current_cell().notebook else "program"
 
 
-def _answer(request: SyncRequest, shell: InteractiveShell, offer: str) -> str:
+def _prompt_answer(request: SyncRequest, shell: InteractiveShell, offer: str) -> str:
     """Return the first letter of the answer; the question leaves the output of the cell then."""
     offer = "" if request.reads_all else offer
     keys = KEYS_ALL if request.reads_all else KEYS_OFFER if offer else KEYS
@@ -179,7 +181,7 @@ def _answer(request: SyncRequest, shell: InteractiveShell, offer: str) -> str:
     return _ANSWERS.get(typed, "")
 
 
-def _choices(request: SyncRequest, options: RunOptions, reader: str) -> str:
+def _format_choices(request: SyncRequest, options: RunOptions, reader: str) -> str:
     line = f"%%lk_run {format_line(options)}".rstrip()
     limit = f" A program can send up to {size_label(UNASKED_BYTES)} without a question." if reader == "program" else ""
     always = [] if request.reads_all else ["%lk_config carry always --notebook"]

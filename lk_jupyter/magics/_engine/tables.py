@@ -8,7 +8,7 @@ from typing import Any
 from lk_jupyter.text.terminal import plain, plain_values
 from lk_jupyter.views.table import Table, show_as_grid
 
-__all__ = ["Table", "frame", "show_text"]
+__all__ = ["Table", "build_data_frame", "show_text"]
 
 
 def show_text(text: str) -> None:
@@ -16,7 +16,7 @@ def show_text(text: str) -> None:
     print(plain(text))  # noqa: T201 (the output is for the reader of the cell)
 
 
-def frame(rows: Sequence[dict[str, Any]], columns: Sequence[str]) -> Any:
+def build_data_frame(rows: Sequence[dict[str, Any]], columns: Sequence[str]) -> Any:
     """Return rows as a pandas DataFrame; as a table to look at where pandas is missing."""
     try:
         import pandas  # noqa: ICN001, PLC0415 (for those who ask for a table)

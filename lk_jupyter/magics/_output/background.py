@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from lk_jupyter.magics._output.gallery import RecentOutputs
 from lk_jupyter.magics._output.live import LiveOutput, StatusLine, Text
-from lk_jupyter.magics._output.notification import DesktopNotification, notices
+from lk_jupyter.magics._output.notification import DesktopNotification, create_notification
 from lk_jupyter.magics._output.rich import Bars
 from lk_jupyter.magics._output.run_status import RunStatus, receipt
 from lk_jupyter.protocol.frames import BACKGROUND_KEY, BAR, SHOWN, Frame, format_items
@@ -196,13 +196,13 @@ class Background:
             self.tasks.remove(task)
 
     def _update_outputs(self) -> None:
-        while turn := self._next_turn():
+        while turn := self._take_next_runs():
             for detached in turn:
                 with suppress(Exception):  # an output that can't be drawn must not stop the rest
                     detached.update()
             time.sleep(next_second())
 
-    def _next_turn(self) -> list[BackgroundRun]:
+    def _take_next_runs(self) -> list[BackgroundRun]:
         """Return the next runs to update, and close ended runs in separate threads."""
         with self._lock:
             ended = [detached for detached in self._views if detached.is_read]
@@ -222,7 +222,9 @@ def follow_detached(run: Run, status: RunStatus, monitor: RunMonitor | None = No
     """Show the run in this cell's output, without waiting; ``monitor`` is the run's reader, if already started."""
     monitor = monitor or RunMonitor(run).start()
     is_silent = status.is_stopping or not status.in_place  # the user who aborted the run needs no notice of its end
-    background_run = BackgroundRun(run, status, monitor, _ignore_notification if is_silent else notices(status.shell))
+    background_run = BackgroundRun(
+        run, status, monitor, _ignore_notification if is_silent else create_notification(status.shell)
+    )
     background_run.start()
     BACKGROUND.show(background_run)
 

@@ -78,14 +78,14 @@ class ChatView:
         if self._prints:
             self._printed.show(answer.text)
         elif answer.first is None:
-            self._wait(answer)
+            self._show_wait_reason(answer)
         else:
             self._answer.pace = max(PACE, (len(answer.text) + len(answer.reasoning)) / LETTERS)
             self._answer.show(ChatMarkdown(answer, open_=not answer.text))
             doing = "answering" if answer.text else "reasoning"
             self._line.show(StatusLine(doing, [self._who.label, duration_label(answer.seconds)]))
 
-    def _wait(self, answer: ChatReply) -> None:
+    def _show_wait_reason(self, answer: ChatReply) -> None:
         """Show the reason of a wait, which may need a request to the server."""
         if time.monotonic() - self._looked >= _LOOK:
             state = self._who.waiting()
@@ -113,22 +113,22 @@ class Printed:
         """Print the complete lines of a growing text."""
         end = text.rfind("\n") + 1
         if end > self._at:
-            self._print(text[self._at : end - 1])
+            self._print_redacted(text[self._at : end - 1])
             self._at = end
 
     def end(self, text: str) -> None:
         """Print the rest."""
         self.show(text)
         if text[self._at :]:
-            self._print(text[self._at :])
+            self._print_redacted(text[self._at :])
 
-    def _print(self, text: str) -> None:
+    def _print_redacted(self, text: str) -> None:
         print("\n".join(self._redactor.lines(plain(text).split("\n"))), flush=True)  # noqa: T201 (the answer itself)
 
 
 def receipt(answer: ChatReply, label: str, state: str) -> StatusLine:
     """Return the receipt of an answer: tokens, speed, time, cost; the metadata has the same figures for programs."""
-    line = StatusLine(state, [label, *_answer_facts(answer)], _length_notice(answer))
+    line = StatusLine(state, [label, *_list_answer_facts(answer)], _length_notice(answer))
     line.mark = {"answered": "✓", "failed": "✗"}.get(state, "■")
     usage = answer.usage.model_dump(exclude_none=True) if answer.usage else None
     cost = None if answer.cost is None else f"{answer.cost:f}"
@@ -136,17 +136,17 @@ def receipt(answer: ChatReply, label: str, state: str) -> StatusLine:
     return line
 
 
-def _answer_facts(answer: ChatReply) -> list[str]:
+def _list_answer_facts(answer: ChatReply) -> list[str]:
     speed, usage = answer.tokens_per_second, answer.usage
     return [
         f"{usage.prompt_tokens or 0:,} + {usage.completion_tokens or 0:,} tokens" if usage else "tokens unknown",
         f"{speed:,.0f} tokens/s" if speed else "",
         duration_label(answer.seconds),
-        _cost(answer.cost),
+        _format_cost(answer.cost),
     ]
 
 
-def _cost(cost: Decimal | None) -> str:
+def _format_cost(cost: Decimal | None) -> str:
     return "cost unknown" if cost is None else credits_label(cost) if cost else "no cost beyond the price of the GPUs"
 
 

@@ -58,8 +58,8 @@ class Board:
         where = [] if machine else ["Machine"]
         figures = {"Time", "Cost", *scores}
         columns = ("#", *where, *fan.members[0].plan.values, "State", *scores, "Time", "Cost", "Run")
-        rows = [_cells(member, ranking, has_machine=not machine) for member in members]
-        newest = {member.plan.number: _newest(member) for member in members}
+        rows = [_build_cells(member, ranking, has_machine=not machine) for member in members]
+        newest = {member.plan.number: _format_newest_line(member) for member in members}
         self._table = _add_newest_lines(Table(columns, rows, right=frozenset(figures)), list(newest.values()))
         self._head = plain(" · ".join(filter(None, [_count_states(fan), machine, _cost_text(fan), note])))
 
@@ -70,11 +70,11 @@ class Board:
         ]
         self._over = all(member.ended for member in fan.members)
         notes = merge_notices({member.plan.number: [member.note] if member.note else [] for member in fan.members})
-        sums = f"{fan.bill.label} in total" if self._over else f"at most {at_most(fan)}"
+        sums = f"{fan.bill.label} in total" if self._over else f"at most {format_highest_cost(fan)}"
         self._runs = {
-            "head": " · ".join(filter(None, [runs(len(fan.members)), machine, sums, note])),
+            "head": " · ".join(filter(None, [format_run_count(len(fan.members)), machine, sums, note])),
             "runs": [
-                {**_header(member, newest[member.plan.number]), **ranking.member_facts(member)}
+                {**_build_header(member, newest[member.plan.number]), **ranking.member_facts(member)}
                 for member in fan.members
             ],
             "board": ranking.facts(),
@@ -86,7 +86,7 @@ class Board:
         self._notes = list(map(plain, notes))
         self._bars = Rows(
             [
-                _bar(member, member.bar)
+                _build_bar(member, member.bar)
                 for member in fan.members
                 if member.bar and not member.ended and is_bar(member.bar)
             ]
@@ -106,32 +106,32 @@ class Board:
         }
 
 
-def _header(member: FanOutMember, newest: str) -> dict[str, Any]:
+def _build_header(member: FanOutMember, newest: str) -> dict[str, Any]:
     """Return a member with its newest line as data of RUN_MIME."""
-    plan, silence = member.plan, _silence(member)
-    bar = _bar(member, member.bar).figures if member.bar and is_bar(member.bar) else ""
+    plan, silence = member.plan, _compute_silence(member)
+    bar = _build_bar(member, member.bar).figures if member.bar and is_bar(member.bar) else ""
     return {
         **({"execution_id": member.run.execution_id} if member.run else {}),
         **facts_so_far(member.bill if silence is None else Bill(), plan.bundle.machine, plan.bundle),
         **({} if silence is None else {"silent_seconds": round(silence)}),
         "name": " · ".join([f"{plan.number}", *(f"{name}={value}" for name, value in plan.values.items())]),
-        "state": _state(member),
+        "state": _find_state(member),
         "told": [] if member.ended else [word for word in (bar, newest) if word],
         "notes": [member.reason] if member.ended and member.reason else [],
         **({"share": round(member.progress, 3)} if member.progress is not None and not member.ended else {}),
     }
 
 
-def _state(member: FanOutMember) -> str:
-    is_lost = member.lost or _silence(member) is not None
+def _find_state(member: FanOutMember) -> str:
+    is_lost = member.lost or _compute_silence(member) is not None
     return "reconnecting" if is_lost and not member.ended else member.state
 
 
-def _silence(member: FanOutMember) -> float | None:
+def _compute_silence(member: FanOutMember) -> float | None:
     return None if member.ended else member.silent_seconds
 
 
-def _bar(member: FanOutMember, payload: dict[str, Any]) -> Bar:
+def _build_bar(member: FanOutMember, payload: dict[str, Any]) -> Bar:
     """Return the progress bar of a run, labeled with the run's number and the run's newest line."""
     bar = parse_bar(payload)
     return replace(bar, label=" · ".join(filter(None, [f"run {member.plan.number}", bar.label])))
@@ -148,8 +148,8 @@ def _machine_with_price(plan: RunPlan) -> str:
     return f"{machine_name(plan.machine)} at {price_label(plan.bundle.machine)}"
 
 
-def _cells(member: FanOutMember, ranking: Ranking, *, has_machine: bool) -> tuple[str, ...]:
-    state, silence, number = _state(member), _silence(member), member.plan.number
+def _build_cells(member: FanOutMember, ranking: Ranking, *, has_machine: bool) -> tuple[str, ...]:
+    state, silence, number = _find_state(member), _compute_silence(member), member.plan.number
     share = "" if member.progress is None or state != "running" else f" {member.progress:.0%}"
     result = ranking.by_number[number]
     return (
@@ -157,20 +157,20 @@ def _cells(member: FanOutMember, ranking: Ranking, *, has_machine: bool) -> tupl
         *([_machine_with_price(member.plan)] if has_machine else []),
         *map(str, member.plan.values.values()),
         state_label(state) + share if silence is None else f"{mark_of(state)} no answer for {clock_label(silence)}",
-        *(_score_so_far(result, ranking, score.name) for score in ranking.scores),
+        *(_format_score_so_far(result, ranking, score.name) for score in ranking.scores),
         "" if member.seconds is None or silence is not None else duration_label(member.seconds),
         (member.bill.label if silence is None else COST_UNKNOWN) if member.run else "",
         member.run.short_id if member.run else "",
     )
 
 
-def _score_so_far(result: MemberResult, ranking: Ranking, name: str) -> str:
+def _format_score_so_far(result: MemberResult, ranking: Ranking, name: str) -> str:
     """Return the curve of a score and its last value."""
     curve, value = ranking.curve(result.number, name), result.scores.get(name)
-    return f"{sparkline(curve.values) if curve else ''} {'' if value is None else _score(value)}".strip()
+    return f"{sparkline(curve.values) if curve else ''} {'' if value is None else _format_score(value)}".strip()
 
 
-def _newest(member: FanOutMember) -> str:
+def _format_newest_line(member: FanOutMember) -> str:
     return _clip_line(member.reason or COLOUR.sub("", member.newest))
 
 
@@ -193,16 +193,16 @@ def _clip_line(text: str, width: int = NEWEST) -> str:
 
 def _count_states(fan: FanOut) -> str:
     states = Counter(label_of(member.state) for member in fan.members)
-    return f"{runs(len(fan.members))}: {', '.join(f'{count} {state}' for state, count in states.items())}"
+    return f"{format_run_count(len(fan.members))}: {', '.join(f'{count} {state}' for state, count in states.items())}"
 
 
 def _cost_text(fan: FanOut) -> str:
     if all(member.ended for member in fan.members):
         return f"{fan.bill.label} in total"
-    return f"≈ {credits_label(fan.cost)} so far, at most {at_most(fan)}"
+    return f"≈ {credits_label(fan.cost)} so far, at most {format_highest_cost(fan)}"
 
 
-def at_most(fan: FanOut) -> str:
+def format_highest_cost(fan: FanOut) -> str:
     """Return a label for the maximum cost of all runs."""
     unknown = {member.plan.machine for member in fan.members if member.plan.bundle.worst_case is None}
     if fan.max_cost is not None or not unknown:
@@ -211,14 +211,18 @@ def at_most(fan: FanOut) -> str:
     return rest if fan.worst_case is None else f"{credits_label(fan.worst_case)}, plus the cost on {rest}"
 
 
-def runs(count: int) -> str:
+def format_run_count(count: int) -> str:
     """Return a number of runs in words."""
     return "1 run" if count == 1 else f"{count} runs"
 
 
 def heading_lines(fan: FanOut) -> list[str]:
     """Return the number of runs, the most that they cost together, and the warnings before their start."""
-    return list(map(plain, [f"{runs(len(fan.members))}, at most {at_most(fan)}", *map(str, fan.notices)]))
+    return list(
+        map(
+            plain, [f"{format_run_count(len(fan.members))}, at most {format_highest_cost(fan)}", *map(str, fan.notices)]
+        )
+    )
 
 
 def start_line(member: FanOutMember) -> str:
@@ -244,7 +248,8 @@ def plan_table(fan: FanOut) -> Table:
         for plan in plans
     ]
     columns = ("#", "Machine", *plans[0].values, "Time limit", "Costs at most")
-    note = f"{runs(len(plans))} cost at most {at_most(fan)} in total; {fan.parallel} run at once. Nothing was sent."
+    cost = f"{format_run_count(len(plans))} cost at most {format_highest_cost(fan)} in total"
+    note = f"{cost}; {fan.parallel} run at once. Nothing was sent."
     return Table(columns, rows, note, right=frozenset({"Time limit", "Costs at most"}))
 
 
@@ -255,15 +260,15 @@ def decision_table(outcomes: Sequence[MemberResult], scores: Sequence[Score], no
     where = ["Machine"] if len({outcome.machine for outcome in outcomes}) > 1 else []
     names = [score.name for score in scores]
     figures = ("Time", "Cost", *(("Peak GPU memory", "Mean GPU use") if measured else ()), *names)
-    marks, reasons = best_labels(outcomes, scores), _reasons(outcomes, cause)
+    marks, reasons = best_labels(outcomes, scores), _list_failure_reasons(outcomes, cause)
     rows = [
         (
             str(outcome.number),
             *([machine_name(outcome.machine)] if where else []),
             *map(str, outcome.values.values()),
             state_label(outcome.state),
-            *_figures(outcome, measured=measured),
-            *(_score(outcome.scores.get(name)) for name in names),
+            *_list_figures(outcome, measured=measured),
+            *(_format_score(outcome.scores.get(name)) for name in names),
             _clip_line("; ".join(filter(None, [*marks[outcome.number], reasons[outcome.number]])), NOTICE_LENGTH),
             outcome.execution_id[:SHORT_ID],
         )
@@ -279,7 +284,7 @@ def decision_table(outcomes: Sequence[MemberResult], scores: Sequence[Score], no
     return Table(columns, rows, note_text, right=frozenset(figures), folds=frozenset({"State", "Cost", "Remark"}))
 
 
-def _reasons(outcomes: Sequence[MemberResult], cause: str) -> dict[int, str]:
+def _list_failure_reasons(outcomes: Sequence[MemberResult], cause: str) -> dict[int, str]:
     """Return the failure reasons by run number; a repeated reason becomes a reference, and ``cause`` is left out."""
     first: dict[str, int] = {}
     for outcome in outcomes:
@@ -312,22 +317,22 @@ def _remove_variables(notice: str) -> str:
     return " · ".join(parts)
 
 
-def _figures(outcome: MemberResult, *, measured: bool) -> list[str]:
+def _list_figures(outcome: MemberResult, *, measured: bool) -> list[str]:
     took = "" if outcome.seconds is None else duration_label(outcome.seconds)
-    use = ["", ""] if outcome.seconds is None else [_memory(outcome.gpu), _percent(outcome.gpu.mean_use)]
+    use = ["", ""] if outcome.seconds is None else [_format_memory(outcome.gpu), _format_percent(outcome.gpu.mean_use)]
     return [took, outcome.bill.label, *(use if measured else ())]
 
 
-def _memory(gpu: GpuUsage) -> str:
-    percent = _percent(gpu.peak_memory)
+def _format_memory(gpu: GpuUsage) -> str:
+    percent = _format_percent(gpu.peak_memory)
     return f"{gpu.peak_gib:.1f} GiB ({percent})" if gpu.peak_gib is not None else percent
 
 
-def _percent(value: float | None) -> str:
+def _format_percent(value: float | None) -> str:
     return "not measured" if value is None else f"{value:.0f} %"
 
 
-def _score(value: float | str | None) -> str:
+def _format_score(value: float | str | None) -> str:
     if value is None:
         return "not printed"
     return value if isinstance(value, str) else f"{value:g}"
@@ -382,10 +387,10 @@ class FanOutLogs:
         return "\n".join(["Complete logs:", *files])
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
-        folded = "".join(map(self._folded_log, self._members))
+        folded = "".join(map(self._render_folded_log, self._members))
         return {"text/plain": str(self), "text/html": f'<div style="{FONT}; {_DIM}">{folded}</div>'}
 
-    def _folded_log(self, member: FanOutMember) -> str:
+    def _render_folded_log(self, member: FanOutMember) -> str:
         lines = member.display_lines()
         omitted = len(lines) - self._limit
         cut = f"… {omitted:,} lines omitted here\n" if omitted > 0 else ""
@@ -393,12 +398,12 @@ class FanOutLogs:
         path = member.run.log_path if member.run else ""
         return (
             f"<details><summary>Log of run {member.plan.number} · {escape(member.plan.title)} · {len(lines):,} lines"
-            f'</summary><pre style="{_CODE}">{escape(cut + text)}</pre>{_outputs_html(member)}'
+            f'</summary><pre style="{_CODE}">{escape(cut + text)}</pre>{_render_outputs(member)}'
             f"<div>Complete log: {escape(str(path))}</div></details>"
         )
 
 
-def _outputs_html(member: FanOutMember) -> str:
+def _render_outputs(member: FanOutMember) -> str:
     """Return the outputs of a run besides text, as HTML."""
     gallery = RecentOutputs()
     for frame in member.frames():
@@ -407,6 +412,6 @@ def _outputs_html(member: FanOutMember) -> str:
     return gallery._repr_mimebundle_()["text/html"]
 
 
-def total(fan: FanOut) -> str:
+def format_total(fan: FanOut) -> str:
     """Return a label for the number of started runs and their total cost."""
-    return f"{runs(sum(1 for member in fan.members if member.run))} for {fan.bill.label} in total"
+    return f"{format_run_count(sum(1 for member in fan.members if member.run))} for {fan.bill.label} in total"

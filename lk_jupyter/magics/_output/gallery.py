@@ -59,17 +59,20 @@ class RecentOutputs:
         return [f"… {self.omitted:,} outputs before"] if self.omitted else []
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
-        parts = [*(f"<p>{escape(line)}</p>" for line in self._omitted_note), *map(_bundle_html, self._bundles.values())]
+        parts = [
+            *(f"<p>{escape(line)}</p>" for line in self._omitted_note),
+            *map(_render_bundle, self._bundles.values()),
+        ]
         html = f'<div style="{FONT}">{"".join(parts)}</div>' if self._bundles else ""
-        return {"text/plain": str(self), "text/html": html, **self._newest_picture()}
+        return {"text/plain": str(self), "text/html": html, **self._find_newest_picture()}
 
-    def _newest_picture(self) -> dict[str, str]:
+    def _find_newest_picture(self) -> dict[str, str]:
         """Return the newest picture alone, for readers of the notebook that don't show HTML."""
         pictures = [(kind, data[kind]) for data in self._bundles.values() for kind in _PICTURES if kind in data]
         return dict(pictures[-1:])
 
 
-def _bundle_html(data: dict[str, Any]) -> str:
+def _render_bundle(data: dict[str, Any]) -> str:
     """Return a bundle as HTML: the HTML form, a picture, or the text."""
     text = str(data.get("text/plain", ""))
     for kind, form in _FORMS.items():
@@ -81,18 +84,18 @@ def _bundle_html(data: dict[str, Any]) -> str:
     return f"<pre>{escape(text)}</pre>"
 
 
-def _page(form: Any, _text: str) -> str:
+def _render_page(form: Any, _text: str) -> str:
     return f"<div>{form}</div>"
 
 
-def _source(form: Any, _text: str) -> str:
+def _render_source(form: Any, _text: str) -> str:
     return f"<pre>{escape(form if isinstance(form, str) else json.dumps(form, indent=2))}</pre>"
 
 
 _FORMS: dict[str, Callable[[Any, str], str]] = {
-    "text/html": _page,
-    "image/svg+xml": _page,
-    "text/markdown": _source,
-    "text/latex": _source,
-    "application/json": _source,
+    "text/html": _render_page,
+    "image/svg+xml": _render_page,
+    "text/markdown": _render_source,
+    "text/latex": _render_source,
+    "application/json": _render_source,
 }

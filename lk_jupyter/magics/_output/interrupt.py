@@ -72,7 +72,7 @@ def detaches(options: StartOptions | AttachOptions | RerunOptions) -> bool:
     return chosen == DETACH
 
 
-def interrupt(line: str) -> KeyboardInterrupt:
+def build_interrupt(line: str) -> KeyboardInterrupt:
     """Return an interrupt that shows as these lines."""
     error = KeyboardInterrupt(line)
     error._render_traceback_ = lambda: [f"KeyboardInterrupt: {line}"]  # type: ignore[attr-defined]
@@ -88,7 +88,7 @@ def advise_on_interrupt(line: str) -> Iterator[None]:
     except KeyboardInterrupt as error:
         if is_handled(error):
             raise
-        raise interrupt(line) from None
+        raise build_interrupt(line) from None
 
 
 def is_handled(error: KeyboardInterrupt) -> bool:
@@ -110,7 +110,7 @@ class Stop:
         if not self._once.acquire(blocking=False):
             return
         try:
-            self.kernel_ends = _kernel_ends(again)
+            self.kernel_ends = _wait_for_kernel_end(again)
             if not self.kernel_ends:
                 self.act()
         finally:
@@ -134,7 +134,7 @@ class NoInterrupt(Stop):
         """Do nothing."""
 
 
-def _kernel_ends(again: threading.Event) -> bool:
+def _wait_for_kernel_end(again: threading.Event) -> bool:
     """Whether this interrupt came because the kernel is restarted or shut down; waits a moment for word of that."""
     shell = get_ipython()
     if shell is None or not hasattr(shell, "kernel"):
@@ -145,7 +145,7 @@ def _kernel_ends(again: threading.Event) -> bool:
     return bool(shell.exit_now)
 
 
-def while_sending(session: Session, sending: Submission, view: RunDisplay, stop: Stop) -> NoReturn:
+def handle_send_interrupt(session: Session, sending: Submission, view: RunDisplay, stop: Stop) -> NoReturn:
     """Deal with an interrupt before the run is followed."""
     detach = isinstance(stop, NoInterrupt)
     try:
@@ -158,7 +158,7 @@ def while_sending(session: Session, sending: Submission, view: RunDisplay, stop:
         line = f"Stopped waiting for the start of the run. {state}"
     except LkError as error:
         line = f"The run may have started: {error} If the run started, lk_jupyter aborts the run. Check: %lk_runs"
-    raise interrupt(line) from None
+    raise build_interrupt(line) from None
 
 
 def _detach_while_sending(session: Session, sending: Submission, view: RunDisplay) -> str:
@@ -168,13 +168,13 @@ def _detach_while_sending(session: Session, sending: Submission, view: RunDispla
 
 
 def _stop_sending(session: Session, sending: Submission, view: RunDisplay, stop: Stop) -> str:
-    view.stopping()
+    view.show_stopping()
     stop.wait()
     if stop.kernel_ends:
         return _SHUTDOWN_NOTE
     abort = sending.aborted()
     if abort is None:
-        view.refused()
+        view.show_refusal()
         return _NOTHING
     run = Run(session, abort.execution_id, bundle=sending.bundle)
     if not abort.wait():
@@ -183,32 +183,32 @@ def _stop_sending(session: Session, sending: Submission, view: RunDisplay, stop:
         return abort.words
     _ = run.record
     view.begin(run)
-    return _end_text(run, view)
+    return _describe_end(run, view)
 
 
-def while_following(run: Run, view: RunDisplay, monitor: RunMonitor, stop: Stop) -> NoReturn:
+def handle_follow_interrupt(run: Run, view: RunDisplay, monitor: RunMonitor, stop: Stop) -> NoReturn:
     """Deal with an interrupt of a run that is followed."""
     if monitor.finished or run.is_finished:
         monitor.close()
-        line = _had_ended(run)
+        line = _describe_earlier_end(run)
     elif isinstance(stop, NoInterrupt):
         follow_detached(run, view, monitor)
         line = _background_text(run)
     else:
-        line = _stop(run, view, monitor, stop)
-    raise interrupt(line) from None
+        line = _await_abort(run, view, monitor, stop)
+    raise build_interrupt(line) from None
 
 
 _NOTHING = "nothing was started."
 _SHUTDOWN_NOTE = "the kernel is shutting down; the run stays active. Follow it: %lk_attach"
 
 
-def _stop(run: Run, view: RunDisplay, monitor: RunMonitor, stop: Stop) -> str:
+def _await_abort(run: Run, view: RunDisplay, monitor: RunMonitor, stop: Stop) -> str:
     """Wait for the end of a run that is being aborted, and return its cost; a second interrupt ends the waiting."""
     abort: Abort | None = None
     try:
         with true_interrupts():
-            view.stopping()
+            view.show_stopping()
             stop.wait()
             if stop.kernel_ends:
                 monitor.close()
@@ -224,7 +224,7 @@ def _stop(run: Run, view: RunDisplay, monitor: RunMonitor, stop: Stop) -> str:
             run.wait_aside(_LAST_WORDS)
             monitor.done.wait(_LAST_WORDS)
             view.catch_up(monitor)
-            return _end_text(run, view)
+            return _describe_end(run, view)
     except KeyboardInterrupt:
         abort = abort or run.abort_soon()
         abort.hurry()
@@ -241,7 +241,7 @@ def _stop(run: Run, view: RunDisplay, monitor: RunMonitor, stop: Stop) -> str:
     return line
 
 
-def _end_text(run: Run, view: RunDisplay) -> str:
+def _describe_end(run: Run, view: RunDisplay) -> str:
     record = run.record
     view.end(record, "", raises=True)
     is_stopped = record.status.lower() in STOPPED_STATES
@@ -251,7 +251,7 @@ def _end_text(run: Run, view: RunDisplay) -> str:
     return "You stopped this run." if is_stopped else "The run had already finished."
 
 
-def _had_ended(run: Run) -> str:
+def _describe_earlier_end(run: Run) -> str:
     if run.is_finished:
         with suppress(LkError):
             return f"The run had already finished: {', '.join(filter(None, receipt(run.record, run.machine).facts))}"

@@ -36,10 +36,10 @@ class Ranking:
     def __init__(self, fan: FanOut) -> None:
         self.scores = fan.scores
         self.members = {member.plan.number: member for member in fan.members}
-        self.results = rank([_result(member, self.scores) for member in fan.members], self.scores)
+        self.results = rank([_build_result(member, self.scores) for member in fan.members], self.scores)
         self.by_number = {result.number: result for result in self.results}
         self.labels = best_labels(self.results, self.scores)
-        self.curves = {number: _curves_by_name(member) for number, member in self.members.items()}
+        self.curves = {number: _group_curves_by_name(member) for number, member in self.members.items()}
         curve_names = dict.fromkeys(name for curves in self.curves.values() for name in curves)
         first = [score.name for score in self.scores if score.name in curve_names]
         self.names = list(dict.fromkeys([*first, *curve_names]))[:MOST_NAMES]
@@ -74,11 +74,11 @@ class Ranking:
         }
 
 
-def _curves_by_name(member: FanOutMember) -> Mapping[str, Curve]:
+def _group_curves_by_name(member: FanOutMember) -> Mapping[str, Curve]:
     return {curve.name: curve for curve in member.scalars.curves}
 
 
-def _result(member: FanOutMember, scores: Sequence[Score]) -> MemberResult:
+def _build_result(member: FanOutMember, scores: Sequence[Score]) -> MemberResult:
     """Return the result of a run, of an active run so far."""
     plan = member.plan
     result = member.outcome or MemberResult(plan.number, plan.machine, plan.values, member.state)
@@ -108,18 +108,18 @@ class DrawnRun:
 def leaderboard_picture(ranking: Ranking) -> str:
     """Return the picture of the curves of all runs."""
     return curves_picture(
-        ranking.names, [DrawnRun(n, _run_label(m), ranking.curves[n]) for n, m in ranking.members.items()]
+        ranking.names, [DrawnRun(n, _format_run_label(m), ranking.curves[n]) for n, m in ranking.members.items()]
     )
 
 
-def _run_label(member: FanOutMember) -> str:
+def _format_run_label(member: FanOutMember) -> str:
     values = " ".join(f"{name}={value}" for name, value in member.plan.values.items()) or machine_name(
         member.plan.machine
     )
-    return f"{member.plan.number} · {_clean(values)[:18]}"
+    return f"{member.plan.number} · {_redact_text(values)[:18]}"
 
 
-def _clean(text: str) -> str:
+def _redact_text(text: str) -> str:
     """Return a text for a picture, without control characters and secrets: later steps can't read the picture."""
     return redact(plain(text))
 
@@ -131,17 +131,17 @@ def curves_picture(names: Sequence[str], runs: Sequence[DrawnRun]) -> str:
         return ""
     rows = math.ceil(min(len(runs), _LEGEND) / 4)
     height = len(names) * _HEIGHT + rows * _ROW + 8
-    panels = "".join(_panel(name, runs, at * _HEIGHT) for at, name in enumerate(names))
+    panels = "".join(_draw_panel(name, runs, at * _HEIGHT) for at, name in enumerate(names))
     svg = (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height}" width="{_WIDTH}" height="{height}" '
         f'font-family="sans-serif" font-size="11"><rect width="100%" height="100%" fill="white"/>{panels}'
-        f"{_legend(runs, len(names) * _HEIGHT + 12)}</svg>"
+        f"{_draw_legend(runs, len(names) * _HEIGHT + 12)}</svg>"
     )
     source = b64encode(svg.encode()).decode()
-    return f'<img alt="Curves of {escape(_clean(", ".join(names)))}" src="data:image/svg+xml;base64,{source}">'
+    return f'<img alt="Curves of {escape(_redact_text(", ".join(names)))}" src="data:image/svg+xml;base64,{source}">'
 
 
-def _panel(name: str, runs: Sequence[DrawnRun], top: int) -> str:
+def _draw_panel(name: str, runs: Sequence[DrawnRun], top: int) -> str:
     curves = {run.number: run.curves[name] for run in runs if name in run.curves}
     values = [value for curve in curves.values() for value in curve.values if math.isfinite(value)]
     steps = [step for curve in curves.values() for step in curve.steps]
@@ -156,14 +156,14 @@ def _panel(name: str, runs: Sequence[DrawnRun], top: int) -> str:
         return f"{x:.1f},{bottom - (value - low) / tall * drawn:.1f}"
 
     lines = "".join(
-        f'<polyline fill="none" {_stroke(number)} stroke-width="1.5" points="'
+        f'<polyline fill="none" {_choose_stroke(number)} stroke-width="1.5" points="'
         + " ".join(place(s, v) for s, v in zip(curve.steps, curve.values, strict=True) if math.isfinite(v))
         + '"/>'
         for number, curve in curves.items()
     )
     frame = f'<path d="M{_MARGIN} {top + 20}V{bottom}H{_WIDTH - 12}" fill="none" stroke="#888"/>'
     labels = (
-        f'<text x="{_MARGIN}" y="{top + 14}" font-weight="bold">{escape(_clean(name))}</text>'
+        f'<text x="{_MARGIN}" y="{top + 14}" font-weight="bold">{escape(_redact_text(name))}</text>'
         f'<text x="{_MARGIN - 4}" y="{top + 28}" text-anchor="end">{high:.4g}</text>'
         f'<text x="{_MARGIN - 4}" y="{bottom}" text-anchor="end">{low:.4g}</text>'
         f'<text x="{_MARGIN}" y="{bottom + 14}">{first:g}</text>'
@@ -172,19 +172,19 @@ def _panel(name: str, runs: Sequence[DrawnRun], top: int) -> str:
     return frame + labels + lines
 
 
-def _legend(runs: Sequence[DrawnRun], top: int) -> str:
+def _draw_legend(runs: Sequence[DrawnRun], top: int) -> str:
     width = (_WIDTH - _MARGIN) // 4
     items = []
     for at, run in enumerate(runs[:_LEGEND]):
         x, y = _MARGIN + at % 4 * width, top + at // 4 * _ROW
         items.append(
-            f'<path d="M{x} {y - 4}h22" {_stroke(run.number)} stroke-width="2"/>'
+            f'<path d="M{x} {y - 4}h22" {_choose_stroke(run.number)} stroke-width="2"/>'
             f'<text x="{x + 27}" y="{y}">{escape(run.label)}</text>'
         )
     return "".join(items)
 
 
-def _stroke(number: int) -> str:
+def _choose_stroke(number: int) -> str:
     """Return color and dashes of a run's line: runs of the same color differ in their dashes."""
     at = number - 1
     dashes = _DASHES[(at + at // len(COLOURS)) % len(_DASHES)]

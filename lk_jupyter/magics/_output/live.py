@@ -103,7 +103,7 @@ class StatusLine:
         lines = [" · ".join(facts), *(f"  {part}" for part in self._notice.splitlines())]
         return wrap_lines("\n".join(lines), terminal_columns(), "  ").replace(_FIRM, " ")
 
-    def _html(self) -> str:
+    def _render_html(self) -> str:
         colour = f"var({_COLOURS.get(self.mark, '--jp-ui-font-color2')})"
         facts = "".join(f' <span aria-hidden="true">·</span> {link_addresses(fact)}' for fact in self.facts)
         notice = "".join(
@@ -117,7 +117,7 @@ class StatusLine:
         )
 
     def _repr_mimebundle_(self, **_: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-        forms: dict[str, Any] = {"text/plain": str(self), "text/html": self._html()}
+        forms: dict[str, Any] = {"text/plain": str(self), "text/html": self._render_html()}
         if self.run:
             facts = redact_values({"notes": self._notice.splitlines(), **self.run})
             forms[RUN_MIME] = redact_values(facts, plain)
@@ -193,7 +193,7 @@ class Receipt:
 
     def _repr_mimebundle_(self, **_: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         forms, metadata = self._hints._repr_mimebundle_() if self._hints else ({}, {})
-        html = f'<div class="{RECEIPT_CLASS}">{self._line._html()}</div>{forms.get("text/html", "")}'
+        html = f'<div class="{RECEIPT_CLASS}">{self._line._render_html()}</div>{forms.get("text/html", "")}'
         return {"text/plain": str(self), "text/html": html}, {**self._line.metadata, **metadata}
 
 
@@ -359,7 +359,7 @@ class LiveOutput:
     def show(self, content: object, *, now: bool = False, passing: bool = False) -> None:
         """Replace the content of the output; content that arrives too soon is skipped, unless ``now``."""
         moment = time.monotonic()
-        identity = self._identity(content)
+        identity = self._identify_content(content)
         if identity == self._last_identity or not (now or self.is_due) or (passing and self.appends):
             return
         if isinstance(content, StatusLine) and not self.in_place:
@@ -390,7 +390,7 @@ class LiveOutput:
         if self._content is not None:
             self._update = show_updated(self._shell, self._content)
 
-    def _identity(self, content: object) -> str | None:
+    def _identify_content(self, content: object) -> str | None:
         """Return the identity of content: the text, with the revision where the text isn't enough."""
         text = str(content)
         if not text and not self.in_place:

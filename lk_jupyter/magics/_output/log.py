@@ -54,7 +54,7 @@ class LogOutput:
         self._text.feed(text)
         lines, live = self._text.take()
         lines = self._delay_traceback(lines)
-        self._emit(lines, "" if self._waiting_lines else live)
+        self._write_lines(lines, "" if self._waiting_lines else live)
 
     def show_error(self, text: str) -> None:
         """Write stderr text after the preceding text; beyond the limit, stderr text joins the rest of the log."""
@@ -69,11 +69,11 @@ class LogOutput:
 
     def end(self, traceback: str = "") -> None:
         """Write the remaining lines, without a traceback that the cell's error will show."""
-        lines, live = self._remaining_lines(self._waiting_lines)
+        lines, live = self._list_remaining_lines(self._waiting_lines)
         last = traceback.rstrip().rpartition("\n")[2]
         if self._waiting_lines and last and redact(lines[-1].rstrip()) == last:
             lines = []
-        self._finish(lines, live)
+        self._write_final_lines(lines, live)
         if self._beyond:
             self._hide(self._beyond - len(self._tail))
         if self._tail:
@@ -81,20 +81,20 @@ class LogOutput:
 
     def cut(self) -> None:
         """Write the remaining text and end its line, because another output follows."""
-        self._finish(*self._remaining_lines(self._release()))
+        self._write_final_lines(*self._list_remaining_lines(self._take_waiting_lines()))
 
-    def _remaining_lines(self, waiting: list[str]) -> tuple[list[str], str]:
+    def _list_remaining_lines(self, waiting: list[str]) -> tuple[list[str], str]:
         """Return the remaining lines, and the unfinished line where it stays unfinished."""
         lines, live = self._text.take()
         unfinished = self._text.end()
         is_one = not self._ends and len(unfinished) == 1 and not waiting and self._room > len(lines)
         return (waiting + lines, live) if is_one else (waiting + lines + unfinished, "")
 
-    def _finish(self, lines: list[str], live: str) -> None:
+    def _write_final_lines(self, lines: list[str], live: str) -> None:
         if lines or not live:
-            self._emit(lines, "")
+            self._write_lines(lines, "")
         if live:
-            self._emit([], live)
+            self._write_lines([], live)
         elif self._on_screen:
             self._write("\n")
         self._on_screen = ""
@@ -103,13 +103,13 @@ class LogOutput:
         """Delay a traceback and all following lines for a moment; return the lines before."""
         if self._waiting_lines:
             self._waiting_lines += lines
-            return self._release() if time.monotonic() - self._waiting_since > _HOLD else []
+            return self._take_waiting_lines() if time.monotonic() - self._waiting_since > _HOLD else []
         start = lines.index(TRACEBACK) if TRACEBACK in lines else len(lines)
         self._waiting_lines = lines[start:]
         self._waiting_since = time.monotonic()
         return lines[:start]
 
-    def _release(self) -> list[str]:
+    def _take_waiting_lines(self) -> list[str]:
         lines, self._waiting_lines = self._waiting_lines, []
         return lines
 
@@ -118,26 +118,26 @@ class LogOutput:
         """Whether something waits to be written though nothing new may come."""
         return bool(self._waiting_lines) or self._waits
 
-    def _emit(self, lines: list[str], live: str) -> None:
+    def _write_lines(self, lines: list[str], live: str) -> None:
         printed, rest = self._redactor.lines(lines[: self._room]), lines[self._room :]
         self._room -= len(lines) - len(rest)
         live = self._redactor.redact_unfinished(live)
-        screen = "".join(self._line(line) + "\n" for line in printed)
+        screen = "".join(self._complete_screen_line(line) + "\n" for line in printed)
         self._waits = bool(printed and live)  # a print is several writes: wait a moment for the end of the line
         if self._room and live != self._on_screen and not self._waits:
-            screen += self._line(live)
+            screen += self._complete_screen_line(live)
             self._on_screen = live
         if screen:
             self._write(screen)
         if not self._room:
             self._append_tail(rest, live)
 
-    def _line(self, line: str) -> str:
+    def _complete_screen_line(self, line: str) -> str:
         """Return the text that turns the unfinished line on the screen into this line."""
         before, self._on_screen = self._on_screen, ""
         if line.startswith(before):
             return line[len(before) :]
-        return "\r" + line + " " * (_width(before) - _width(line))
+        return "\r" + line + " " * (_compute_width(before) - _compute_width(line))
 
     def _append_tail(self, lines: list[str], live: str) -> None:
         self._tail.extend(lines)
@@ -147,5 +147,5 @@ class LogOutput:
             self._note(f"… {self._beyond:,} more lines so far, the newest: {COLOUR.sub('', newest)[:200]}")
 
 
-def _width(text: str) -> int:
+def _compute_width(text: str) -> int:
     return len(COLOUR.sub("", text))

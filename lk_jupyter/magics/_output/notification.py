@@ -52,7 +52,7 @@ class DesktopNotification:
         return {"text/plain": self.words, "text/html": html}
 
 
-def notices(shell: InteractiveShell) -> Callable[[DesktopNotification], None]:
+def create_notification(shell: InteractiveShell) -> Callable[[DesktopNotification], None]:
     """Create an output for the notifications of this cell, and return the function that fills the output."""
     return show_updated(
         shell,

@@ -52,7 +52,7 @@ class RichOutput:
         elif frame.kind == "page":
             page(str(payload.get("text", "")))
         elif frame.kind == "within":
-            self._move(str(payload.get("model", "")))
+            self._move_into_widget(str(payload.get("model", "")))
         elif frame.kind == "clear" and self._within:
             self._before()
             self._shell.display_pub.clear_output(wait=bool(payload.get("wait")))
@@ -65,7 +65,7 @@ class RichOutput:
                 self._before()
             self._bars.show(payload)
 
-    def _move(self, model: str) -> None:
+    def _move_into_widget(self, model: str) -> None:
         """Capture the following output in an Output widget, if the code is inside its context."""
         from lk_jupyter.remote.carry.kinds.widgets import output_for  # noqa: PLC0415 (imports cloudpickle)
 
@@ -78,13 +78,13 @@ class RichOutput:
                 self._within = output_for(model)
                 self._within.__enter__()
 
-    def before_text(self) -> None:
+    def prepare_text(self) -> None:
         """Make ready for text."""
         self._bundles.settle()
 
-    def saw_text(self) -> None:
+    def record_text(self) -> None:
         """Remember that text was shown."""
-        self._bars.saw_text()
+        self._bars.record_text()
 
     def tick(self) -> None:
         """Show the updates that were skipped because they arrived too soon."""
@@ -98,7 +98,7 @@ class RichOutput:
         self._bundles.end(self._before)
         self._bars.end()
         if self._within:
-            self._move("")
+            self._move_into_widget("")
         omitted = self._bundles.omitted
         notes = (
             [
@@ -221,7 +221,7 @@ class Bars:
         """Return whether this state of a bar needs a new output."""
         return self._groups.starts_group(payload)
 
-    def saw_text(self) -> None:
+    def record_text(self) -> None:
         """Record that text was shown below the bars."""
         self._groups.record_text()
 

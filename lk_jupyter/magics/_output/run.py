@@ -83,7 +83,7 @@ class RunDisplay(RunStatus):
                 monitor.wake.wait(LOG_PACE if self._log.holds else next_second())
                 monitor.wake.clear()
                 if (items := self._read_output(monitor)) or self._log.holds:
-                    self._show(items)
+                    self._show_items(items)
                     monitor.done.wait(self._log_pace)
                 self._rich.tick()
                 self.meter(monitor)
@@ -109,25 +109,25 @@ class RunDisplay(RunStatus):
             items += more
         return items
 
-    def _show(self, items: list[str | Frame]) -> None:
+    def _show_items(self, items: list[str | Frame]) -> None:
         """Show text and frames in order."""
-        for item in _newest_only(items) or [""]:
+        for item in _drop_replaced_updates(items) or [""]:
             if isinstance(item, str):
                 self.observe(item)
                 if item:
-                    self._rich.before_text()
+                    self._rich.prepare_text()
                 self._log.show(item)
                 if item and not item.isspace():
-                    self._rich.saw_text()
+                    self._rich.record_text()
             else:
                 self.observe(format_frame(item))
                 self.observers.saw(item)
                 if item.kind == STDERR and read_caught_error(item) and not self.quiet:
                     self._rich.show(item)
                 elif item.kind == STDERR:
-                    self._rich.before_text()
+                    self._rich.prepare_text()
                     self._log.show_error(format_frame(item))
-                    self._rich.saw_text()
+                    self._rich.record_text()
                 elif item.kind == "display" and self._has_failed:
                     self._last.append(item)
                 elif not self.quiet:
@@ -136,9 +136,13 @@ class RunDisplay(RunStatus):
 
     def begin(self, run: Run) -> None:
         """Make ready for the log of a run."""
-        write, note, hide = (_drop, _drop, _drop) if self.quiet else (write_text, self._show_note, self._show_hidden)
+        write, note, hide = (
+            (_ignore_text, _ignore_text, _ignore_text)
+            if self.quiet
+            else (write_text, self._show_note, self._show_hidden)
+        )
         in_notebook = has_kernel(self.shell)
-        limit, errors = setting("log_lines"), _drop if self.quiet else write_error
+        limit, errors = setting("log_lines"), _ignore_text if self.quiet else write_error
         self._log = LogOutput(write, note, hide, limit=limit, ends=not in_notebook, write_error=errors)
         self._rich = RichOutput(self.shell, self._log.cut, (self.status, self.note))
         self.follow_run(run)
@@ -170,7 +174,7 @@ class RunDisplay(RunStatus):
         """Write the remaining items of the monitor."""
         if self._run is None:  # an interrupt arrived before any output
             self.begin(monitor.run)
-        self._show(monitor.items())
+        self._show_items(monitor.items())
         self._damaged = monitor.damaged
 
     def end(self, record: ExecutionRecord, traceback: str, *, raises: bool = False) -> None:
@@ -213,7 +217,7 @@ def notice_topic(notice: Notice) -> str:
     return _FIGURES.sub("", str(notice)) if notice.kind == WARNING else str(notice)
 
 
-def _newest_only(items: Iterable[str | Frame]) -> list[str | Frame]:
+def _drop_replaced_updates(items: Iterable[str | Frame]) -> list[str | Frame]:
     """Remove updates of an output that a later item replaces."""
     newest: list[str | Frame] = []
     names: set[str] = set()
@@ -229,5 +233,5 @@ def _newest_only(items: Iterable[str | Frame]) -> list[str | Frame]:
     return newest[::-1]
 
 
-def _drop(_: object) -> None:
+def _ignore_text(_: object) -> None:
     """Leave the text to the log file."""

@@ -87,7 +87,7 @@ class RunStatus:
         """Whether the outputs of the run are updated, also when the cell has ended."""
         return self.status.in_place
 
-    def submitting(self, bundle: Bundle) -> None:
+    def show_submission(self, bundle: Bundle) -> None:
         """Show that the run is being sent, and its maximum cost."""
         self._bundle = bundle.remove_values()
         self.show_progress(self.line("submitting", [bundle.at_most, *bundle.payload.facts]))
@@ -99,11 +99,11 @@ class RunStatus:
         if self._warnings:
             self.show_progress(self.line("submitting", []))
 
-    def sending(self, doing: str) -> None:
+    def show_upload(self, doing: str) -> None:
         """Show the upload that precedes the run."""
         self.status.show_progress(self.line("submitting", [doing]))
 
-    def refused(self) -> None:
+    def show_refusal(self) -> None:
         """Show that the run wasn't started."""
         self._warnings = []
         self.status.settle(self.line("refused", []))
@@ -152,7 +152,7 @@ class RunStatus:
             if self._run and self._run.bundle and monitor.state not in {"pending", "queued"}:
                 facts = [self._run.bundle.installs]
         state = "reconnecting" if monitor.lost else "stopping" if self.is_stopping else monitor.state
-        facts += self._observer_facts(seconds)
+        facts += self._list_observer_facts(seconds)
         if state != self._state or self.status.is_due:
             self.show_progress(self.line(state, facts, figures, bill))
         self._state = state
@@ -166,7 +166,7 @@ class RunStatus:
             self.show_progress(line)
         self._state = "silent"
 
-    def _observer_facts(self, seconds: float | None) -> list[str]:
+    def _list_observer_facts(self, seconds: float | None) -> list[str]:
         moment = time.monotonic()
         if self._run and moment - self._facts_time >= PACE:
             text, self._unheard = self._unheard, ""
@@ -217,7 +217,7 @@ class RunStatus:
     def _notes(self) -> list[str]:
         return [self._run.note] if self._run and self._run.note else []
 
-    def stopping(self) -> None:
+    def show_stopping(self) -> None:
         """Show that the run is being stopped, and how to end the waiting."""
         self.is_stopping = True
         self.show_progress(self.line("stopping", ["interrupt again to stop waiting"]))

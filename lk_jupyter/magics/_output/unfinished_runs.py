@@ -40,24 +40,24 @@ class GoingOn:
     def lines(self) -> list[str]:
         """Return the lines as text."""
         more = len(self._entries) - MOST
-        named = [self._line(entry) for entry in self._entries[:MOST]]
+        named = [self._format_line(entry) for entry in self._entries[:MOST]]
         return [*named, *([f"and {more} more: %lk_runs"] if more > 0 else [])]
 
-    def _line(self, entry: JournalEntry) -> str:
+    def _format_line(self, entry: JournalEntry) -> str:
         if entry.execution_id is None:
-            return self._line_of_start(entry)
+            return self._format_start_line(entry)
         run_id = entry.execution_id[:_SHORT]
         place = f"from {PurePath(entry.notebook).name}" if entry.notebook else ""
-        facts = [self._state(entry), entry.machine or "", place, f"started {_age_text(entry.created_at)}"]
+        facts = [self._describe_state(entry), entry.machine or "", place, f"started {_format_age(entry.created_at)}"]
         return one_line(" · ".join(filter(None, [f"run {run_id}", *facts, f"%lk_attach {run_id}"])))
 
-    def _line_of_start(self, entry: JournalEntry) -> str:
+    def _format_start_line(self, entry: JournalEntry) -> str:
         """Return the line of a start without an answer: whether a run exists isn't known."""
         start = entry.token[:_SHORT]
-        facts = [f"start {start}", "no answer", entry.machine or "", f"sent {_age_text(entry.created_at)}"]
+        facts = [f"start {start}", "no answer", entry.machine or "", f"sent {_format_age(entry.created_at)}"]
         return one_line(" · ".join(filter(None, [*facts, f"look it up: %lk_attach {start}"])))
 
-    def _state(self, entry: JournalEntry) -> str:
+    def _describe_state(self, entry: JournalEntry) -> str:
         if not entry.going_on:
             return f"{entry.state}, not checked yet"
         return entry.state if self._checked else f"last known state: {entry.state}"
@@ -78,7 +78,7 @@ class GoingOn:
 def list_unfinished_runs(shell: InteractiveShell) -> None:
     """Name the runs that were active when last seen. An error here never stops the loading."""
     with suppress(Exception):
-        entries, warnings = _entries(), _list_overdue_vms()
+        entries, warnings = _list_entries(), _list_overdue_vms()
         if not entries and not warnings:
             return
         if getattr(shell, "kernel", None) is None:  # a terminal can't replace an output
@@ -92,7 +92,7 @@ def list_unfinished_runs(shell: InteractiveShell) -> None:
             Thread(target=update_states, args=(entries, note), name="lk-going-on", daemon=True).start()
 
 
-def _entries() -> list[JournalEntry]:
+def _list_entries() -> list[JournalEntry]:
     if not setting("journal").exists():
         return []
     from lk_jupyter.journal.journal import journal  # noqa: PLC0415 (only when there is one)
@@ -127,7 +127,7 @@ def update_states(entries: list[JournalEntry], note: LiveOutput) -> None:
         note.show(GoingOn([*refreshed, *filter(None, lost)], checked=True, warnings=warnings), now=True, passing=True)
 
 
-def _age_text(moment: float) -> str:
+def _format_age(moment: float) -> str:
     """Return the age of a moment in words; after a jump of the clock at least 0 s."""
     seconds = max(0.0, time.time() - moment)
     for length, unit in ((86_400, "d"), (3_600, "h"), (60, "min")):

@@ -73,7 +73,7 @@ def _use(options: UseOptions, _shell: InteractiveShell) -> None:
         _check_membership(options.slug)
     settings.save("org", options.slug)
     acts = read_acting_organization(current().client)
-    _tell_use(options.slug, acts.slug if acts else None)
+    _show_organization_in_use(options.slug, acts.slug if acts else None)
 
 
 def _check_membership(slug: str) -> None:
@@ -82,7 +82,7 @@ def _check_membership(slug: str) -> None:
         raise UsageError(f"You aren't a member of '{slug}'. Your organizations: {', '.join(slugs)}.")
 
 
-def _tell_use(requested: str | None, acts: str | None) -> None:
+def _show_organization_in_use(requested: str | None, acts: str | None) -> None:
     source = settings.resolve("org").source
     if requested and acts and acts != requested:
         reason = "the key belongs to that organization" if source.startswith("config") else f"{source} says so"

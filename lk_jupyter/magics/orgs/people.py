@@ -72,22 +72,24 @@ def _invites(options: InvitesOptions, _shell: InteractiveShell) -> None:
     """
     client = current().client
     if options.link:
-        _preview(client)
+        _preview_invite(client)
         return
     slug = chosen_slug(client, options.org)
     rows = [("you", each.org_slug, each.role, f"%lk_org accept {each.org_slug}") for each in client.invites.mine()]
-    rows += [(each.email, slug, each.role, f"%lk_org withdraw {each.email}") for each in _sent_invites(client, slug)]
+    rows += [
+        (each.email, slug, each.role, f"%lk_org withdraw {each.email}") for each in _list_sent_invites(client, slug)
+    ]
     display(Table(("Who", "To", "As", "To do"), rows, note="" if rows else "No invitations."))
 
 
-def _sent_invites(client: Client, slug: str) -> list[OrgInvite]:
+def _list_sent_invites(client: Client, slug: str) -> list[OrgInvite]:
     try:
         return list(client.orgs.list_invites(slug))
     except Forbidden:  # members see only invitations to their own address
         return []
 
 
-def _preview(client: Client) -> None:
+def _preview_invite(client: Client) -> None:
     """Show the purpose of an invitation link, never the link: anyone who has the link may use it."""
     link = ask_hidden(
         "Link of the invitation (it is not shown): ", "%lk_org invites lists the invitations to your address"

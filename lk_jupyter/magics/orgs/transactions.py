@@ -9,7 +9,7 @@ from IPython.display import display
 
 from lk_jupyter.account.organizations import chosen_slug, read_transactions
 from lk_jupyter.api.orgs import OrgTransaction
-from lk_jupyter.magics._engine.tables import frame
+from lk_jupyter.magics._engine.tables import build_data_frame
 from lk_jupyter.magics.orgs._verbs import lk_org
 from lk_jupyter.options.orgs import SpendingOptions, TransactionsOptions
 from lk_jupyter.session import current
@@ -31,7 +31,7 @@ def _transactions(options: TransactionsOptions, _shell: InteractiveShell) -> Any
         from lk_jupyter.account.spending_plot import draw_spending  # noqa: PLC0415 (matplotlib is loaded for a plot)
 
         display(draw_spending(entries, slug))
-    return frame(
+    return build_data_frame(
         [_transaction_row(entry) for entry in entries], ("time", "credits", "source", "hardware", "description", "id")
     )
 
@@ -58,7 +58,7 @@ def _spending(options: SpendingOptions, _shell: InteractiveShell) -> Any:
         }
         for each in sums
     ]
-    return frame(rows, (options.by, "count", "credits", "first", "last"))
+    return build_data_frame(rows, (options.by, "count", "credits", "first", "last"))
 
 
 def _transaction_row(entry: OrgTransaction) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from magics.kernels import fail
 from patience import PATIENCE
 
 from lk_jupyter.api.execution import is_final
-from lk_jupyter.magics._output.interrupt import _had_ended
+from lk_jupyter.magics._output.interrupt import _describe_earlier_end
 
 #: Runs that return no variables: they can only be ended by an abort.
 SLEEPER = "%%lk_run --fresh --timeout 600 --save run {options}\nimport time\nprint('on', flush=True); time.sleep(100)"
@@ -244,7 +244,7 @@ def test_another_word_than_abort_and_detach_is_refused(kernel):
 
 def test_a_run_that_had_finished_when_the_interrupt_came_says_how_to_see_its_cost():
     run = SimpleNamespace(is_finished=False, execution_id="abc")
-    assert _had_ended(run) == "The run has finished; its cost isn't known yet. See it: %lk_attach abc"
+    assert _describe_earlier_end(run) == "The run has finished; its cost isn't known yet. See it: %lk_attach abc"
 
 
 #: Words of the line of a run while its cloud doesn't answer.

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 from xml.etree import ElementTree as ET
 
 from lk_jupyter.magics._output.fanout import merge_notices
-from lk_jupyter.magics._output.leaderboard import DrawnRun, _run_label, curves_picture
+from lk_jupyter.magics._output.leaderboard import DrawnRun, _format_run_label, curves_picture
 from lk_jupyter.text.scalars import Curve
 
 KEY = "lk_" + "3fA9" * 8
@@ -19,7 +19,7 @@ def drawn(html: str) -> str:
 
 def test_a_picture_contains_no_secret():
     plan = SimpleNamespace(number=1, values={"key": KEY}, machine="cpu")
-    label = _run_label(SimpleNamespace(plan=plan))
+    label = _format_run_label(SimpleNamespace(plan=plan))
     html = curves_picture([KEY], [DrawnRun(1, label, {KEY: Curve(KEY, [1, 2, 3], [3, 2, 1])})])
     assert KEY[:8] not in html
     assert KEY[:8] not in drawn(html)

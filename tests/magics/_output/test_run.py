@@ -42,7 +42,7 @@ def test_observers_hear_all_that_the_run_wrote_before_they_are_asked_at_its_end(
         bundle=None, mark_viewed=lambda: None, messages=SimpleNamespace(withheld=0), log_problem=""
     )
     view.observe("one\n")
-    view._observer_facts(1.0)
+    view._list_observer_facts(1.0)
     view.observe("last words\n")
     _, notices = view.close_run(ExecutionRecord(execution_id="x", status="completed"))
     assert notices == ["one\nlast words\n"]
@@ -50,11 +50,11 @@ def test_observers_hear_all_that_the_run_wrote_before_they_are_asked_at_its_end(
 
 def test_a_terminal_shows_the_progress_of_a_long_upload_as_lines_and_of_a_short_upload_none(shell, capsys, monkeypatch):
     view = RunDisplay(shell, None)
-    view.sending("uploading 0% · 0 B of 200 MB")
-    view.sending("uploading 4% · 8.0 MB of 200 MB")
+    view.show_upload("uploading 0% · 0 B of 200 MB")
+    view.show_upload("uploading 4% · 8.0 MB of 200 MB")
     assert capsys.readouterr().out == ""
     monkeypatch.setattr(live, "_FIRST_LINE_SECONDS", 0)
     view = RunDisplay(shell, None)
     for share in (0, 4, 8):
-        view.sending(f"uploading {share}%")
+        view.show_upload(f"uploading {share}%")
     assert capsys.readouterr().out.split() == ["◌", "submitting", "·", "uploading", "4%"]

@@ -6,7 +6,7 @@ import pytest
 
 from lk_jupyter.code.source import Source
 from lk_jupyter.errors import UsageError
-from lk_jupyter.magics._output.fanout import at_most
+from lk_jupyter.magics._output.fanout import format_highest_cost
 from lk_jupyter.options.runs import RunOptions, is_several
 from lk_jupyter.protocol.metadata import GROUP_KEY, MEMBER_KEY, REQUEST_KEY
 from lk_jupyter.runs.fanout.fanout import FanOut
@@ -97,8 +97,8 @@ def test_the_worst_case_is_the_sum_of_all(session, lanes):
 def test_a_machine_without_a_price_leaves_the_sum_of_the_others(session, lanes):
     fan = FanOut(session, lanes(machine="cpu,gpu.a100", timeout=359), RunOptions())
     assert fan.worst_case == Decimal("0.159")
-    assert at_most(fan) == "0.1590 credits, plus the cost on cpu, whose price is unknown"
-    assert at_most(FanOut(session, lanes(machine="cpu"), RunOptions())) == "cpu, whose price is unknown"
+    assert format_highest_cost(fan) == "0.1590 credits, plus the cost on cpu, whose price is unknown"
+    assert format_highest_cost(FanOut(session, lanes(machine="cpu"), RunOptions())) == "cpu, whose price is unknown"
 
 
 @pytest.mark.parametrize(
