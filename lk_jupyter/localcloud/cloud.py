@@ -67,7 +67,7 @@ class Cloud:
         self.storage = storage
         self.provider = Provider(self.variables, self.storage)
         self.runs = LiveRuns(self.records, self.reader, self.webhooks, data, options)
-        self.runs.secrets, self.runs.bucket = self.variables.values, self.storage.folder
+        self.runs.secrets, self.runs.bucket = self.variables.read_values, self.storage.mount_folder
         self.runs.provide = self.provider.provide
         self.forgetters: list[Callable[[str], None]] = [
             self._forget_runs,
@@ -126,7 +126,7 @@ class Cloud:
 
     def _forget_runs(self, org_id: str) -> None:
         """End the active runs of an organization, and delete its ended runs."""
-        for facts in self.records.page(org_id, -1, 0):
+        for facts in self.records.list_page(org_id, -1, 0):
             run_id = facts["execution_id"]
             if not self.runs.end(run_id, ABORTED):
                 for room in (self.records, self.output, self.samples):
@@ -134,16 +134,20 @@ class Cloud:
 
     async def _remove_containers(self) -> None:
         """Remove the containers of a crashed process, before the processes that watch them are killed."""
-        for facts in self.records.active():
+        for facts in self.records.list_active():
             if facts["execution_type"].startswith("docker"):
                 await self.runs.engines.remove(facts["execution_id"])
 
     def _recover_from_crash(self) -> None:
         """End the runs that a crash of the server left behind, up to their last sign of life."""
-        for facts in self.records.active():
+        for facts in self.records.list_active():
             run_id = facts["execution_id"]
             processes.kill_run(run_id)
-            signs = (self.samples.last_time(run_id), self.output.last_time(run_id), to_seconds(facts.get("start_time")))
+            signs = (
+                self.samples.read_last_time(run_id),
+                self.output.read_last_time(run_id),
+                to_seconds(facts.get("start_time")),
+            )
             last = max((sign for sign in signs if sign), default=None)
             self.records.finish(run_id, end_time=to_text(last), job_end=to_text(last), **SERVER_STOPPED.facts())
         shutil.rmtree(self.data / "runs", ignore_errors=True)

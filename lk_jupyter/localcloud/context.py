@@ -89,7 +89,7 @@ async def caller(request: Request) -> Context:
     scheme, _, token = _read_authorization(request).partition(" ")
     if scheme.lower() != "bearer" or not token.strip():
         raise HTTPException(401, "Missing token: send the header Authorization: Bearer <key>")
-    principal = cloud.accounts.caller(token.strip(), request.headers.get("x-org-slug"))
+    principal = cloud.accounts.find_caller(token.strip(), request.headers.get("x-org-slug"))
     if not principal.verified and request.url.path not in _BEFORE_SECOND_FACTOR:
         raise HTTPException(401, "The second factor is missing: send a code to POST /mfa/verify, with this token")
     return Context(cloud, principal)

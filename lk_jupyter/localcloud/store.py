@@ -94,7 +94,7 @@ class Store:
             row = db.execute("DELETE FROM documents WHERE kind = ? AND id = ? RETURNING body", (kind, id)).fetchone()
         return json.loads(row["body"]) if row else None
 
-    def all(self, kind: str) -> list[dict[str, Any]]:
+    def list_documents(self, kind: str) -> list[dict[str, Any]]:
         """Return every document of a kind."""
         return [json.loads(row["body"]) for row in self.read("SELECT body FROM documents WHERE kind = ?", kind)]
 

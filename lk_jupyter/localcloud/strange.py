@@ -220,12 +220,12 @@ async def _require_bearer(
 async def _stream_from_now(ctx: AnonymousContext, execution_id: str) -> StreamingResponse:
     """Follow a run from now on."""
     try:
-        facts = ctx.cloud.records.facts(execution_id)
+        facts = ctx.cloud.records.read_facts(execution_id)
     except HTTPException:
         facts = None
     if facts is None or not is_active(facts):
         raise HTTPException(404, "Stream not found")
-    chunks = ctx.cloud.output.after(execution_id, 0)
+    chunks = ctx.cloud.output.read_chunks_after(execution_id, 0)
     seq = chunks[-1][0] if chunks else 0
     return StreamingResponse(follow(ctx.cloud, execution_id, seq), media_type="text/event-stream")
 
@@ -403,19 +403,19 @@ class _NoRoutes:
 class _UnmadeStorage(BucketStorage):
     """A storage whose buckets their owners make."""
 
-    def credentials(self, org_id: str) -> dict[str, Any]:
+    def issue_credentials(self, org_id: str) -> dict[str, Any]:
         """Issue credentials for a bucket that may not exist."""
         return self._issue_credentials(self.bucket_name(org_id), creating=True)
 
-    def bucket(self, org_id: str) -> Bucket:
+    def get_or_create_bucket(self, org_id: str) -> Bucket:
         """Return a bucket; a missing bucket is empty, and created by the first file."""
         if self.exists(org_id):
-            return super().bucket(org_id)
-        return _Unmade(self.bucket_name(org_id), lambda: super(_UnmadeStorage, self).bucket(org_id))
+            return super().get_or_create_bucket(org_id)
+        return _Unmade(self.bucket_name(org_id), lambda: super(_UnmadeStorage, self).get_or_create_bucket(org_id))
 
-    def folder(self, org_id: str) -> Path | None:
+    def mount_folder(self, org_id: str) -> Path | None:
         """Return the folder of an existing bucket."""
-        return super().folder(org_id) if self.exists(org_id) else None
+        return super().mount_folder(org_id) if self.exists(org_id) else None
 
 
 class _Unmade(Bucket):

@@ -43,7 +43,7 @@ class Books:
             self.ledger.charge(db, org, category, source, amount, **facts)
 
     def free_left(self, org):
-        return sum(entry.free for entry in self.ledger.entries(org, 1000))
+        return sum(entry.free for entry in self.ledger.list_entries(org, 1000))
 
 
 @pytest.fixture
@@ -59,15 +59,15 @@ def test_a_source_is_booked_once_also_after_a_restart(books):
         books.charge("one", "executions", "run", Decimal("1.5"))
         books.charge("two", "executions", "run", Decimal("1.5"))
         books.reopen()
-    assert books.ledger.standing("one").remaining == Decimal("8.5")
-    assert books.ledger.standing("two").remaining == 0
+    assert books.ledger.read_standing("one").remaining == Decimal("8.5")
+    assert books.ledger.read_standing("two").remaining == 0
 
 
 def test_what_goes_on_is_billed_by_stretches(books):
     for since in (0.0, 10.5, 10.5, 20.25, 0.0):
         books.charge("one", "vms", "vm", Decimal(1), since=since, vm_id="vm")
-    assert books.ledger.standing("one").booked == 3
-    [group] = books.ledger.groups("one", "vms", "vm_id")
+    assert books.ledger.read_standing("one").booked == 3
+    [group] = books.ledger.sum_groups("one", "vms", "vm_id")
     assert (group.value, group.count, group.credits) == ("vm", 3, 3)
 
 
@@ -81,7 +81,7 @@ def test_a_charge_is_kept_or_lost_with_the_state_that_it_belongs_to(books):
     with pytest.raises(sqlite3.OperationalError):
         fail()
     assert books.store.get("vm", "1") is None
-    assert books.ledger.standing("one").booked == books.ledger.count("one") == 0
+    assert books.ledger.read_standing("one").booked == books.ledger.count_entries("one") == 0
 
 
 def test_free_credits_are_used_before_bought_ones(books):
@@ -93,13 +93,13 @@ def test_free_credits_are_used_before_bought_ones(books):
     assert books.free_left("one") == 0
     books.credit("one", "vouchers", "late", Decimal(1))
     assert books.free_left("one") == 1
-    assert [entry.free for entry in books.ledger.entries("one", 9)] == [1, -2, -3, 5, 0]
+    assert [entry.free for entry in books.ledger.list_entries("one", 9)] == [1, -2, -3, 5, 0]
 
 
 def test_a_debt_is_paid_from_free_credits_first(books):
     books.charge("one", "executions", "1", Decimal(3))
     books.credit("one", "grants", "given", Decimal(5))
-    assert (books.free_left("one"), books.ledger.standing("one").remaining) == (2, 2)
+    assert (books.free_left("one"), books.ledger.read_standing("one").remaining) == (2, 2)
 
 
 def test_nothing_starts_when_nothing_is_left(books):
@@ -121,7 +121,7 @@ def test_the_entries_of_an_older_data_folder_are_kept(tmp_path):
     for _ in range(2):
         books.ledger.grant("one", Decimal(100))
         books.charge("one", "executions", "r", Decimal(1))
-        assert books.ledger.standing("one").remaining == Decimal("98.999999999")
+        assert books.ledger.read_standing("one").remaining == Decimal("98.999999999")
         books.reopen()
     books.store.close()
 
@@ -129,12 +129,12 @@ def test_the_entries_of_an_older_data_folder_are_kept(tmp_path):
 def test_the_balance_never_rises_while_a_run_ends(books):
     """What runs is asked of a meter and what has ended of the ledger, at one moment."""
     books.ledger.grant("one", Decimal(100))
-    books.ledger.add_meter(lambda _: Decimal(len(books.store.all("run"))))
+    books.ledger.add_meter(lambda _: Decimal(len(books.store.list_documents("run"))))
     seen, done = [], threading.Event()
 
     def watch():
         while not done.is_set():
-            seen.append(books.ledger.standing("one").remaining)
+            seen.append(books.ledger.read_standing("one").remaining)
 
     watcher = threading.Thread(target=watch)
     watcher.start()
@@ -182,14 +182,14 @@ def test_all_views_agree_whatever_happened(tmp_path_factory, history):
     books = Books(tmp_path_factory.mktemp("books") / "cloud.sqlite")
     expected = replay(books, history)
     for org in ORGS:
-        standing, entries = books.ledger.standing(org), books.ledger.entries(org, 1000)
+        standing, entries = books.ledger.read_standing(org), books.ledger.list_entries(org, 1000)
         booked = {(entry.category, entry.source): entry.credits for entry in entries}
         assert booked == {key: amount for key, (owner, amount) in expected.items() if owner == org}
         assert standing.remaining == sum(booked.values())
         assert standing.credited == sum(amount for amount in booked.values() if amount > 0)
-        groups = [row for category in DEBITS for row in books.ledger.groups(org, category, "hardware_profile")]
+        groups = [row for category in DEBITS for row in books.ledger.sum_groups(org, category, "hardware_profile")]
         assert sum(group.credits for group in groups) == standing.used
-        assert len(entries) == books.ledger.count(org)
+        assert len(entries) == books.ledger.count_entries(org)
         assert books.free_left(org) >= 0
         assert standing.remaining >= 0 or books.free_left(org) == 0
     books.store.close()

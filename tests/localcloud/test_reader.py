@@ -39,7 +39,7 @@ def test_output_that_finds_the_disk_full_is_kept_once_there_is_room(store):
     assert not closed.is_set()
     limit(store, MANY)
     assert closed.wait(PATIENCE)
-    assert output.texts("run")[STDOUT] == text
+    assert output.read_texts("run")[STDOUT] == text
     reader.close()
 
 

@@ -461,7 +461,7 @@ def test_a_server_that_took_the_port_meanwhile_is_not_taken_for_ours(tmp_path, m
     def chosen(count):
         ports = free(count)
         if not tried:
-            ports[seaweedfs._PORTS.index("s3.port")] = urlsplit(first.server().endpoint).port
+            ports[seaweedfs._PORTS.index("s3.port")] = urlsplit(first.get_or_start_server().endpoint).port
         tried.append(ports)
         return ports
 
@@ -469,7 +469,7 @@ def test_a_server_that_took_the_port_meanwhile_is_not_taken_for_ours(tmp_path, m
         closing(seaweedfs.Weed(tmp_path / "first", 3600)) as first,
         closing(seaweedfs.Weed(tmp_path / "second", 3600)) as second,
     ):
-        first.server()
+        first.get_or_start_server()
         monkeypatch.setattr(seaweedfs, "_find_free_ports", chosen)
-        assert seaweedfs.ask(second.server(), "GET", "/")[0] == http.client.OK
+        assert seaweedfs.ask(second.get_or_start_server(), "GET", "/")[0] == http.client.OK
     assert len(tried) > 1

@@ -273,10 +273,12 @@ def test_runs_that_begin_at_once_make_their_bucket_once(tmp_path, monkeypatch):
     monkeypatch.setattr(s3, "make_bucket", lambda server, name: (made.append(name), make(server, name)))
     storage = s3.BucketStorage(tmp_path, 3600, None)
     try:
-        storage.credentials("somebody")  # the server is up
+        storage.issue_credentials("somebody")  # the server is up
         together = threading.Barrier(8)
         with ThreadPoolExecutor(8) as threads:
-            found = list(threads.map(lambda _: (together.wait(), storage.bucket("team"))[1].name, range(8)))
+            found = list(
+                threads.map(lambda _: (together.wait(), storage.get_or_create_bucket("team"))[1].name, range(8))
+            )
     finally:
         storage.close()
     assert set(found) == {"org-team"}
@@ -289,7 +291,7 @@ def test_a_bucket_is_made_when_the_server_that_has_just_started_can(tmp_path, mo
     monkeypatch.setattr(s3, "ask", lambda *asked: answers.pop() if answers else ask(*asked))
     storage = s3.BucketStorage(tmp_path, 3600, None)
     try:
-        storage.bucket("team")
+        storage.get_or_create_bucket("team")
         assert storage.exists("team")
     finally:
         storage.close()

@@ -396,7 +396,7 @@ def test_a_key_that_is_taken_gets_a_number_before_its_ending(storage):
 def server(tmp_path_factory):
     """A storage server, and the key that may make buckets there."""
     with closing(Weed(tmp_path_factory.mktemp("storage"), 3600)) as weed:
-        yield weed.server()
+        yield weed.get_or_start_server()
 
 
 @pytest.fixture

@@ -67,7 +67,7 @@ class Accounts:
         self.local_user = self._ensure_local_user()
         self.api_key = self._ensure_api_key(data / KEY_FILE)
 
-    def caller(self, token: str, org_slug: str | None = None) -> Caller:
+    def find_caller(self, token: str, org_slug: str | None = None) -> Caller:
         """Return the owner of a token; 401 for a bad token, 429 after too many, 403 for a foreign organization."""
         caller = (
             self._find_caller_by_key(token, org_slug)
@@ -154,7 +154,7 @@ class Accounts:
 
     def _is_only_member(self, org: Org, user: User) -> bool:
         """Return whether an organization has no other members; 403 if the other members include no owner."""
-        remaining = [member for member in self.orgs.members(org["id"]) if member["user_id"] != user["id"]]
+        remaining = [member for member in self.orgs.list_members(org["id"]) if member["user_id"] != user["id"]]
         if remaining and OWNER not in {member["role"] for member in remaining}:
             raise HTTPException(
                 403, f"You are the only owner of {org['slug']}: make another member owner, or delete the organization"
@@ -181,7 +181,7 @@ class Accounts:
     def _find_acting_org(self, user: User, slug: str | None) -> tuple[Org, str]:
         """Return the organization that a user acts for, by default the user's own, and the user's role."""
         org = self.orgs.get(user["org_id"]) if slug is None else self.orgs.find(slug)
-        role = self.orgs.role(org["id"], user["id"]) if org else None
+        role = self.orgs.find_role(org["id"], user["id"]) if org else None
         if org is None or role is None:
             raise _not_a_member_error(slug)
         return org, role
@@ -189,13 +189,13 @@ class Accounts:
     def _find_role(self, caller: Caller, org: Org) -> str | None:
         if caller.via == ORGANIZATION_KEY:
             return caller.role if org["id"] == caller.org_id else None
-        return self.orgs.role(org["id"], caller.user_id)
+        return self.orgs.find_role(org["id"], caller.user_id)
 
     def _ensure_local_user(self) -> User:
         with self._store.write():  # only one of two processes creates the user
-            if self.users.local() is None:
+            if self.users.find_local_user() is None:
                 self.add_user("local@localhost", slug="local", name="Local user")
-        user = self.users.local()
+        user = self.users.find_local_user()
         assert user  # noqa: S101 (just made)
         return user
 

@@ -100,12 +100,12 @@ class Organizations:
         query = "SELECT orgs.*, role FROM orgs JOIN members ON org = orgs.id WHERE user = ? ORDER BY members.rowid"
         return [_read_org(row) for row in self._store.read(query, user_id)]
 
-    def role(self, org_id: str, user_id: str) -> str | None:
+    def find_role(self, org_id: str, user_id: str) -> str | None:
         """Return the role of a user in an organization, or None."""
         rows = self._store.read("SELECT role FROM members WHERE org = ? AND user = ?", org_id, user_id)
         return str(rows[0]["role"]) if rows else None
 
-    def members(self, org_id: str) -> list[dict[str, Any]]:
+    def list_members(self, org_id: str) -> list[dict[str, Any]]:
         """Return the members of an organization, in the order of joining."""
         query = """
             SELECT users.id AS user_id, email, role, members.created_at FROM members JOIN users ON users.id = user
@@ -113,9 +113,9 @@ class Organizations:
         """
         return [dict(row) for row in self._store.read(query, org_id)]
 
-    def member(self, org_id: str, user_id: str) -> dict[str, Any]:
+    def find_member(self, org_id: str, user_id: str) -> dict[str, Any]:
         """Return a member; 404 for a user who isn't a member."""
-        for member in self.members(org_id):
+        for member in self.list_members(org_id):
             if member["user_id"] == user_id:
                 return member
         raise HTTPException(404, f"No member {user_id} in this organization")

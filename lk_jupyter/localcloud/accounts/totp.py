@@ -133,7 +133,7 @@ class Factors:
         return codes
 
 
-def qr_image(seed: str, email: str) -> str:
+def build_qr_image(seed: str, email: str) -> str:
     """Return a QR code for the camera of an authenticator app, as the data URL of an image."""
     import pyotp  # noqa: PLC0415
     import segno  # noqa: PLC0415

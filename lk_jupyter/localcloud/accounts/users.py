@@ -49,11 +49,11 @@ class Users:
         """Return the user of an e-mail address, or None."""
         return self._find_user("email = ?", email)
 
-    def local(self) -> User | None:
+    def find_local_user(self) -> User | None:
         """Return the first user, or None in a new data folder."""
         return self._find_user("number = (SELECT MIN(number) FROM users)")
 
-    def all(self) -> list[User]:
+    def list_users(self) -> list[User]:
         """Return all users, oldest first."""
         return [dict(row) for row in self._store.read(f"SELECT {_FIELDS} FROM users ORDER BY number")]  # noqa: S608
 

@@ -167,10 +167,10 @@ class Ledger:
 
     def require_credits(self, org_id: str) -> None:
         """Refuse a start with 402 if no credits remain."""
-        if self.standing(org_id).remaining <= 0:
+        if self.read_standing(org_id).remaining <= 0:
             raise HTTPException(402, "Insufficient credits: none are left")
 
-    def standing(self, org_id: str) -> Standing:
+    def read_standing(self, org_id: str) -> Standing:
         """Return received and used credits of an organization, all from the same moment."""
         with self._store.snapshot():
             sums = {row["category"]: _read_credits(row) for row in self._read_sums(org_id)}
@@ -184,11 +184,11 @@ class Ledger:
         """Return the sum of the entries of a category, in credits."""
         return sum((-_read_credits(row) for row in self._read_sums(org_id) if row["category"] == category), Decimal(0))
 
-    def count(self, org_id: str, categories: Collection[str] = (*CREDITS, *DEBITS)) -> int:
+    def count_entries(self, org_id: str, categories: Collection[str] = (*CREDITS, *DEBITS)) -> int:
         """Return the number of entries of some categories."""
         return sum(row["entries"] for row in self._read_sums(org_id) if row["category"] in categories)
 
-    def entries(
+    def list_entries(
         self, org_id: str, limit: int, offset: int = 0, categories: Collection[str] = (*CREDITS, *DEBITS)
     ) -> list[LedgerEntry]:
         """Return entries of some categories, newest first."""
@@ -196,12 +196,12 @@ class Ledger:
         query = f"SELECT * FROM entries WHERE org = ? AND category IN ({marks}) ORDER BY seq DESC LIMIT ? OFFSET ?"  # noqa: S608
         return [_read_entry(row) for row in self._store.read(query, org_id, *categories, limit, offset)]
 
-    def find(self, category: CreditCategory, source: str) -> LedgerEntry | None:
+    def find_entry(self, category: CreditCategory, source: str) -> LedgerEntry | None:
         """Return the entry of a source, or None."""
         rows = self._store.read("SELECT * FROM entries WHERE category = ? AND source = ?", category, source)
         return _read_entry(rows[0]) if rows else None
 
-    def groups(self, org_id: str, category: str, fact: str) -> list[LedgerGroup]:
+    def sum_groups(self, org_id: str, category: str, fact: str) -> list[LedgerGroup]:
         """Sum the costs of a category for each value of a fact, most expensive first."""
         query = """
             SELECT json_extract(facts, ?) AS value, COUNT(*) AS count, -SUM(billionths) AS billionths,

@@ -45,7 +45,7 @@ class Payments:
         self._store.put("checkout", session["id"], session)
         return session
 
-    def session(self, session_id: str) -> Session:
+    def read_session(self, session_id: str) -> Session:
         """Return a checkout; 404 for an unknown id."""
         session = self._store.get("checkout", session_id)
         if session is None:
@@ -68,7 +68,7 @@ class Payments:
             return self._end_checkout(session_id, "cancelled")
 
     def _end_checkout(self, session_id: str, status: str) -> Session:
-        session = self.session(session_id)
+        session = self.read_session(session_id)
         if session["status"] not in {"open", status}:
             raise HTTPException(409, f"This checkout is {session['status']}")
         session["status"] = status
@@ -80,7 +80,7 @@ class Payments:
         amount = self._vouchers.get(code)
         if amount is None:
             return Verdict(error="No voucher has this code")
-        if self._ledger.find("vouchers", voucher_id(code)):
+        if self._ledger.find_entry("vouchers", voucher_id(code)):
             return Verdict(error="This voucher was used before")
         return Verdict(amount)
 

@@ -50,18 +50,18 @@ class BucketStorage:
         """Return whether the storage was ever used."""
         return self._weed.is_used
 
-    def bucket(self, org_id: str) -> Bucket:
+    def get_or_create_bucket(self, org_id: str) -> Bucket:
         """Return the bucket of an organization, and create it if missing."""
-        server, name = self._weed.server(), _format_bucket_name(org_id)
+        server, name = self._weed.get_or_start_server(), _format_bucket_name(org_id)
         with self._making:  # SeaweedFS may fail at simultaneous creations
             if (server, name) not in self._buckets:
                 make_bucket(server, name)
                 self._buckets[server, name] = Bucket(name, _open_object_store(server, name), self._capacity)
             return self._buckets[server, name]
 
-    def credentials(self, org_id: str) -> dict[str, Any]:
+    def issue_credentials(self, org_id: str) -> dict[str, Any]:
         """Issue temporary credentials for the bucket of an organization, and for nothing else."""
-        return self._issue_credentials(self.bucket(org_id).name)
+        return self._issue_credentials(self.get_or_create_bucket(org_id).name)
 
     def bucket_name(self, org_id: str) -> str:
         """Return the name of the bucket of an organization."""
@@ -69,10 +69,10 @@ class BucketStorage:
 
     def exists(self, org_id: str) -> bool:
         """Whether the bucket of an organization was made."""
-        return ask(self._weed.server(), "HEAD", f"/{_format_bucket_name(org_id)}")[0] == http.client.OK
+        return ask(self._weed.get_or_start_server(), "HEAD", f"/{_format_bucket_name(org_id)}")[0] == http.client.OK
 
     def _issue_credentials(self, name: str, *, creating: bool = False) -> dict[str, Any]:
-        server = self._weed.server()
+        server = self._weed.get_or_start_server()
         answer = _assume_role(server, _build_policy(name, creating=creating))
         return {
             "access_key": answer["AccessKeyId"],
@@ -84,16 +84,18 @@ class BucketStorage:
             "expires_at": answer["Expiration"],
         }
 
-    def folder(self, org_id: str) -> Path | None:
+    def mount_folder(self, org_id: str) -> Path | None:
         """Return the folder that is the bucket of an organization, or None where the system can show none."""
-        name = self.bucket(org_id).name
-        buckets = self._weed.folder()
+        name = self.get_or_create_bucket(org_id).name
+        buckets = self._weed.mount_folder()
         return buckets / name if buckets else None
 
     def forget(self, org_id: str) -> None:
         """Remove the files of an organization that is deleted, in the background; called in the event loop."""
         if self.is_used:
-            asyncio.get_running_loop().run_in_executor(None, lambda: self.bucket(org_id).delete_folder(""))
+            asyncio.get_running_loop().run_in_executor(
+                None, lambda: self.get_or_create_bucket(org_id).delete_folder("")
+            )
 
     def recover(self) -> None:
         """Clear up after an unclean end."""

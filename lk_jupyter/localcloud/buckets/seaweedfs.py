@@ -116,12 +116,12 @@ class Weed:
         """Return whether the storage was ever used."""
         return self._data.exists()
 
-    def server(self) -> Server:
+    def get_or_start_server(self) -> Server:
         """Return the server, and start it if necessary. 503 if the start fails."""
         with self._lock:
             return self._ensure_server()
 
-    def folder(self) -> Path | None:
+    def mount_folder(self) -> Path | None:
         """Return the folder that shows the buckets, or None without FUSE."""
         with self._lock:
             if not can_mount():

@@ -51,7 +51,7 @@ class AsyncChats:
         self._start_task({**facts, "id": request_id})
         return request_id
 
-    def result(self, org_id: str, request_id: str) -> Json | None:
+    def read_result(self, org_id: str, request_id: str) -> Json | None:
         """Return the result of a request; None if the request is unknown, too old, or of another organization."""
         stored = self._store.get(KIND, request_id)
         if stored is None or stored["org"] != org_id or self._is_old(stored):
@@ -63,7 +63,7 @@ class AsyncChats:
         yield {"event": "queued", "inference_id": request_id}
         while True:
             news = self._bells.event(request_id)
-            result = self.result(org_id, request_id) or {"status": "failed", "error": "the request is too old"}
+            result = self.read_result(org_id, request_id) or {"status": "failed", "error": "the request is too old"}
             if result["status"] == "completed":
                 yield {"event": "finished", "inference_id": request_id, "result": result["result"]}
                 return
@@ -74,13 +74,13 @@ class AsyncChats:
 
     def forget(self, org_id: str) -> None:
         """Remove the requests of an organization."""
-        for stored in self._store.all(KIND):
+        for stored in self._store.list_documents(KIND):
             if stored["org"] == org_id:
                 self._store.take(KIND, stored["id"])
 
     def recover(self) -> None:
         """Continue the requests that the last server left, and forget old requests."""
-        for stored in self._store.all(KIND):
+        for stored in self._store.list_documents(KIND):
             if self._is_old(stored):
                 self._store.take(KIND, stored["id"])
             elif stored["status"] == "pending":

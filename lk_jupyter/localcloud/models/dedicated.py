@@ -61,7 +61,7 @@ class DedicatedChat:
     async def _wait_for_replica(self, deployment: Json) -> Chosen:
         """Wake a deployment up and wait for its first serving replica."""
         current = self._deployments.wake(self._deployments.read_latest(deployment))
-        while (status := self._deployments.status(current)) == "pending":
+        while (status := self._deployments.compute_status(current)) == "pending":
             await asyncio.sleep(_POLL_SECONDS)
             current = self._deployments.read_latest(current)
         if status != "created":

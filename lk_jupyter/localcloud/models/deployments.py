@@ -62,7 +62,7 @@ class Deployments:
             "is_paused": False,
             "is_stopped": False,
             "desired_replicas": fields["min_replicas"],
-            "replicas": [replicas.new(moment) for _ in range(fields["min_replicas"])],
+            "replicas": [replicas.create_replica(moment) for _ in range(fields["min_replicas"])],
         }
         with self._store.write() as db:
             row = (deployment["deployment_id"], org_id, True, json.dumps(deployment))
@@ -77,7 +77,7 @@ class Deployments:
             raise HTTPException(404, f"Deployment {deployment_id} not found")
         return _read_deployment(rows[0])
 
-    def all(self, org_id: str, *, with_stopped: bool = False) -> list[Json]:
+    def list_deployments(self, org_id: str, *, with_stopped: bool = False) -> list[Json]:
         """Return the deployments of an organization, oldest first."""
         query = "SELECT body FROM deployments WHERE org = ? AND is_live >= ?"
         rows = self._store.read(query, org_id, not with_stopped)
@@ -85,14 +85,14 @@ class Deployments:
 
     def find_by_name(self, org_id: str, name: str) -> Json | None:
         """Return the live deployment with this id, or the first deployment that serves this model."""
-        live = self.all(org_id)
+        live = self.list_deployments(org_id)
         by_id = (d for d in live if d["deployment_id"] == name)
         by_model = (d for d in live if name in {d["serving_name"], d["hf_model_id"]})
         return next(by_id, None) or next(by_model, None)
 
     def find_replica(self, org_id: str, replica_id: str) -> tuple[Json, Json]:
         """Return a replica and its deployment; 404 for an unknown replica, or a replica of another organization."""
-        for deployment in self.all(org_id, with_stopped=True):
+        for deployment in self.list_deployments(org_id, with_stopped=True):
             for replica in deployment["replicas"]:
                 if replica["replica_id"] == replica_id:
                     return deployment, replica
@@ -110,7 +110,7 @@ class Deployments:
 
     def forget(self, org_id: str) -> None:
         """End and remove all deployments of an organization."""
-        for deployment in self.all(org_id):
+        for deployment in self.list_deployments(org_id):
             self._change_and_bill(deployment["deployment_id"], _stop_deployment)
         with self._store.write() as db:
             db.execute("DELETE FROM deployments WHERE org = ?", (org_id,))
@@ -121,27 +121,33 @@ class Deployments:
             self._ledger.require_credits(self._read_org_id(deployment))
         return self._change_and_bill(deployment["deployment_id"], _wake_deployment)
 
-    def status(self, deployment: Json) -> str:
+    def compute_status(self, deployment: Json) -> str:
         """Return the state of a deployment."""
         if deployment["is_stopped"]:
             return "stopped"
         if deployment["is_paused"]:
             return "paused"
-        states = self.states(deployment)
+        states = self.list_replica_states(deployment)
         if "running" in states:
             return "created"
         return "failed" if states and set(states) == {"failed"} else "pending"
 
-    def states(self, deployment: Json) -> list[str]:
+    def list_replica_states(self, deployment: Json) -> list[str]:
         """Return the states of the replicas that were not ended."""
         moment, model = time.time(), deployment["serving_name"]
-        return [replicas.state(replica, model, moment, self.speed) for replica in _list_open_replicas(deployment)]
+        return [
+            replicas.compute_state(replica, model, moment, self.speed) for replica in _list_open_replicas(deployment)
+        ]
 
     def accruing(self, org_id: str) -> Decimal:
         """Return the cost of the active replicas of an organization so far."""
         moment = time.time()
         return sum(
-            (self._compute_cost(d, replica, moment) for d in self.all(org_id) for replica in _list_open_replicas(d)),
+            (
+                self._compute_cost(d, replica, moment)
+                for d in self.list_deployments(org_id)
+                for replica in _list_open_replicas(d)
+            ),
             Decimal(0),
         )
 
@@ -158,13 +164,13 @@ class Deployments:
             await (asyncio.sleep(max(_TICK_SECONDS / self.speed, _FASTEST_TICK)) if live else self._news.wait())
 
     def _scale_or_pause(self, deployment: Json, org_id: str) -> None:
-        if deployment["is_paused"] or "running" not in self.states(deployment):
+        if deployment["is_paused"] or "running" not in self.list_replica_states(deployment):
             return
         moment, deployment_id = time.time(), deployment["deployment_id"]
         idle_from = max(deployment["asked"], self._compute_up_since(deployment)) + IDLE_SECONDS / self.speed
         if moment > idle_from:
             self._change_and_bill(deployment_id, lambda d, _: _pause_deployment(d, idle_from))
-        elif self._ledger.standing(org_id).remaining <= 0:
+        elif self._ledger.read_standing(org_id).remaining <= 0:
             self._change_and_bill(deployment_id, _pause_deployment)
         elif (replica_count := self._compute_replica_count(deployment, moment)) != deployment["desired_replicas"]:
             self._change_and_bill(deployment_id, lambda d, now: _set_replica_count(d, now, replica_count))
@@ -184,7 +190,7 @@ class Deployments:
         return str(row["org"])
 
     def _compute_up_since(self, deployment: Json) -> float:
-        return min(replicas.serves_from(replica, self.speed) for replica in _list_open_replicas(deployment))
+        return min(replicas.compute_service_start(replica, self.speed) for replica in _list_open_replicas(deployment))
 
     def _change_and_bill(self, deployment_id: str, change: Callable[[Json, float], None]) -> Json:
         """Change a live deployment, and bill the replicas that ended, together."""
@@ -219,7 +225,9 @@ class Deployments:
                 )
 
     def _compute_cost(self, deployment: Json, replica: Json, moment: float) -> Decimal:
-        return replicas.cost(replica, deployment["serving_name"], price_per_hour(deployment), moment, self.speed)
+        return replicas.compute_cost(
+            replica, deployment["serving_name"], price_per_hour(deployment), moment, self.speed
+        )
 
 
 def price_per_hour(deployment: Json) -> Decimal:
@@ -252,7 +260,7 @@ def _set_replica_count(deployment: Json, moment: float, replica_count: int) -> N
     _record_full_use(deployment, moment)
     have = _list_open_replicas(deployment)
     _end_replicas(have[replica_count:], moment)
-    deployment["replicas"] += [replicas.new(moment) for _ in range(replica_count - len(have))]
+    deployment["replicas"] += [replicas.create_replica(moment) for _ in range(replica_count - len(have))]
 
 
 def _record_full_use(deployment: Json, moment: float) -> None:

@@ -104,7 +104,7 @@ class Models:
         self._upstream = upstream
         self._builtin = Echo()
 
-    async def all(self) -> list[Json]:
+    async def list_models(self) -> list[Json]:
         """List the models; an upstream that doesn't answer adds none."""
         builtin = [
             _build_model_row(ECHO, "local") | {"max_model_len": CONTEXT},
@@ -112,14 +112,14 @@ class Models:
         ]
         return [*builtin, *(await self._list_upstream_models()), *(_build_model_row(name, "lyceum") for name in ROUTES)]
 
-    async def priced_names(self) -> list[str]:
+    async def list_priced_names(self) -> list[str]:
         """Return the names of the models with a price: all except routes, whose price is the selected model's."""
-        return [row["id"] for row in await self.all() if row["id"] not in ROUTES]
+        return [row["id"] for row in await self.list_models() if row["id"] not in ROUTES]
 
     async def choose_chat_model(self, name: str) -> Chosen:
         """Return the model of a name, or the model that a route selects; 404 for an unknown name."""
         if name in ROUTES:
-            name = await self.route_target()
+            name = await self.choose_route_target()
         if name == HASH_EMBEDDING:
             raise Refusal(400, f"{HASH_EMBEDDING} is an embedding model: use /embeddings", "model")
         return await self._find_model(name)
@@ -140,13 +140,13 @@ class Models:
             answer["data"] = [{**row, "embedding": _encode_base64(row["embedding"])} for row in answer["data"]]
         return chosen, answer
 
-    async def route_target(self) -> str:
+    async def choose_route_target(self) -> str:
         """Return the model that routes select: the upstream's first chat model, else the built-in model."""
         return next(
             (row["id"] for row in await self._list_upstream_models() if not _is_embedding_model(row["id"])), ECHO
         )
 
-    async def deployable(self) -> list[str]:
+    async def list_deployable(self) -> list[str]:
         """Name the models that can be deployed."""
         return [
             ECHO,

@@ -26,12 +26,12 @@ FAIL_REASON = "the engine ended at its start, with exit code 1"
 LOGS = f"INFO loading {BROKEN}\nERROR {BROKEN} has no weights: this model demonstrates a failure\n"
 
 
-def new(now: float) -> Json:
+def create_replica(now: float) -> Json:
     """Return a new, just requested replica."""
     return {"replica_id": str(uuid4()), "since": now, "until": None}
 
 
-def state(replica: Json, model: str, now: float, speed: float) -> str:
+def compute_state(replica: Json, model: str, now: float, speed: float) -> str:
     """Return the state of a replica of a model, on a clock that runs at some speed."""
     if replica["until"] is not None:
         return "stopped"
@@ -43,23 +43,23 @@ def state(replica: Json, model: str, now: float, speed: float) -> str:
     return "failed" if model == BROKEN else "running"
 
 
-def serves_from(replica: Json, speed: float) -> float:
+def compute_service_start(replica: Json, speed: float) -> float:
     """Return the second from which a replica serves, if its model can."""
     start: float = replica["since"] + sum(seconds for _, seconds in STARTING) / speed
     return start
 
 
-def cost(replica: Json, model: str, per_hour: Decimal, now: float, speed: float) -> Decimal:
+def compute_cost(replica: Json, model: str, per_hour: Decimal, now: float, speed: float) -> Decimal:
     """Return the cost of a replica so far, in credits: for the time of service only."""
     if model == BROKEN:
         return Decimal(0)
     end = now if replica["until"] is None else replica["until"]
-    return cost_by_hour(per_hour, end - serves_from(replica, speed))
+    return cost_by_hour(per_hour, end - compute_service_start(replica, speed))
 
 
-def view(replica: Json, model: str, now: float, speed: float) -> Json:
+def build_view(replica: Json, model: str, now: float, speed: float) -> Json:
     """Return a replica in the form of the API."""
-    current = state(replica, model, now, speed)
+    current = compute_state(replica, model, now, speed)
     checked = current in {"running", "failed"}
     return {
         "replica_id": replica["replica_id"],

@@ -32,7 +32,7 @@ def url(cloud: Cloud, session_id: str) -> str:
 @pages.get("")
 def show(request: Request, session_id: str) -> HTMLResponse:
     """Show the purchase, or how the checkout ended."""
-    session = _get_payments(request).session(session_id)
+    session = _get_payments(request).read_session(session_id)
     return page(_BODIES[session["status"]].format(**session))
 
 
@@ -55,7 +55,7 @@ async def redeem(request: Request, session_id: str) -> HTMLResponse:
     """Turn a voucher into credits of the organization that the checkout is for."""
     payments = _get_payments(request)
     code = parse_qs((await request.body()).decode(errors="replace")).get("code", [""])[0].strip()
-    credits = payments.redeem(payments.session(session_id)["org_id"], code)  # noqa: A001 (the word of the API)
+    credits = payments.redeem(payments.read_session(session_id)["org_id"], code)  # noqa: A001 (the word of the API)
     back = escape(f"/checkout/{session_id}")
     return page(f'<p>The voucher added <b>{credits:f} credits</b>.</p><p><a href="{back}">Back to the checkout</a></p>')
 

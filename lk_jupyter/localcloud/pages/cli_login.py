@@ -150,7 +150,7 @@ def _open_session(accounts: Accounts, user: User, code: str) -> SessionTokens:
 
 def _build_page(login: _LoginRequest, email: str | None = None, refusal: HTTPException | None = None) -> HTMLResponse:
     accounts, file = login.cloud.accounts, login.cloud.data / ticket.TICKET_FILE
-    users = accounts.users.all()
+    users = accounts.users.list_users()
     has_pass = login.permit and not refusal
     needs_ticket = not has_pass and not all(accounts.users.needs_password(user["email"]) for user in users)
     body = _BODY.format(

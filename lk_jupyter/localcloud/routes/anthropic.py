@@ -67,7 +67,7 @@ async def retrieve_model(ctx: Annotated[Context, Depends(caller)], model: str) -
 
 async def _resolve_model(ctx: Context, name: str) -> str:
     """Return the model that a name means, which may be an alias."""
-    ids = [row["id"] for row in await ctx.cloud.models.all()]
+    ids = [row["id"] for row in await ctx.cloud.models.list_models()]
     return next((model for model in ids if name == build_model_alias(model)), name)
 
 

@@ -27,8 +27,8 @@ _TYPES = {"executions": "execution", "purchases": "purchase"}
 @implements(Billing.credits)
 def credits(ctx: Context) -> dict[str, Any]:  # noqa: A001 (the word of the API)
     """Read the balance; the starting credits count as free credits."""
-    standing = ctx.cloud.ledger.standing(ctx.caller.org_id)
-    grant = ctx.cloud.ledger.find("grants", ctx.caller.org_id)
+    standing = ctx.cloud.ledger.read_standing(ctx.caller.org_id)
+    grant = ctx.cloud.ledger.find_entry("grants", ctx.caller.org_id)
     return {
         **_build_sums(standing),
         "remaining_credits": standing.remaining,
@@ -41,7 +41,7 @@ def credits_details(ctx: Context) -> dict[str, Any]:
     """Read the balance with the account."""
     user = ctx.caller.user
     return {
-        **_build_sums(ctx.cloud.ledger.standing(ctx.caller.org_id)),
+        **_build_sums(ctx.cloud.ledger.read_standing(ctx.caller.org_id)),
         "user_id": user["id"],
         "email": user["email"],
         "created_at": user["created_at"],
@@ -53,11 +53,13 @@ def credits_details(ctx: Context) -> dict[str, Any]:
 def history(ctx: Context, limit: int, offset: int) -> dict[str, Any]:
     """List runs with their cost, newest first."""
     check_window(limit=limit, offset=offset)
-    counts = ctx.cloud.records.counts(ctx.caller.org_id)
+    counts = ctx.cloud.records.count_by_state(ctx.caller.org_id)
     return {
-        "executions": [_build_summary(facts) for facts in ctx.cloud.records.page(ctx.caller.org_id, limit, offset)],
+        "executions": [
+            _build_summary(facts) for facts in ctx.cloud.records.list_page(ctx.caller.org_id, limit, offset)
+        ],
         "total_executions": sum(counts.values()),
-        "total_credits_spent": ctx.cloud.records.spent(ctx.caller.org_id),
+        "total_credits_spent": ctx.cloud.records.compute_spent(ctx.caller.org_id),
         "limit": limit,
         "offset": offset,
         "counts_by_status": counts,
@@ -68,10 +70,10 @@ def history(ctx: Context, limit: int, offset: int) -> dict[str, Any]:
 def activities(ctx: Context, limit: int, offset: int) -> dict[str, Any]:
     """List charges and top-ups, newest first."""
     check_window(limit=limit, offset=offset)
-    entries = ctx.cloud.ledger.entries(ctx.caller.org_id, limit, offset)
+    entries = ctx.cloud.ledger.list_entries(ctx.caller.org_id, limit, offset)
     return {
         "activities": [_build_activity(entry) for entry in entries],
-        "total_activities": ctx.cloud.ledger.count(ctx.caller.org_id),
+        "total_activities": ctx.cloud.ledger.count_entries(ctx.caller.org_id),
     }
 
 
@@ -79,10 +81,10 @@ def activities(ctx: Context, limit: int, offset: int) -> dict[str, Any]:
 def invoices(ctx: Context, limit: int, offset: int) -> dict[str, Any]:
     """List purchases, newest first."""
     check_window(limit=limit, offset=offset)
-    purchases = ctx.cloud.ledger.entries(ctx.caller.org_id, limit, offset, ["purchases"])
+    purchases = ctx.cloud.ledger.list_entries(ctx.caller.org_id, limit, offset, ["purchases"])
     return {
         "invoices": [_build_invoice(ctx, entry) for entry in purchases],
-        "total_invoices": ctx.cloud.ledger.count(ctx.caller.org_id, ["purchases"]),
+        "total_invoices": ctx.cloud.ledger.count_entries(ctx.caller.org_id, ["purchases"]),
     }
 
 

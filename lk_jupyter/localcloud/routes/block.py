@@ -13,7 +13,7 @@ from lk_jupyter.localcloud.vms.machines import LOCATION, Volume
 @implements(Block.list)
 def list_volumes(ctx: Context) -> dict[str, Any]:
     """List the volumes, attached or free."""
-    return {"volumes": list(map(_build_volume, ctx.cloud.machines.volumes(ctx.caller.org_id)))}
+    return {"volumes": list(map(_build_volume, ctx.cloud.machines.list_volumes(ctx.caller.org_id)))}
 
 
 @implements(Block.delete)

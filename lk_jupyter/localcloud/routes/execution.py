@@ -29,16 +29,16 @@ _REQUEST_FIELDS = {
 @implements(Execution.status)
 def status(ctx: Context, execution_id: str) -> dict[str, Any]:
     """Read the state."""
-    facts = ctx.cloud.records.facts(execution_id, ctx.caller.org_id)
+    facts = ctx.cloud.records.read_facts(execution_id, ctx.caller.org_id)
     return {key: facts.get(key) for key in ("execution_id", "status", "errors")}
 
 
 @implements(Execution.get)
 def get(ctx: Context, execution_id: str) -> Facts:
     """Read the record, with output of limited size."""
-    facts = ctx.cloud.records.facts(execution_id, ctx.caller.org_id)
-    request = ctx.cloud.records.request(execution_id)
-    output = ctx.cloud.output.texts(execution_id)
+    facts = ctx.cloud.records.read_facts(execution_id, ctx.caller.org_id)
+    request = ctx.cloud.records.read_request(execution_id)
+    output = ctx.cloud.output.read_texts(execution_id)
     return {
         **add_cost(facts),
         **output,
@@ -50,7 +50,7 @@ def get(ctx: Context, execution_id: str) -> Facts:
 @implements(Execution.gpu_selection_status)
 def gpu_selection_status(ctx: Context, execution_id: str) -> dict[str, Any]:
     """Read the phase of a selection and its results so far."""
-    facts = ctx.cloud.records.facts(execution_id, ctx.caller.org_id)
+    facts = ctx.cloud.records.read_facts(execution_id, ctx.caller.org_id)
     if facts["job_type"] != SelectionRun.job_type:
         raise HTTPException(404, f"Execution {execution_id} is a run, not a GPU selection")
     return {key: facts.get(key) for key in ("execution_id", "status", "system_errors", "metadata")}
@@ -59,7 +59,7 @@ def gpu_selection_status(ctx: Context, execution_id: str) -> dict[str, Any]:
 @implements(Execution.delete)
 def delete(ctx: Context, execution_id: str) -> dict[str, str]:
     """Remove an ended run, with its output and samples."""
-    facts = ctx.cloud.records.facts(execution_id, ctx.caller.org_id)
+    facts = ctx.cloud.records.read_facts(execution_id, ctx.caller.org_id)
     if is_active(facts):
         raise HTTPException(400, f"Execution {execution_id} is {facts['status']}: abort it first, then delete it")
     for room in (ctx.cloud.records, ctx.cloud.output, ctx.cloud.samples):
@@ -85,7 +85,7 @@ PHASES = {
 @implements(Execution.timing)
 def timing(ctx: Context, execution_id: str) -> dict[str, Any]:
     """Read the phases that are over."""
-    facts = ctx.cloud.records.facts(execution_id, ctx.caller.org_id)
+    facts = ctx.cloud.records.read_facts(execution_id, ctx.caller.org_id)
     phases = {
         name: _build_phase(facts[start], facts[end])
         for name, (start, end) in PHASES.items()

@@ -35,7 +35,7 @@ async def create(ctx: Context, request: CreateDeploymentRequest) -> Json:
     """Accept a deployment that may start."""
     shape = _choose_gpus(request)
     targets = _choose_targets(request)
-    models = await ctx.cloud.models.deployable()
+    models = await ctx.cloud.models.list_deployable()
     if request.hf_model_id not in models:
         raise HTTPException(400, f"No model {request.hf_model_id[:100]!r} to deploy. Models: {', '.join(models)}")
     if f"gpu.{shape['gpu_type']}" not in ctx.cloud.options.quota:
@@ -56,7 +56,8 @@ def get(ctx: Context, deployment_id: str, include_terminated: bool) -> Json:  # 
         **_build_summary(ctx, deployment),
         **{key: deployment[key] for key in ("desired_replicas", *_DEFAULT_TARGETS)},
         "replicas": [
-            replicas.view(replica, deployment["serving_name"], moment, speed) for replica in deployment["replicas"]
+            replicas.build_view(replica, deployment["serving_name"], moment, speed)
+            for replica in deployment["replicas"]
         ],
     }
 
@@ -64,7 +65,7 @@ def get(ctx: Context, deployment_id: str, include_terminated: bool) -> Json:  # 
 @implements(Inference.list)
 def list_(ctx: Context, include_terminated: bool) -> Json:  # noqa: FBT001 (the API's)
     """List deployments."""
-    deployments = ctx.cloud.deployments.all(ctx.caller.org_id, with_stopped=include_terminated)
+    deployments = ctx.cloud.deployments.list_deployments(ctx.caller.org_id, with_stopped=include_terminated)
     return {"deployments": [_build_summary(ctx, deployment) for deployment in deployments]}
 
 
@@ -85,7 +86,7 @@ async def models(ctx: Context) -> Json:
         "is_gpu_available": f"gpu.{card}" in ctx.cloud.options.quota,
         "ready_timeout_s": READY_TIMEOUT,
     }
-    names = await ctx.cloud.models.deployable()
+    names = await ctx.cloud.models.list_deployable()
     return {"models": [{"serving_name": name, "hf_model_id": name, **shape} for name in names]}
 
 
@@ -93,14 +94,14 @@ async def models(ctx: Context) -> Json:
 def replica_logs(ctx: Context, replica_id: str) -> Json:
     """Read the last log lines of a failed replica."""
     deployment, replica = ctx.cloud.deployments.find_replica(ctx.caller.org_id, replica_id)
-    state = replicas.state(replica, deployment["serving_name"], time.time(), ctx.cloud.deployments.speed)
+    state = replicas.compute_state(replica, deployment["serving_name"], time.time(), ctx.cloud.deployments.speed)
     return {"replica_id": replica_id, "error_logs": replicas.LOGS if state == "failed" else None}
 
 
 @implements(Inference.follow)
 async def follow(ctx: Context, inference_id: str) -> StreamingResponse:
     """Follow an asynchronous request to its end."""
-    if ctx.cloud.async_chats.result(ctx.caller.org_id, inference_id) is None:
+    if ctx.cloud.async_chats.read_result(ctx.caller.org_id, inference_id) is None:
         raise HTTPException(404, f"Inference request {inference_id} not found")
     return sse.answer(_iterate_events(ctx, inference_id))
 
@@ -141,7 +142,7 @@ def _choose_targets(request: CreateDeploymentRequest) -> Json:
 
 
 def _build_state(ctx: Context, deployment: Json) -> Json:
-    return {"deployment_id": deployment["deployment_id"], "status": ctx.cloud.deployments.status(deployment)}
+    return {"deployment_id": deployment["deployment_id"], "status": ctx.cloud.deployments.compute_status(deployment)}
 
 
 def _build_summary(ctx: Context, deployment: Json) -> Json:
@@ -149,5 +150,5 @@ def _build_summary(ctx: Context, deployment: Json) -> Json:
     return {
         **_build_state(ctx, deployment),
         **{key: deployment[key] for key in fields},
-        "current_replicas": ctx.cloud.deployments.states(deployment).count("running"),
+        "current_replicas": ctx.cloud.deployments.list_replica_states(deployment).count("running"),
     }

@@ -41,7 +41,7 @@ async def chat(
 @implements(Iris.chat_result)
 def chat_result(ctx: Context, request_id: str) -> Json:
     """Read the answer to a request that was to be answered later."""
-    result = ctx.cloud.async_chats.result(ctx.caller.org_id, request_id)
+    result = ctx.cloud.async_chats.read_result(ctx.caller.org_id, request_id)
     if result is None:
         raise Refusal(404, "request not found: it is unknown or too old")
     return result
@@ -51,10 +51,14 @@ def chat_result(ctx: Context, request_id: str) -> Json:
 def list_models(ctx: Context) -> Json:
     """List the deployments that serve, or wake up on request."""
     deployments = ctx.cloud.deployments
-    rows = [d for d in deployments.all(ctx.caller.org_id) if deployments.status(d) in {"created", "paused"}]
+    rows = [
+        d
+        for d in deployments.list_deployments(ctx.caller.org_id)
+        if deployments.compute_status(d) in {"created", "paused"}
+    ]
     return {
         "object": "list",
-        "data": [_build_deployment_row(deployment, deployments.states(deployment)) for deployment in rows],
+        "data": [_build_deployment_row(deployment, deployments.list_replica_states(deployment)) for deployment in rows],
     }
 
 
@@ -67,7 +71,7 @@ async def anthropic_models(ctx: Context) -> Json:
 
 async def list_anthropic_rows(ctx: Context) -> list[Json]:
     """Return the shared models in Anthropic's form."""
-    rows = await ctx.cloud.models.all()
+    rows = await ctx.cloud.models.list_models()
     return [_build_anthropic_row(alias, row) for row in rows for alias in (row["id"], build_model_alias(row["id"]))]
 
 

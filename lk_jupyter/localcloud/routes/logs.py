@@ -14,15 +14,15 @@ from lk_jupyter.localcloud.runs.output import OutputLine
 @implements(Logs.execution)
 def execution(ctx: Context, execution_id: str, limit: int, hours: int) -> dict[str, Any]:
     """Read the newest lines of a run within the window, oldest first."""
-    ctx.cloud.records.facts(execution_id, ctx.caller.org_id)
-    return _build_answer(ctx, ctx.cloud.output.lines(limit, hours, run_id=execution_id))
+    ctx.cloud.records.read_facts(execution_id, ctx.caller.org_id)
+    return _build_answer(ctx, ctx.cloud.output.read_newest_lines(limit, hours, run_id=execution_id))
 
 
 @implements(Logs.user)
 def user(ctx: Context, limit: int, hours: int) -> dict[str, Any]:
     """Read the newest lines of all the caller's runs within the window, oldest first."""
     return _build_answer(
-        ctx, ctx.cloud.output.lines(limit, hours, user_id=ctx.caller.user_id, org_id=ctx.caller.org_id)
+        ctx, ctx.cloud.output.read_newest_lines(limit, hours, user_id=ctx.caller.user_id, org_id=ctx.caller.org_id)
     )
 
 

@@ -30,11 +30,11 @@ _SERIES = [name for name in ExecutionMetrics.model_fields if name.startswith(("g
 @implements(Execution.metrics)
 def metrics(ctx: Context, execution_id: str, start: str | None, end: str | None, step: str) -> dict[str, Any]:
     """Read all series; GPU series only with a GPU, or with simulated values for a GPU machine."""
-    facts = ctx.cloud.records.facts(execution_id, ctx.caller.org_id)
+    facts = ctx.cloud.records.read_facts(execution_id, ctx.caller.org_id)
     first = _parse_time("start", start or facts.get("start_time") or facts["created_at"])
     last = _parse_time("end", end or facts.get("end_time") or facts.get("finish_time") or now())
     grid = _build_grid(first, last, _parse_seconds(step))
-    samples = ctx.cloud.samples.between(execution_id, first - _STALE_SECONDS, last)
+    samples = ctx.cloud.samples.read_between(execution_id, first - _STALE_SECONDS, last)
     has_gpu = is_gpu(facts["hardware_profile"])
     series = [name for name in _SERIES if has_gpu or not name.startswith("gpu")]
     simulated = " (simulated GPU)" if has_gpu and ctx.cloud.samples.simulate_gpu else ""

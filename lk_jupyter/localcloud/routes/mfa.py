@@ -6,7 +6,7 @@ from typing import Any
 
 from lk_jupyter.api.mfa import Mfa, MfaCode, MfaLoginCode
 from lk_jupyter.localcloud._mount import implements
-from lk_jupyter.localcloud.accounts.totp import qr_image
+from lk_jupyter.localcloud.accounts.totp import build_qr_image
 from lk_jupyter.localcloud.context import Context
 
 
@@ -21,7 +21,7 @@ def status(ctx: Context) -> dict[str, Any]:
 def enroll(ctx: Context) -> dict[str, Any]:
     """Start an enrollment, in place of an unfinished enrollment."""
     seed, codes = ctx.cloud.accounts.factors.enroll(ctx.person["id"])
-    return {"secret": seed, "qr_code_url": qr_image(seed, ctx.person["email"]), "backup_codes": codes}
+    return {"secret": seed, "qr_code_url": build_qr_image(seed, ctx.person["email"]), "backup_codes": codes}
 
 
 @implements(Mfa.verify_enrollment)

@@ -71,7 +71,7 @@ async def delete(ctx: Context, slug: str) -> None:
 @implements(Orgs.list_members)
 def list_members(ctx: Context, slug: str) -> list[dict[str, Any]]:
     """List the members."""
-    return ctx.cloud.accounts.orgs.members(ctx.org(slug)["id"])
+    return ctx.cloud.accounts.orgs.list_members(ctx.org(slug)["id"])
 
 
 @implements(Orgs.add_member)
@@ -86,9 +86,9 @@ def add_member(ctx: Context, slug: str, request: OrgMemberAdd) -> dict[str, str]
 def set_role(ctx: Context, slug: str, user_id: str, request: OrgMemberRoleUpdate) -> dict[str, Any]:
     """Give a member another role."""
     org_id = ctx.org(slug, "set roles")["id"]
-    ctx.cloud.accounts.orgs.member(org_id, user_id)
+    ctx.cloud.accounts.orgs.find_member(org_id, user_id)
     ctx.cloud.accounts.orgs.set_role(org_id, user_id, request.role)
-    return ctx.cloud.accounts.orgs.member(org_id, user_id)
+    return ctx.cloud.accounts.orgs.find_member(org_id, user_id)
 
 
 @implements(Orgs.remove_member)
@@ -96,7 +96,7 @@ def remove_member(ctx: Context, slug: str, user_id: str) -> None:
     """Remove a member of no higher role, or leave."""
     leaves = ctx.caller.via != ORGANIZATION_KEY and user_id == ctx.caller.user_id
     org_id = ctx.org(slug, "read" if leaves else "manage members")["id"]
-    _check_rank(ctx, slug, ctx.cloud.accounts.orgs.member(org_id, user_id)["role"])
+    _check_rank(ctx, slug, ctx.cloud.accounts.orgs.find_member(org_id, user_id)["role"])
     ctx.cloud.accounts.orgs.leave(org_id, user_id)
 
 

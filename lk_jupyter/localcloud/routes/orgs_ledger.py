@@ -22,7 +22,7 @@ _DEFAULT_ROWS = 100
 def balance(ctx: Context, slug: str) -> dict[str, Any]:
     """Read the remaining credits."""
     org_id = ctx.org(slug)["id"]
-    remaining = ctx.cloud.ledger.standing(org_id).remaining
+    remaining = ctx.cloud.ledger.read_standing(org_id).remaining
     return {"org_id": org_id, "balance": remaining, "account_suspended": False}
 
 
@@ -35,7 +35,9 @@ def transactions(ctx: Context, slug: str, limit: int | None, kind: str | None, s
     kinds = {"credit": CREDITS, "debit": DEBITS}.get(kind or "", (*CREDITS, *DEBITS))
     categories = [category for category in kinds if source in {None, category}]
     return {
-        "transactions": [_build_transaction(entry) for entry in ctx.cloud.ledger.entries(org_id, limit, 0, categories)]
+        "transactions": [
+            _build_transaction(entry) for entry in ctx.cloud.ledger.list_entries(org_id, limit, 0, categories)
+        ]
     }
 
 
@@ -47,7 +49,7 @@ def aggregate(ctx: Context, slug: str, category: str, group_by: str) -> dict[str
         raise invalid("query", "category", f"Give one of {', '.join(DEBITS)}")
     if not re.fullmatch(r"\w{1,64}", group_by):
         raise HTTPException(400, "group_by must be a key of the metadata, such as hardware_profile")
-    groups = ctx.cloud.ledger.groups(org_id, category, group_by)
+    groups = ctx.cloud.ledger.sum_groups(org_id, category, group_by)
     return {"category": category, "aggregates": [_build_aggregate(group) for group in groups]}
 
 

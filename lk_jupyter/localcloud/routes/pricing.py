@@ -20,7 +20,11 @@ async def get(ctx: Context) -> dict[str, Any]:
     """List the price of each machine by the second, of volumes, and of each model by the token."""
     volumes = _build_hourly_price("volume_gb", "block_volume", {"resource": "block_volume"}, catalogue.VOLUME_GB_HOUR)
     rows = list(
-        chain(_iterate_machine_prices(), [volumes], *map(_iterate_token_prices, await ctx.cloud.models.priced_names()))
+        chain(
+            _iterate_machine_prices(),
+            [volumes],
+            *map(_iterate_token_prices, await ctx.cloud.models.list_priced_names()),
+        )
     )
     return {"prices": rows}
 

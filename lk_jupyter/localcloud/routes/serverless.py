@@ -26,13 +26,13 @@ router = APIRouter(route_class=StrictRoute)
 @implements(Serverless.models, OpenAI.models)
 async def list_models(ctx: Context) -> Json:
     """List the models, and the names of routes."""
-    return {"object": "list", "data": await ctx.cloud.models.all()}
+    return {"object": "list", "data": await ctx.cloud.models.list_models()}
 
 
 @router.get(f"{OPENAI}/models/{{model:path}}", openapi_extra=SIGNED)
 async def retrieve_model(ctx: Annotated[Context, Depends(caller)], model: str) -> Json:
     """Read a model, which OpenAI's clients request by name."""
-    if row := next((row for row in await ctx.cloud.models.all() if row["id"] == model), None):
+    if row := next((row for row in await ctx.cloud.models.list_models() if row["id"] == model), None):
         return row
     raise Refusal(404, f"model not found: {model[:100]!r}", "model")
 
@@ -70,7 +70,7 @@ async def route(ctx: Context, request: RoutePromptRequest) -> Json:
     """Rate the difficulty of a prompt by its length and words, and name a model."""
     score = rate_hardness(request.input)
     level = next(name for name, least in _LEVELS if score >= least)
-    return {"complexity": level, "score": score, "model": await ctx.cloud.models.route_target()}
+    return {"complexity": level, "score": score, "model": await ctx.cloud.models.choose_route_target()}
 
 
 def wants_usage(request: Any) -> bool:

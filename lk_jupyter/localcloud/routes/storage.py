@@ -85,11 +85,11 @@ def delete_folder(ctx: Context, folder_prefix: str) -> dict[str, str]:
 @implements(StorageGroup.credentials)
 def credentials(ctx: Context) -> dict[str, Any]:
     """Issue credentials for S3."""
-    return ctx.cloud.storage.credentials(ctx.caller.org_id)
+    return ctx.cloud.storage.issue_credentials(ctx.caller.org_id)
 
 
 def _open_bucket(ctx: Context) -> Bucket:
-    return ctx.cloud.storage.bucket(ctx.caller.org_id)
+    return ctx.cloud.storage.get_or_create_bucket(ctx.caller.org_id)
 
 
 def _store_upload(bucket: Bucket, key: str, file: Upload) -> dict[str, Any]:

@@ -28,7 +28,7 @@ def streaming_url(cloud: Cloud, execution_id: str) -> str:
 async def output(ctx: AnonymousContext, execution_id: str) -> StreamingResponse:
     """Follow a run, from its first line."""
     try:
-        ctx.cloud.records.facts(execution_id)
+        ctx.cloud.records.read_facts(execution_id)
     except HTTPException:
         raise HTTPException(404, "Stream not found") from None
     return StreamingResponse(follow(ctx.cloud, execution_id), media_type="text/event-stream")
@@ -38,8 +38,8 @@ async def follow(cloud: Cloud, run_id: str, seq: int = 0) -> AsyncIterator[str]:
     """Yield the output of a run after the chunk ``seq`` as events, until the run has ended."""
     while True:
         news = cloud.runs.bells.event(run_id)
-        facts = cloud.records.facts(run_id)
-        chunks = cloud.output.after(run_id, seq)
+        facts = cloud.records.read_facts(run_id)
+        chunks = cloud.output.read_chunks_after(run_id, seq)
         if chunks:
             seq = chunks[-1][0]
             yield "".join(_format_event({"output": {"content": text}}) for _, text in chunks)

@@ -25,7 +25,7 @@ def status(ctx: Context) -> dict[str, Any]:
         "active_api_keys_count": sum(
             key["is_active"] for key in ctx.cloud.accounts.keys.list_by_owner(ctx.caller.user_id)
         ),
-        "credit_balance": ctx.cloud.ledger.standing(ctx.caller.org_id).remaining,
+        "credit_balance": ctx.cloud.ledger.read_standing(ctx.caller.org_id).remaining,
         "status": "authenticated",
     }
 

@@ -68,7 +68,8 @@ def list_vms(
         "terminated": include_terminated,
     }
     views = [
-        {**_build_vm(ctx, machine), "status_check_url": None} for machine in ctx.cloud.machines.all(ctx.caller.org_id)
+        {**_build_vm(ctx, machine), "status_check_url": None}
+        for machine in ctx.cloud.machines.list_machines(ctx.caller.org_id)
     ]
     visible = [view for view in views if chosen_states[_FILTERS[view["status"]]]]
     return {"vms": visible, "total": len(visible)}
@@ -98,7 +99,7 @@ def status(ctx: Context, vm_id: str) -> Json:
     machine = ctx.cloud.machines.get(ctx.caller.org_id, vm_id)
     view = {**_build_vm(ctx, machine), "croesus_billed": None}
     seconds = machine.uptime(time.time(), ctx.cloud.machines.speed)
-    volumes = ctx.cloud.machines.volumes(ctx.caller.org_id, machine.id)
+    volumes = ctx.cloud.machines.list_volumes(ctx.caller.org_id, machine.id)
     return {**view, "uptime_seconds": int(seconds), "volumes": list(map(_build_attachment, volumes))}
 
 
@@ -161,7 +162,7 @@ def _build_vm(ctx: Context, machine: Machine) -> Json:
         "status": state,
         "created_at": to_text(machine.created),
         "instance_specs": {"gpu_type": machine.card, "gpu_count": machine.count},
-        "ip_address": ctx.cloud.guests.address(machine),
+        "ip_address": ctx.cloud.guests.find_address(machine),
         "hardware_profile": machine.card,
         "gpu_count": machine.count,
         "instance_type": machine.instance_type,
@@ -176,7 +177,7 @@ def _build_vm(ctx: Context, machine: Machine) -> Json:
 
 
 def _build_new_volume(ctx: Context, machine: Machine) -> Json:
-    (volume,) = ctx.cloud.machines.volumes(machine.org_id, machine.id)
+    (volume,) = ctx.cloud.machines.list_volumes(machine.org_id, machine.id)
     return {"name": volume.name, "size_gb": volume.size_gb, "status": "pending"}
 
 

@@ -77,7 +77,7 @@ class ComposeRun(ProcessRun):
         await self._write_files(services)
         command = [*self._compose, "up", "--no-start"]
         code, output = await self._wait_unless_ended(self._run_setup_command(command, self._build_variables()))
-        if code != 0 or not await engine.containers(self._label):
+        if code != 0 or not await engine.list_containers(self._label):
             self._update_record(errors_docker=output)
             last = output.strip().splitlines()[-1:] or ["it said nothing"]
             raise Ended(RunOutcome("failed", reason=f"the containers could not be made: {last[0]}"))
@@ -127,13 +127,13 @@ class ComposeRun(ProcessRun):
         return [address for state in await self._inspect_containers() for address in list_addresses(state)]
 
     async def _inspect_containers(self) -> list[dict[str, Any]]:
-        if self._engine and (containers := await self._engine.containers(self._label)):
+        if self._engine and (containers := await self._engine.list_containers(self._label)):
             return await self._engine.inspect(*containers)
         return []
 
     async def _ask_to_end(self, exited: asyncio.Future[int]) -> None:
         assert self._engine  # noqa: S101 (the containers run)
-        await self._engine.stop(await self._engine.containers(self._label), self._request.graceful_timeout)
+        await self._engine.stop(await self._engine.list_containers(self._label), self._request.graceful_timeout)
         await asyncio.wait({exited}, timeout=GRACE_SECONDS)
 
     async def _determine_outcome(self, code: int) -> RunOutcome:

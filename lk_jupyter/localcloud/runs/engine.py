@@ -83,7 +83,7 @@ class Engine:
         """Whether an image is on this machine."""
         return (await self.call("image", "inspect", "--format", "{{.Id}}", reference)).code == 0
 
-    async def containers(self, label: str) -> list[str]:
+    async def list_containers(self, label: str) -> list[str]:
         """Return the ids of the containers with a label."""
         return (await self.call("ps", "--all", "--quiet", "--filter", f"label={label}")).stdout.split()
 
@@ -95,7 +95,7 @@ class Engine:
     async def remove_containers(self, label: str) -> None:
         """Kill and remove the containers with a label."""
         for _ in range(_REMOVALS):
-            containers = await self.containers(label)
+            containers = await self.list_containers(label)
             if (
                 not containers
                 or (await self.call("rm", "--force", "--volumes", *_AT_ONCE[self.name], *containers)).code == 0

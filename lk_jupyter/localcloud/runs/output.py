@@ -51,17 +51,17 @@ class RunOutput:
         with self._store.write() as db:
             db.executemany("INSERT INTO chunks (run, stream, time, text) VALUES (?, ?, ?, ?)", chunks)
 
-    def after(self, run_id: str, seq: int, limit: int = 16) -> list[tuple[int, str]]:
+    def read_chunks_after(self, run_id: str, seq: int, limit: int = 16) -> list[tuple[int, str]]:
         """Return the next chunks of a run as (seq, text)."""
         query = "SELECT seq, text FROM chunks WHERE run = ? AND seq > ? ORDER BY seq LIMIT ?"
         return [(row["seq"], row["text"]) for row in self._store.read(query, run_id, seq, limit)]
 
-    def last_time(self, run_id: str) -> float | None:
+    def read_last_time(self, run_id: str) -> float | None:
         """Return when a run last wrote something."""
         rows = self._store.read("SELECT time FROM chunks WHERE run = ? ORDER BY seq DESC LIMIT 1", run_id)
         return rows[0]["time"] if rows else None
 
-    def texts(self, run_id: str) -> dict[str, str | None]:
+    def read_texts(self, run_id: str) -> dict[str, str | None]:
         """Return the output of a run for its record: each stream and both together; None for text that is too long."""
         streams_by_name = {STDOUT: (STDOUT,), STDERR: (STDERR,), "combined_output": (STDOUT, STDERR)}
         return {name: self._read_text(run_id, streams) for name, streams in streams_by_name.items()}
@@ -78,7 +78,7 @@ class RunOutput:
                 return None
         return "".join(texts)
 
-    def lines(
+    def read_newest_lines(
         self, limit: int, hours: float, *, run_id: str | None = None, user_id: str = "", org_id: str = ""
     ) -> list[OutputLine]:
         """Return the newest lines of a run, or of all runs of a user, oldest first."""

@@ -66,11 +66,11 @@ class Provider:
 
     def provide(self, org_id: str, code: str) -> RunProvision:
         """Return the additions to a run with this code; may start the storage."""
-        secrets = self._variables.values(org_id)
+        secrets = self._variables.read_values(org_id)
         text = code + " ".join(secrets.values())
         if not (self._storage.is_used or FOLDER_VARIABLE in text or str(self.mount) in text):
             return RunProvision(secrets)
-        folder = self._storage.folder(org_id)
+        folder = self._storage.mount_folder(org_id)
         if folder is None:
             return RunProvision(secrets)
         prefix = _build_prefix(folder, self.mount)

@@ -108,7 +108,7 @@ class Records:
             urls = json.loads(row["request"]).get("user_callback_urls", [])
             self._webhooks.queue(db, urls, {"execution_id": run_id, "status": facts["status"]})
 
-    def facts(self, run_id: str, org_id: str | None = None) -> Facts:
+    def read_facts(self, run_id: str, org_id: str | None = None) -> Facts:
         """Return the facts of a run; 404 for an unknown run, or a run of another organization."""
         rows = self._store.read("SELECT org, facts FROM runs WHERE id = ?", run_id)
         if not rows or org_id not in {None, rows[0]["org"]}:
@@ -116,36 +116,36 @@ class Records:
         facts: Facts = json.loads(rows[0]["facts"])
         return facts
 
-    def request(self, run_id: str) -> dict[str, Any]:
+    def read_request(self, run_id: str) -> dict[str, Any]:
         """Return the start request of a run."""
         request: dict[str, Any] = json.loads(
             self._store.read("SELECT request FROM runs WHERE id = ?", run_id)[0]["request"]
         )
         return request
 
-    def active(self, org_id: str | None = None) -> list[Facts]:
+    def list_active(self, org_id: str | None = None) -> list[Facts]:
         """Return the active runs, of an organization or of all, oldest first."""
         query = f"SELECT org, facts FROM runs WHERE {_ACTIVE} ORDER BY created"  # noqa: S608 (a constant)
         return [json.loads(row["facts"]) for row in self._store.read(query) if org_id in {None, row["org"]}]
 
-    def page(self, org_id: str, limit: int, offset: int) -> list[Facts]:
+    def list_page(self, org_id: str, limit: int, offset: int) -> list[Facts]:
         """Return runs of an organization, newest first."""
         query = "SELECT facts FROM runs WHERE org = ? ORDER BY created DESC LIMIT ? OFFSET ?"
         return [json.loads(row["facts"]) for row in self._store.read(query, org_id, limit, offset)]
 
-    def counts(self, org_id: str) -> dict[str, int]:
+    def count_by_state(self, org_id: str) -> dict[str, int]:
         """Return how many runs an organization has in each state."""
         query = "SELECT status, runs FROM run_counts WHERE org = ? AND runs > 0"
         return {row["status"]: row["runs"] for row in self._store.read(query, org_id)}
 
-    def spent(self, org_id: str) -> Decimal:
+    def compute_spent(self, org_id: str) -> Decimal:
         """Return the cost of an organization's runs, in credits: ended runs, and active runs so far."""
         with self._store.snapshot():
             return self._ledger.sum_category(org_id, "executions") + self.accruing(org_id)
 
     def accruing(self, org_id: str) -> Decimal:
         """Return the cost of an organization's active runs so far, in credits."""
-        return sum((Decimal(add_cost(facts)["billed"]) for facts in self.active(org_id)), Decimal(0))
+        return sum((Decimal(add_cost(facts)["billed"]) for facts in self.list_active(org_id)), Decimal(0))
 
     def delete(self, run_id: str) -> None:
         """Delete the record of a run; its charge stays in the ledger."""

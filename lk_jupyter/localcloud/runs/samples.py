@@ -49,12 +49,12 @@ class Samples:
             if pids:
                 await asyncio.to_thread(self._store_samples, pids)
 
-    def between(self, run_id: str, start: float, end: float) -> list[tuple[float, gpus.Figures]]:
+    def read_between(self, run_id: str, start: float, end: float) -> list[tuple[float, gpus.Figures]]:
         """Return the samples of a run in a window, oldest first."""
         query = "SELECT time, figures FROM samples WHERE run = ? AND time BETWEEN ? AND ? ORDER BY time"
         return [(row["time"], json.loads(row["figures"])) for row in self._store.read(query, run_id, start, end)]
 
-    def last_time(self, run_id: str) -> float | None:
+    def read_last_time(self, run_id: str) -> float | None:
         """Return when a run was last seen alive."""
         last: float | None = self._store.read("SELECT MAX(time) AS last FROM samples WHERE run = ?", run_id)[0]["last"]
         return last

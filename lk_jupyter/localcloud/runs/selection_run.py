@@ -66,7 +66,7 @@ class SelectionRun(LiveRun):
             run.end(outcome, gracefully=gracefully)
             await run.task
             raise Ended(outcome)
-        return _build_profile_row(self._runs.records.facts(run.id))
+        return _build_profile_row(self._runs.records.read_facts(run.id))
 
 
 _NONE_SUCCEEDED = RunOutcome("failed", reason="the code failed on every machine type")

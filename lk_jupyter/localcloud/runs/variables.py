@@ -74,7 +74,7 @@ class Variables:
         """Remove the variables of an organization that is deleted."""
         self.delete(org_id)
 
-    def values(self, org_id: str) -> dict[str, str]:
+    def read_values(self, org_id: str) -> dict[str, str]:
         """Return name and value of each, for the environment of a run."""
         rows = self._store.read("SELECT name, value FROM variables WHERE org_id = ?", org_id)
         return {row["name"]: self._fernet.decrypt(row["value"]).decode() for row in rows}

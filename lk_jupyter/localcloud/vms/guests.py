@@ -56,7 +56,7 @@ class Guests:
     async def start(self) -> None:
         """Start the guests of the machines that were active when the cloud ended."""
         self._loop = asyncio.get_running_loop()
-        for machine in self._machines.active():
+        for machine in self._machines.list_active():
             self._start_task(machine)
 
     def add(self, machine: Machine) -> None:
@@ -67,7 +67,7 @@ class Guests:
         """Stop the guest of an ended machine, and delete its folder."""
         self._loop.call_soon_threadsafe(self._start_removal, vm_id)
 
-    def address(self, machine: Machine) -> str | None:
+    def find_address(self, machine: Machine) -> str | None:
         """Return the address of a machine, as the API shows it; None while the machine has no address."""
         speed = self._machines.speed
         since = (machine.ended or time.time()) - machine.running_from(speed)

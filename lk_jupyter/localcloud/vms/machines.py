@@ -144,7 +144,7 @@ class Machines:
                 document = {"created": body["created"], "size_gb": request.new_volume.size_gb}
                 row = (f"vol-{uuid4().hex[:12]}", org_id, vm_id, json.dumps(document))
                 db.execute("INSERT INTO volumes VALUES (?, ?, ?, ?)", row)
-        for volume in self.volumes(org_id, vm_id):
+        for volume in self.list_volumes(org_id, vm_id):
             Path(volume.mount_path).mkdir(mode=0o700, parents=True, exist_ok=True)
         machine = self.get(org_id, vm_id)
         self.on_create(machine)
@@ -157,12 +157,12 @@ class Machines:
             raise HTTPException(404, "VM not found")
         return _read_machine(rows[0])
 
-    def all(self, org_id: str) -> list[Machine]:
+    def list_machines(self, org_id: str) -> list[Machine]:
         """Return the machines of an organization, newest first."""
         rows = map(_read_machine, self._store.read("SELECT * FROM vms WHERE org = ?", org_id))
         return sorted(rows, key=lambda machine: machine.created, reverse=True)
 
-    def active(self) -> list[Machine]:
+    def list_active(self) -> list[Machine]:
         """Return the machines of all organizations that haven't ended."""
         return list(map(_read_machine, self._store.read("SELECT * FROM vms WHERE ended IS NULL")))
 
@@ -187,7 +187,7 @@ class Machines:
         self.on_end(machine.id)
         return released
 
-    def volumes(self, org_id: str, vm_id: str | None = None) -> list[Volume]:
+    def list_volumes(self, org_id: str, vm_id: str | None = None) -> list[Volume]:
         """Return the volumes of an organization, or of a machine, oldest first."""
         rows = map(self._read_volume, self._store.read("SELECT * FROM volumes WHERE org = ?", org_id))
         matching = [volume for volume in rows if vm_id in {None, volume.vm_id}]
@@ -215,13 +215,13 @@ class Machines:
         moment = time.time()
         live = map(_read_machine, self._store.read("SELECT * FROM vms WHERE org = ? AND ended IS NULL", org_id))
         machines = sum((machine.cost(moment, self.speed) for machine in live), Decimal(0))
-        return machines + sum((volume.cost(moment) for volume in self.volumes(org_id)), Decimal(0))
+        return machines + sum((volume.cost(moment) for volume in self.list_volumes(org_id)), Decimal(0))
 
     def forget(self, org_id: str) -> None:
         """End and remove all that an organization has."""
-        for machine in self.all(org_id):
+        for machine in self.list_machines(org_id):
             self.end(org_id, machine.id)
-        for volume in self.volumes(org_id):
+        for volume in self.list_volumes(org_id):
             self.delete_volume(org_id, volume.id)
         with self._store.write() as db:
             db.execute("DELETE FROM vms WHERE org = ?", (org_id,))
