@@ -151,7 +151,9 @@ def be(command: list[str], env: dict[str, str], folder: str, outputs: list[Conne
     if command[0] == "ipykernel_launcher":
         from lk_jupyter.remote import ambient  # noqa: PLC0415 (other processes need none)
 
-        ambient._initial_environment = lambda: dict(env)  # Linux shows that of the process from which it was forked
+        ambient._read_initial_environment = lambda: dict(
+            env
+        )  # Linux shows that of the process from which it was forked
         sys.argv.append(f"--IPKernelApp.parent_handle={starter.pid}")  # read from the environment before the fork
     gc.freeze()
     started.close()

@@ -53,7 +53,7 @@ def _set_options(pandas: Any, values: dict[str, Any]) -> None:
             pandas.set_option(name, value)
 
 
-def _pandas_defaults(pandas: Any) -> dict[str, Any]:
+def _read_pandas_defaults(pandas: Any) -> dict[str, Any]:
     registered = import_module("pandas._config.config")._registered_options
     return {name: option.defval for name, option in registered.items()}
 
@@ -137,7 +137,7 @@ def _read_environment(module: Any) -> dict[str, str]:
 
 def changed_environment() -> dict[str, str]:
     """Return the variables of the environment that this process has set."""
-    return _changed_items(_read_environment(os), _initial_environment())
+    return _changed_items(_read_environment(os), _read_initial_environment())
 
 
 def _set_environment(module: Any, values: dict[str, Any]) -> None:
@@ -158,13 +158,13 @@ def added_paths(module: Any = sys) -> dict[str, bool]:
     """Return the folders that the code has added to the path, and whether they come before Python's own."""
     library = os.path.dirname(os.__file__)
     first = module.path.index(library) if library in module.path else 0
-    return {name: module.path.index(path) < first for path in module.path if (name := _added_name(path))}
+    return {name: module.path.index(path) < first for path in module.path if (name := _relativize_added_path(path))}
 
 
-def _added_name(path: Any) -> str | None:
+def _relativize_added_path(path: Any) -> str | None:
     """Return the name of a folder that the code has added to the path, the same on both sides, else None."""
     python = sys.prefix + os.sep, sys.base_prefix + os.sep
-    if not isinstance(path, str) or path in _package_folders() or os.path.abspath(path).startswith(python):
+    if not isinstance(path, str) or path in _list_package_folders() or os.path.abspath(path).startswith(python):
         return None
     if _ABOVE_PARENT.match(path):
         return path
@@ -176,7 +176,7 @@ def _added_name(path: Any) -> str | None:
 
 
 @functools.lru_cache(maxsize=None)
-def _package_folders() -> set[str]:
+def _list_package_folders() -> set[str]:
     """Return the folders that installed packages have added to the path."""
     folders = set()
     for folder in [path for path in sys.path if path.endswith("-packages") and os.path.isdir(path)]:
@@ -199,8 +199,8 @@ def _set_sys(module: Any, values: dict[str, Any]) -> None:
         getattr(module, "set" + name)(values[name])
     for path, is_first in values.items():
         if is_first is None:
-            module.path[:] = [other for other in module.path if _added_name(other) != path]
-        elif path not in _LIMITS and path not in map(_added_name, module.path):
+            module.path[:] = [other for other in module.path if _relativize_added_path(other) != path]
+        elif path not in _LIMITS and path not in map(_relativize_added_path, module.path):
             folder = path if _ABOVE_PARENT.match(path) else os.path.abspath(path)
             module.path.insert(0 if is_first else len(module.path), folder)
 
@@ -478,7 +478,7 @@ TABLE: dict[str, tuple[Callable[[Any], Any], Callable[[Any, Any], Any], Callable
         _set_numpy,
         None,
     ),
-    "pandas": (_read_options, _set_options, _pandas_defaults),
+    "pandas": (_read_options, _set_options, _read_pandas_defaults),
     "matplotlib": (_read_params, _set_params, lambda module: {**module.rcParamsDefault, _BACKEND: _INLINE}),
     "matplotlib.pyplot": (
         lambda module: {"interactive": module.isinteractive() or _is_inline_pending()},
@@ -515,7 +515,7 @@ TABLE: dict[str, tuple[Callable[[Any], Any], Callable[[Any, Any], Any], Callable
     "csv": (_read_dialects, _set_dialects, None),
     "altair": (_read_altair, _set_altair, None),
     "warnings": (_read_filters, _set_filters, None),
-    "os": (_read_environment, _set_environment, lambda _: _initial_environment()),
+    "os": (_read_environment, _set_environment, lambda _: _read_initial_environment()),
     "sys": (lambda module: {**added_paths(), **_read_limits(module)}, _set_sys, lambda _: _LIMITS),
     "os.path": (_read_folder, _set_folder, None),
 }
@@ -533,7 +533,7 @@ def read_states() -> dict[str, str]:
         try:
             value = _changed_items(get(module), read_initial(module)) if read_initial else get(module)
             if value:
-                states[name] = _pack(value)
+                states[name] = _encode_state(value)
         except Exception:
             continue
     return states
@@ -557,7 +557,7 @@ def set_paths(states: Mapping[str, str]) -> None:
     set_states({name: states[name] for name in ("sys",) if name in states})
 
 
-def _pack(value: Any) -> str:
+def _encode_state(value: Any) -> str:
     return base64.b64encode(pickle.dumps(value, PROTOCOL)).decode()
 
 
@@ -569,10 +569,10 @@ def _is_equal(first: Any, second: Any) -> bool:
     try:
         return bool(first == second)
     except Exception:
-        return _pack(first) == _pack(second)
+        return _encode_state(first) == _encode_state(second)
 
 
-def _initial_environment() -> dict[str, str]:
+def _read_initial_environment() -> dict[str, str]:
     """Return the environment with which this process was started, if the system shows it."""
     try:
         with open("/proc/self/environ", "rb") as file:
@@ -638,7 +638,7 @@ class StateWatch:
             if name in ("os", "sys") and is_options:
                 changed.update(dict.fromkeys(initial.keys() - value.keys()))
             if changed is not None and not _is_equal(changed, {} if is_options else initial):
-                states[name] = _pack(changed)
+                states[name] = _encode_state(changed)
         return states
 
     @staticmethod

@@ -39,7 +39,7 @@ class Archive:
 
     def find_spec(self, name: str, _path: Any = None, _target: Any = None) -> Any:
         """Return the spec of a module in the archive; None for any other module."""
-        path = self._path(name)
+        path = self._find_path(name)
         if not path:
             return None
         origin = os.path.join(os.path.dirname(self._folder), *path.split("/"))
@@ -51,14 +51,14 @@ class Archive:
     def exec_module(self, module: Any) -> None:
         """Run the code of a module."""
         module.__file__ = module.__spec__.origin
-        path = self._path(module.__name__)
+        path = self._find_path(module.__name__)
         exec(compile(self._sources[path], path, "exec", dont_inherit=True), vars(module))
 
     def get_source(self, name: str) -> str:
         """Return the source of a module, for tracebacks."""
-        return self._sources[self._path(name)]
+        return self._sources[self._find_path(name)]
 
-    def _path(self, name: str) -> str:
+    def _find_path(self, name: str) -> str:
         """Return the path of a module; empty for a module that isn't in the archive."""
         path = name.replace(".", "/")
         return next((file for file in (path + "/__init__.py", path + ".py") if file in self._sources), "")

@@ -93,7 +93,7 @@ class Checkpoint:
         self.epoch = 0
         self.step = 0
         if self._path.exists():
-            self._restore()
+            self._restore_state()
 
     def epochs(self, count: int) -> Iterator[int]:
         """Yield the numbers of the epochs that remain.
@@ -112,7 +112,7 @@ class Checkpoint:
         Args:
             loader: DataLoader, or another iterable that yields the same batches for the same random state.
         """
-        self._position, self._order = 0, _random_states()
+        self._position, self._order = 0, _read_random_states()
         skip, self._skip = self._skip, None
         if skip:
             self._order, position, states = skip
@@ -140,7 +140,7 @@ class Checkpoint:
             "step": self.step,
             "position": self._position,
             "order": self._order,
-            "random": _random_states(),
+            "random": _read_random_states(),
         }
         draft = str(self._path) + ".tmp"
         torch.save(content, draft)
@@ -148,7 +148,7 @@ class Checkpoint:
         report_saved()
         self._saved_at = time.monotonic()
 
-    def _restore(self) -> None:
+    def _restore_state(self) -> None:
         import torch
 
         try:
@@ -187,7 +187,7 @@ def report_saved() -> None:
         pass
 
 
-def _random_states() -> dict[str, Any]:
+def _read_random_states() -> dict[str, Any]:
     """Return the states of Python's, NumPy's and PyTorch's random numbers, as numbers and tensors only."""
     import random
 

@@ -152,10 +152,10 @@ def start_forkserver() -> None:
 def serve(gpus: int, linger: float, idle: float) -> None:
     """Serve a cluster until its end; ``idle`` is the time without tasks, in seconds, after which the cluster ends."""
     start_forkserver()
-    asyncio.run(_serve(gpus, linger, idle))
+    asyncio.run(_serve_cluster(gpus, linger, idle))
 
 
-async def _serve(gpus: int, linger: float, idle: float) -> None:
+async def _serve_cluster(gpus: int, linger: float, idle: float) -> None:
     import dask
     import distributed
     from distributed import Scheduler, utils

@@ -283,11 +283,11 @@ def test_folders_that_packages_add_to_the_path_are_not_those_of_the_code(tmp_pat
     packages.mkdir(parents=True)
     (packages / "own.pth").write_text(f"{tmp_path / 'src'}\n")
     monkeypatch.setattr(sys, "path", [str(packages), str(tmp_path / "src"), str(tmp_path / "mine")])
-    ambient._package_folders.cache_clear()
+    ambient._list_package_folders.cache_clear()
     try:
         assert list(ambient.added_paths()) == ["mine"]
     finally:
-        ambient._package_folders.cache_clear()
+        ambient._list_package_folders.cache_clear()
 
 
 def test_pyplot_without_a_figure_yet_turns_no_figures_off():

@@ -48,7 +48,7 @@ from lk_jupyter.remote.carry.kinds.table import MAKERS
 from lk_jupyter.remote.carry.nameless import _SETS, NAMELESS, attributes
 from lk_jupyter.remote.carry.reader import Arriving, Reader
 from lk_jupyter.remote.carry.visit import Visit
-from lk_jupyter.remote.carry.writer import Departing, Writer, _below
+from lk_jupyter.remote.carry.writer import Departing, Writer, _relativize_path
 from lk_jupyter.remote.values import pickle as pickles
 from lk_jupyter.remote.values.envelope import Envelope
 from lk_jupyter.runs.variables.fingerprint import fingerprint
@@ -334,7 +334,7 @@ def test_a_figure_without_a_template_has_none_in_the_run_and_after_it():
 def test_a_method_that_a_cell_sets_on_a_class_of_a_library_is_set_on_the_other_side(notebook, monkeypatch):
     exec("from fractions import Fraction\ndef twice(self): return self * 2", notebook)
     cell = "Fraction.twice = twice"
-    monkeypatch.setattr(nameless, "running_code", lambda: cell)
+    monkeypatch.setattr(nameless, "read_running_code", lambda: cell)
     monkeypatch.setattr(fractions.Fraction, "twice", sys.modules["__main__"].twice, raising=False)
     state = nameless.attributes()
     assert state == {("fractions", "Fraction.twice"): sys.modules["__main__"].twice}
@@ -346,7 +346,7 @@ def test_a_method_that_a_cell_sets_on_a_class_of_a_library_is_set_on_the_other_s
 
 def test_an_attribute_that_the_run_did_not_change_stays_as_it_was_set_here_meanwhile(notebook, monkeypatch):
     exec("from fractions import Fraction\ndef twice(self): return self * 2", notebook)
-    monkeypatch.setattr(nameless, "running_code", lambda: "Fraction.twice = twice")
+    monkeypatch.setattr(nameless, "read_running_code", lambda: "Fraction.twice = twice")
     monkeypatch.setattr(fractions.Fraction, "twice", notebook["twice"], raising=False)
     state = nameless.attributes()
     monkeypatch.setattr(fractions.Fraction, "twice", abs)
@@ -712,7 +712,7 @@ def test_what_code_sets_on_a_module_is_set_on_the_other_side(notebook, monkeypat
     notebook["p"] = package
     monkeypatch.setattr(
         nameless,
-        "running_code",
+        "read_running_code",
         lambda: "p.limit = [1]; p.call=lambda: 5; f'{p.left_alone=}'; x.limit = p.left_alone == 0",
     )
     packed = pack_state(["p"], notebook, [], LIMIT)
@@ -722,7 +722,7 @@ def test_what_code_sets_on_a_module_is_set_on_the_other_side(notebook, monkeypat
     visit.begin()
     assert (there["p"].limit, there["p"].call()) == ([1], 5)
     assert {name for _, name in attributes()} == {"limit", "call"}
-    monkeypatch.setattr(nameless, "running_code", lambda: "p.sum += 1\nsetattr(p, 'array', 1)\np.sub.x = 1")
+    monkeypatch.setattr(nameless, "read_running_code", lambda: "p.sum += 1\nsetattr(p, 'array', 1)\np.sub.x = 1")
     there["p"].sum, there["p"].array, there["p"].limit = None, np.arange(3), [2]
     departing, refused = visit.end(LIMIT)
     assert refused == {}
@@ -1067,7 +1067,7 @@ def test_a_tensor_that_lost_its_graph_is_named_and_the_rest_comes():
 def test_paths_of_the_folder_are_moved_and_others_stay(monkeypatch):
     monkeypatch.setattr(sys, "prefix", "/book/venv")
     paths = ["/book", "/book/x/", "/book2", "/book/.cache", "/book/venv/bin/python", "/book/_lk_1/x"]
-    assert [_below(path, "/book") for path in paths] == ["", "/x/", None, None, None, None]
+    assert [_relativize_path(path, "/book") for path in paths] == ["", "/x/", None, None, None, None]
 
 
 def test_files_that_values_name_anywhere_are_found(tmp_path, monkeypatch):

@@ -225,7 +225,7 @@ def test_a_pickle_names_the_packages_that_reading_it_takes():
 def test_a_module_is_of_the_package_that_python_finds_and_no_files_of_others_are_read_for_most(monkeypatch):
     for module, names in metadata.packages_distributions().items():
         assert module in sys.stdlib_module_names or pickles.find_package(module)[0] in names
-    pickles._providers.cache_clear()
+    pickles._list_providers.cache_clear()
     monkeypatch.setattr(metadata, "distributions", lambda: pytest.fail("it reads the files of all packages"))
     packages = {module: pickles.find_package(module) for module in ("__main__", "json", "numpy", "pandas")}
     assert [version is not None for _, version in packages.values()] == [False, False, True, True]

@@ -13,7 +13,7 @@ from patience import PATIENCE
 
 import lk_jupyter
 from lk_jupyter.remote.script import scalars
-from lk_jupyter.remote.script.scalars import scalars_in
+from lk_jupyter.remote.script.scalars import iterate_scalars
 
 pytestmark = pytest.mark.usefixtures("home")
 
@@ -48,7 +48,7 @@ TENSOR = field(8, 2, varint(1 << 3) + varint(1) + field(4, 2, struct.pack("<f", 
 
 @pytest.mark.parametrize(("value", "number"), [(SIMPLE, 0.5), (TENSOR, 0.25)])
 def test_a_scalar_of_tensorboard_is_read_in_both_forms(value, number):
-    assert list(scalars_in(event(300, "train/loss", value))) == [("train/loss", 300.0, number, 1e9 + 300)]
+    assert list(iterate_scalars(event(300, "train/loss", value))) == [("train/loss", 300.0, number, 1e9 + 300)]
 
 
 def test_two_threads_that_send_at_the_same_time_send_each_number_once(monkeypatch):
@@ -58,12 +58,12 @@ def test_two_threads_that_send_at_the_same_time_send_each_number_once(monkeypatc
         is_first = not sent
         sent.extend(payload["points"])
         if is_first:
-            scalars._add("loss", 2, 0.25, 0.0)
-            scalars._send()
+            scalars._add_point("loss", 2, 0.25, 0.0)
+            scalars._send_points()
 
     monkeypatch.setattr(scalars, "_points", [["loss", 1, 0.5, 0.0]])
     monkeypatch.setattr(scalars.driver, "frame", send_from_another_thread)
-    scalars._send()
+    scalars._send_points()
     assert [value for _, _, value, _ in sent] == [0.5, 0.25]
 
 
@@ -87,7 +87,7 @@ def test_the_end_of_the_code_waits_for_the_thread_that_reads_events(monkeypatch)
 
 def test_an_event_without_a_scalar_gives_nothing():
     histogram = event(1, "weights", field(5, 2, b"\x01\x02"))
-    assert list(scalars_in(histogram)) == []
+    assert list(iterate_scalars(histogram)) == []
 
 
 CODE = f"""

@@ -45,7 +45,7 @@ IN_SESSION = ", or keep it in a session: --session NAME"
 
 
 @contextmanager
-def silent() -> Iterator[None]:
+def suppress_prints() -> Iterator[None]:
     """Suppress prints of this thread inside a ``with`` block: pickle methods of classes may print."""
     thread = threading.get_ident()
     methods: list[tuple[Any, Any]] = []
@@ -108,6 +108,6 @@ def is_plain(value: Any, depth: int = 3, few: Any = FEW_ITEMS) -> bool:
     return all(is_plain(item, depth - 1, few) for item in items)
 
 
-def running_code() -> str:
+def read_running_code() -> str:
     """Return the code that runs."""
     return driver._text

@@ -10,8 +10,8 @@ from contextlib import suppress
 
 from .base import ATOMS, Refused
 from .kinds.functions import global_names, make_function
-from .kinds.table import inside
-from .shared import digest_node, encoded, gradient, hash_leaf, memory_owner, memory_span
+from .kinds.table import read_content
+from .shared import digest_node, encode_leaf, gradient, hash_leaf, memory_owner, memory_span
 from .writer import Writer
 
 TYPE_CHECKING = False
@@ -44,11 +44,11 @@ class Digests(Writer):
             owner = memory_owner(value)
             if owner is not value and id(owner) in self.common:
                 self.reached.setdefault(self.common[id(owner)][0], owner)
-            leaf_digest: str | None = self._leaf(value)
+            leaf_digest: str | None = self._identify_leaf(value)
             if leaf_digest:
                 return leaf_digest
         try:
-            content = inside(value)
+            content = read_content(value)
         except Exception as error:
             raise Refused(self._why(error)) from None
         return hashlib.sha256(self.chunk(content)).hexdigest()
@@ -57,12 +57,12 @@ class Digests(Writer):
         """Return the digest of a value that is the name's own, such as a number. Raises Refused."""
         return hashlib.sha256(self.chunk(value)).hexdigest()
 
-    def _leaf(self, value: Any) -> Any:
-        leaf = encoded(value)
+    def _identify_leaf(self, value: Any) -> Any:
+        leaf = encode_leaf(value)
         if leaf is None:
             return None
         grad = gradient(value)
-        return digest_node(leaf[0], map(self._hash, leaf[1])) + ("" if grad is None else self._leaf(grad))
+        return digest_node(leaf[0], map(self._hash, leaf[1])) + ("" if grad is None else self._identify_leaf(grad))
 
 
 class Graph(Writer):
@@ -93,11 +93,15 @@ class Graph(Writer):
         if isinstance(value, type) and value.__module__ == "__main__":
             self._read_class(value)
             return b"class " + value.__qualname__.encode("utf-8", "surrogatepass")
-        return self._number_leaf(value, self._text(value)) if _has_only_atoms(value) else super().persistent_id(value)
+        return (
+            self._number_leaf(value, self._format_atoms(value))
+            if _has_only_atoms(value)
+            else super().persistent_id(value)
+        )
 
-    def _leaf(self, value: Any) -> Any:
+    def _identify_leaf(self, value: Any) -> Any:
         has_objects = type(value).__name__ == "ndarray" and value.dtype.hasobject
-        leaf = encoded(value) if self._hash and not has_objects else None
+        leaf = encode_leaf(value) if self._hash and not has_objects else None
         if has_objects or (self._hash and leaf is None):
             return None
         content = digest_node(leaf[0], map(self._hash, leaf[1])) if self._hash and leaf else ""
@@ -109,10 +113,12 @@ class Graph(Writer):
             number = self._numbers[id(value)] = len(self.values)
             self.values.append(value)
         grad = gradient(value)
-        text = "{} {} {} {}".format(type(value).__name__, number, content, "" if grad is None else self._leaf(grad))
+        text = "{} {} {} {}".format(
+            type(value).__name__, number, content, "" if grad is None else self._identify_leaf(grad)
+        )
         return text.encode("utf-8", "surrogatepass")
 
-    def _text(self, value: Any) -> str:
+    def _format_atoms(self, value: Any) -> str:
         """Return the content of a container of atoms, with paths relative to the base folder."""
         items = sorted(map(repr, value)) if type(value) is set else value
         return repr(items).replace(self._base, "") if self._hash else ""
@@ -223,7 +229,7 @@ class UnchangedValues:
             self.graphs[name] = graph.digest
             for token, value in graph.objects((number + 2) * FIRST).items():
                 self.values[token] = value
-                if not _is_library_constant(value) and (token % 2 or _holds(value)):
+                if not _is_library_constant(value) and (token % 2 or _has_mutable_content(value)):
                     self.common.setdefault(id(value), (token, value))
 
 
@@ -271,12 +277,16 @@ def connected_graphs(
         read = set().union(*(graphs[name].read for name in waiting)) & namespace.keys()
         if memory and not remote_graphs:
             remote_graphs = {name: graphs.get(name) or Graph(namespace[name]) for name in remote}
-        shared = {name for name, graph in remote_graphs.items() if name not in graphs and _shares(graph.memory, memory)}
+        shared = {
+            name
+            for name, graph in remote_graphs.items()
+            if name not in graphs and _has_shared_object(graph.memory, memory)
+        }
         waiting = sorted((read | shared) - graphs.keys())
     return graphs
 
 
-def _shares(first: Mapping[int, Any], second: Mapping[int, Any]) -> bool:
+def _has_shared_object(first: Mapping[int, Any], second: Mapping[int, Any]) -> bool:
     """Return whether two values share an object that can change in place."""
     return any(not _is_library_constant(first[key]) for key in first.keys() & second.keys())
 
@@ -304,14 +314,14 @@ def digest_objects(
 
 def mutable_objects(tokens: Mapping[int, Any]) -> dict[int, tuple[int, Any]]:
     """Return id → (token, object) of the objects that can change in place, or contain such objects."""
-    return {id(value): (token, value) for token, value in tokens.items() if token % 2 or _holds(value)}
+    return {id(value): (token, value) for token, value in tokens.items() if token % 2 or _has_mutable_content(value)}
 
 
-def _holds(value: Any) -> bool:
+def _has_mutable_content(value: Any) -> bool:
     if type(value) in _CONTAINERS:
         return True
     try:
-        return inside(value) is not None
+        return read_content(value) is not None
     except Exception:
         return False
 

@@ -9,7 +9,7 @@ import warnings
 from contextlib import suppress
 from importlib import import_module
 
-from .base import MANY_ITEMS, code_words, is_local, is_plain, running_code
+from .base import MANY_ITEMS, code_words, is_local, is_plain, read_running_code
 from .kinds.ipython import current_shell, formatters, magics, put_formatters, put_magics
 
 TYPE_CHECKING = False
@@ -29,11 +29,11 @@ def accessors() -> dict[tuple[str, str], Any]:
         (kind.__name__, name): addition
         for kind in kinds
         for name, addition in vars(kind).items()
-        if getattr(_accessor_class(addition, kind) or addition, "__module__", "") == "__main__"
+        if getattr(_find_accessor_class(addition, kind) or addition, "__module__", "") == "__main__"
     }
 
 
-def _accessor_class(addition: Any, kind: Any) -> Any:
+def _find_accessor_class(addition: Any, kind: Any) -> Any:
     """Return the class of an accessor; None for any other attribute of a class of pandas."""
     is_accessor = type(addition).__module__ == "pandas.core.accessor" and hasattr(addition, "__get__")
     return addition.__get__(None, kind) if is_accessor else None
@@ -44,7 +44,7 @@ def put_accessors(additions: dict[tuple[str, str], Any]) -> None:
     for (kind, name), addition in additions.items():
         pandas: Any = import_module("pandas")
         owner = getattr(pandas, kind)
-        accessor = _accessor_class(addition, owner)
+        accessor = _find_accessor_class(addition, owner)
         if accessor is not None:
             register = getattr(pandas.api.extensions, "register_{}_accessor".format(kind.lower()))
             with warnings.catch_warnings():
@@ -76,7 +76,7 @@ def attributes() -> dict[tuple[str, str], Any]:
     """
     namespace = vars(sys.modules["__main__"])
     values: dict[tuple[str, str], Any] = {}
-    for module_name, module in _local_modules().items():
+    for module_name, module in _list_local_modules().items():
         module_values = {name: value for name, value in vars(module).items() if not name.startswith("__")}
         values.update(
             ((module_name, name), value)
@@ -85,8 +85,8 @@ def attributes() -> dict[tuple[str, str], Any]:
         )
     for module_name, name in _remote_attributes | {
         (module_name, path + (name or attribute))
-        for owner, name, expression, attribute in _sets()
-        for module_name, path in [_owner_named(owner or expression, namespace)]
+        for owner, name, expression, attribute in _list_assignments()
+        for module_name, path in [_find_owner(owner or expression, namespace)]
     }:
         path, _, attribute = name.rpartition(".")
         owner = _resolve_path(module_name, path)
@@ -109,7 +109,7 @@ def _resolve_path(module_name: str, path: str) -> Any:
     return owner
 
 
-def _local_modules() -> dict[str, types.ModuleType]:
+def _list_local_modules() -> dict[str, types.ModuleType]:
     """Return name → module of the imported modules in and below the working directory."""
     modules = [value for value in list(vars(sys.modules["__main__"]).values()) if isinstance(value, types.ModuleType)]
     return {
@@ -125,14 +125,14 @@ def _local_modules() -> dict[str, types.ModuleType]:
     }
 
 
-def _sets() -> set[tuple[str, str, str, str]]:
+def _list_assignments() -> set[tuple[str, str, str, str]]:
     """Return the assignments to attributes in the code of the run, or in the cells of the notebook."""
-    shell = None if running_code() else current_shell()
-    texts = [running_code()] if shell is None else shell.user_ns.get("In", ())
+    shell = None if read_running_code() else current_shell()
+    texts = [read_running_code()] if shell is None else shell.user_ns.get("In", ())
     return {assignment for text in texts for assignment in _SETS.findall(str(text))}
 
 
-def _owner_named(words: str, namespace: dict[str, Any]) -> tuple[str, str]:
+def _find_owner(words: str, namespace: dict[str, Any]) -> tuple[str, str]:
     """Return the module that an expression refers to, and the path of a class in the module with a final dot.
 
     Both texts are empty for any other value.
@@ -153,7 +153,7 @@ def put_attributes(values: dict[tuple[str, str], Any]) -> None:
 
     An attribute that the peer hasn't changed stays as code of this side has set it meanwhile.
     """
-    words = code_words(running_code())
+    words = code_words(read_running_code())
     for (module_name, name), value in values.items():
         if _last_attributes.get((module_name, name), values) is value:
             continue

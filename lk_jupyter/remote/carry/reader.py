@@ -17,7 +17,7 @@ from ..values import pickle as pickles
 from .base import IN_SESSION, Refused, code_words
 from .kinds.classes import make_class
 from .kinds.files import coming, write_modules
-from .kinds.functions import keep_texts
+from .kinds.functions import register_source_texts
 from .kinds.table import MAKERS
 from .nameless import FILES
 from .writer import FIRST, MAIN
@@ -60,17 +60,19 @@ class Reader(pickles.Unpickler):
 
     def chunk(self, start: int, names: Any = ()) -> Any:
         """Return the value at a position; ``names`` are the variables that were read earlier."""
-        if self._lost and self._lost & self._numbers(start, "GET"):
+        if self._lost and self._lost & self._list_part_numbers(start, "GET"):
             raise pickle.UnpicklingError
         self._file.seek(start)
-        return _among(names, self.load) if self._has_formulas else self.load()
+        return _load_in_deep_frames(names, self.load) if self._has_formulas else self.load()
 
     def forget(self, start: int) -> None:
         """Mark the parts of an unreadable value: a later value must not get incomplete parts."""
         memo = self.memo.copy()
-        self._lost.update(number for number in self._numbers(start, "PUT") if not _is_imported(memo.get(number)))
+        self._lost.update(
+            number for number in self._list_part_numbers(start, "PUT") if not _is_imported(memo.get(number))
+        )
 
-    def _numbers(self, start: int, step: str) -> set[Any]:
+    def _list_part_numbers(self, start: int, step: str) -> set[Any]:
         """Return the numbers of the parts that a value has (PUT) or refers to (GET)."""
         self._file.seek(start)
         with suppress(Exception):  # a damaged pickle
@@ -81,7 +83,7 @@ class Reader(pickles.Unpickler):
         """Return a class or function by its name; earlier versions wrote functions of this package by name."""
         module_name = module.rpartition(".")[2]
         if module_name in _EARLIER:
-            return _maker(_EARLIER[module_name].get(name, name))
+            return _find_maker(_EARLIER[module_name].get(name, name))
         if name == "_make_skeleton_class":
             return make_class
         return super().find_class(module, name)
@@ -89,7 +91,7 @@ class Reader(pickles.Unpickler):
     def persistent_load(self, number: Any) -> Any:
         """Return an object that isn't pickled; a text is a path below the base folder, or the name of a maker."""
         if isinstance(number, str):
-            return self._base + number.replace("/", os.sep) if number[:1] in ("", "/") else _maker(number)
+            return self._base + number.replace("/", os.sep) if number[:1] in ("", "/") else _find_maker(number)
         if number == MAIN:
             return sys.modules["__main__"].__dict__
         if number >= 0 and number not in self.common:
@@ -98,12 +100,12 @@ class Reader(pickles.Unpickler):
             return self.common[number]
         at = FIRST - number
         if at not in self.values:
-            self.values[at] = self._read(self._listed["nodes"][at])
+            self.values[at] = self._read_node(self._listed["nodes"][at])
         return self.values[at]
 
-    def _read(self, node: dict[str, Any]) -> Any:
+    def _read_node(self, node: dict[str, Any]) -> Any:
         if "view" in node:
-            return _make_read_only(node, self._view(*node["view"]))
+            return _make_read_only(node, self._read_view(*node["view"]))
         if "memory" in node:
             array, shape = self.persistent_load(node["memory"][0]), node["memory"][1]
             return import_module("torch").from_numpy(array).reshape(shape)
@@ -119,12 +121,12 @@ class Reader(pickles.Unpickler):
             value.grad = self.persistent_load(node["grad"])
         return value
 
-    def _view(self, owner: int, start: int, shape: list[int], strides: list[int], dtype: dict[str, Any]) -> Any:
+    def _read_view(self, owner: int, start: int, shape: list[int], strides: list[int], dtype: dict[str, Any]) -> Any:
         import numpy
 
         memory = self.persistent_load(owner)
         in_order = memory if memory.flags.c_contiguous else memory.T
-        return numpy.ndarray(shape, self._read(dtype), in_order, start, strides)
+        return numpy.ndarray(shape, self._read_node(dtype), in_order, start, strides)
 
     def tokens(self) -> dict[int, Any]:
         """Return token → object of all that was read."""
@@ -147,7 +149,7 @@ _AGAIN = (
 )
 
 
-def _among(names: Any, load: Callable[[], Any]) -> Any:
+def _load_in_deep_frames(names: Any, load: Callable[[], Any]) -> Any:
     """Read a value inside deep frames: results of formulas search the calling frames for variables."""
     namespace = {**sys.modules["__main__"].__dict__, **dict(names)}
     again = eval(compile(_AGAIN, "<reading>", "eval", 0, True), namespace)
@@ -170,16 +172,16 @@ def _is_imported(part: Any) -> bool:
 _IMPORTED = str, type, types.FunctionType, types.BuiltinFunctionType
 
 
-def _maker(name: str) -> Any:
+def _find_maker(name: str) -> Any:
     """Return a function of this package by its name in a pickle. Raises Refused for a removed function."""
     if name == "keep_answers":
-        return _leave_answers
+        return _ignore_answers
     if name not in MAKERS:
         raise Refused("was sent by an earlier version of lk_jupyter; runs no longer support that version" + IN_SESSION)
     return MAKERS[name]
 
 
-def _leave_answers(_function: Any, _answers: Any) -> None:
+def _ignore_answers(_function: Any, _answers: Any) -> None:
     """Leave the answers of a memo that an earlier version sent."""
 
 
@@ -204,7 +206,7 @@ class Arriving:
 
         stream = bytes(read(leaves[self.listed["stream"]]))
         self.reader = Reader(stream, {"nodes": self.listed["nodes"], "leaves": leaves}, read, common)
-        keep_texts(self.listed["texts"])
+        register_source_texts(self.listed["texts"])
 
     def read(self) -> Iterator[tuple[dict[str, Any], Any]]:
         """Iterate over each entry with its value, in the order of the stream."""
@@ -212,9 +214,9 @@ class Arriving:
         for entry in self.listed["entries"]:
             if entry["n"] == "handlers of loggers":  # an entry of earlier versions
                 continue
-            reason = self._differs(entry) or None
+            reason = self._describe_differences(entry) or None
             if reason is None:
-                value, reason = self._value(entry, names)
+                value, reason = self._read_value(entry, names)
             if reason is None:
                 if entry["k"] == "name":
                     names[entry["n"]] = value
@@ -229,7 +231,7 @@ class Arriving:
             with suppress(Exception):  # the code that uses the module reports the error
                 import_module(name)
 
-    def _value(self, entry: dict[str, Any], names: dict[str, Any]) -> tuple[Any, str | None]:
+    def _read_value(self, entry: dict[str, Any], names: dict[str, Any]) -> tuple[Any, str | None]:
         """Return a value, or the reason why the value is unreadable."""
         try:
             return self.reader.chunk(entry["at"], names), None
@@ -239,9 +241,9 @@ class Arriving:
             return None, "does not fit into memory: {}".format(error or "it is full")
         except Exception as error:
             self.reader.forget(entry["at"])
-            return None, _why_unread(error, entry["of"])
+            return None, _explain_read_error(error, entry["of"])
 
-    def _differs(self, entry: dict[str, Any]) -> str:
+    def _describe_differences(self, entry: dict[str, Any]) -> str:
         """Return which required versions differ from the versions of this side; empty if none."""
         versions = {name: version for name, version in self.listed["versions"].items() if name in entry["packages"]}
         strict = {name: version for name, version in versions.items() if not _is_steady(name, version)}
@@ -249,7 +251,7 @@ class Arriving:
         return "was created with other versions: {}".format("; ".join(differences)) if differences else ""
 
 
-def _why_unread(error: BaseException, name: str) -> str:
+def _explain_read_error(error: BaseException, name: str) -> str:
     if isinstance(error, ImportError):
         return envelope.missing_package(error, name)
     if isinstance(error, (Refused, codec.CannotTravel, pickles.Unsafe)):

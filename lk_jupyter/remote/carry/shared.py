@@ -49,7 +49,7 @@ def hash_leaf(write: LeafWriter) -> str:
     return content.hexdigest()
 
 
-def encoded(value: Any) -> tuple[Any, list[LeafWriter], set[str]] | None:
+def encode_leaf(value: Any) -> tuple[Any, list[LeafWriter], set[str]] | None:
     """Return the node of a leaf, the writers of its bytes, and the required modules; None without a native form."""
     encoder = codec.Encoder()
     try:

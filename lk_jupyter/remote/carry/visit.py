@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from ..script import run as driver
-from .base import Refused, code_words, is_plain, running_code
+from .base import Refused, code_words, is_plain, read_running_code
 from .digests import Digests, digest_or_none, mutable_objects
 from .kinds.memory import separated_names
-from .kinds.table import inside
+from .kinds.table import read_content
 from .kinds.widgets import OUTPUT_PREFIX
 from .nameless import FILES, NAMELESS, put_nameless
 from .shared import digest_received
@@ -72,13 +72,15 @@ class Visit:
         refused: dict[tuple[Any, ...], str] = {}
         departing = None
         while departing is None:
-            departing = self._departing(refused, limit, requested)
-        departing.submodules = used_submodules(list(self._namespace.values()), code_words(running_code()))
+            departing = self._collect_changes(refused, limit, requested)
+        departing.submodules = used_submodules(list(self._namespace.values()), code_words(read_running_code()))
         departing.close()
         reasons = {name: reason for (_, _, name), reason in refused.items()}
         return departing, {name: reason for name, reason in reasons.items() if name not in self.handles}
 
-    def received_leaves(self, departing: Departing) -> Iterator[tuple[dict[str, Any], dict[str, Any], list[int]]]:
+    def iterate_received_leaves(
+        self, departing: Departing
+    ) -> Iterator[tuple[dict[str, Any], dict[str, Any], list[int]]]:
         """Iterate over the leaves of changed values: the leaf, the received leaf, and token and number."""
         nodes, leaves = self._received
         for value, node in zip(departing.writer.values, departing.writer.nodes):
@@ -94,7 +96,7 @@ class Visit:
         """Return the received names that the code deleted."""
         return sorted(name for name in self._arrived if name not in self._namespace)
 
-    def _departing(
+    def _collect_changes(
         self, refused: dict[tuple[Any, ...], str], limit: int | None, requested: Iterable[str]
     ) -> Departing | None:
         """Return the changes without the refused values; None if one more is refused, to start again."""
@@ -102,7 +104,7 @@ class Visit:
         digests = Digests(self._common)
         digests.reached = reached = departing.writer.reached
         changed = self._find_changed(digests, requested)
-        departing.share(list(changed.values()))
+        departing.write_shared_memory(list(changed.values()))
         arrived = {name: self._namespace[name] for name in self._arrived if name in self._namespace}
         started = {name: self._start[name] for name in arrived if self._start[name] is arrived[name]}
         departing.separated = separated_names({**arrived, **changed}) - separated_names(started)
@@ -111,13 +113,13 @@ class Visit:
         for name in [*changed, *sorted(self._arrived - changed.keys()), *(NAMELESS.keys() - changed.keys())]:
             if name in changed:
                 waiting = [("name", name, changed[name])]
-                self._reach_start_value(digests, name)
+                self._record_start_objects(digests, name)
             elif name in NAMELESS:
                 digest_or_none(digests.digest_any, self._states[name])
                 waiting = []
             else:
                 digests.persistent_id(self._namespace.get(name))
-                self._reach_start_value(digests, name)
+                self._record_start_objects(digests, name)
                 waiting = []
             while waiting or reached.keys() - visited:
                 for item in waiting:
@@ -129,16 +131,16 @@ class Visit:
                         if not (reason or variable in requested):
                             is_new = item[0] == "name" and variable not in NAMELESS and variable != FILES
                             kind = type(item[2]).__name__ if is_new else ""
-                            reason = self._too_large(departing, variable, limit, kind)
+                            reason = self._refuse_large_value(departing, variable, limit, kind)
                         if reason:
                             refused[place] = "{} {}".format(name, reason)
                             return None
                 tokens = sorted(reached.keys() - visited)
                 visited.update(tokens)
-                waiting = [item for token in tokens for item in self._changed_content(digests, token)]
+                waiting = [item for token in tokens for item in self._yield_changed_content(digests, token)]
         return departing
 
-    def _too_large(self, departing: Departing, name: str, limit: int | None, kind: str) -> str:
+    def _refuse_large_value(self, departing: Departing, name: str, limit: int | None, kind: str) -> str:
         """Return why a value stays here, or nothing; a large new value, with the name of its type, gets a handle."""
         size = departing.sizes[name] - departing.gradient_sizes[name]
         if kind and self._new_limit is not None and size > self._new_limit:
@@ -148,7 +150,7 @@ class Visit:
             return ""
         return TOO_LARGE.format(size, limit, name)
 
-    def _reach_start_value(self, digests: Digests, name: str) -> None:
+    def _record_start_objects(self, digests: Digests, name: str) -> None:
         """Record the objects of a value whose name the code bound again: other variables may share the objects."""
         value = self._start.get(name)
         if name not in self._arrived or value is self._namespace.get(name, self):
@@ -156,7 +158,7 @@ class Visit:
         if digests.persistent_id(value) is None:
             digest_or_none(digests.digest_any, value)
 
-    def _changed_content(self, digests: Digests, token: int) -> Iterator[tuple[str, int, Any]]:
+    def _yield_changed_content(self, digests: Digests, token: int) -> Iterator[tuple[str, int, Any]]:
         """Yield the content of an object if changed, and record the objects that the content refers to."""
         value = digests.reached[token]
         digest = digest_or_none(digests.digest, value)
@@ -167,7 +169,7 @@ class Visit:
         """Return the names with changed values, and the requested names."""
         hidden = self._hidden or driver.hidden
         self._states = {name: read() for name, (read, _) in NAMELESS.items()}
-        changed = {name: state for name, state in self._states.items() if _is_other(state, self._nameless[name])}
+        changed = {name: state for name, state in self._states.items() if _has_changed(state, self._nameless[name])}
         changed.update((OUTPUT_PREFIX + name, widget) for name, widget in driver.widgets.items() if widget is not None)
         named = {
             name: value
@@ -194,14 +196,14 @@ class Visit:
         return is_plain(value) or Digests(self._common).is_leaf(value) or is_common
 
 
-def _is_other(state: Any, before: Any) -> bool:
+def _has_changed(state: Any, before: Any) -> bool:
     try:
         return bool(state != before)
     except Exception:  # such as of two arrays
         return True
 
 
-def let_live() -> None:
+def remove_finalizers() -> None:
     """Remove ``__del__`` from the notebook's classes: the process ends, but the notebook keeps the objects."""
     waiting: list[type] = [object]
     visited: set[int] = set()
@@ -218,7 +220,7 @@ def let_live() -> None:
 def _add_value(departing: Departing, kind: str, key: Any, value: Any, name: str) -> str:
     """Add a value; return why that cannot be, or nothing."""
     try:
-        departing.add(kind, key, inside(value) if kind == "inside" else value, name)
+        departing.add(kind, key, read_content(value) if kind == "inside" else value, name)
     except Refused as error:
         return str(error)
     except Exception as error:

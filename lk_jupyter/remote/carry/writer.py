@@ -35,7 +35,7 @@ from .kinds.functions import (
     source_texts,
 )
 from .kinds.table import MAKER_NAMES, reason_to_stay, reduce_kind
-from .shared import LEAF_KINDS, digest_received, encoded, gradient, memory_owner, memory_span
+from .shared import LEAF_KINDS, digest_received, encode_leaf, gradient, memory_owner, memory_span
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ _TEXTS = re.compile(rb"[ -~]{3,255}")
 _TEXT_TYPES, _SETS = {str, bytes}, {set, frozenset}
 
 
-def _below(path: str, folder: str) -> str | None:
+def _relativize_path(path: str, folder: str) -> str | None:
     """Return a path relative to a folder; None for a path outside, hidden, or in Python's environment."""
     rest = path[len(folder) :].replace(os.sep, "/")
     return None if re.match(r"[^/]|/\.|/_lk[_/]", rest) or path.startswith(sys.prefix + os.sep) else rest
@@ -106,10 +106,10 @@ class Writer(cloudpickle.Pickler):  # type: ignore[misc]
         except Refused:
             raise
         except Exception as error:
-            raise Refused(self._why(error)) from None
+            raise Refused(self._explain_pickle_error(error)) from None
         return self._file.getvalue()
 
-    def _why(self, error: BaseException) -> str:
+    def _explain_pickle_error(self, error: BaseException) -> str:
         if "changed size during iteration" in str(error) or "mutated during iteration" in str(error):
             return "changes while it is read: stop what changes it, such as a thread, and run the cell again"
         if "recursion" in str(error).lower():
@@ -119,7 +119,7 @@ class Writer(cloudpickle.Pickler):  # type: ignore[misc]
             + IN_SESSION
         )
 
-    def share(self, values: Iterable[Any]) -> None:
+    def write_shared_memory(self, values: Iterable[Any]) -> None:
         """Write the arrays first whose memory more values may show, so that views stay views.
 
         These are the values that own memory, and the owners that two of the values show.
@@ -132,16 +132,16 @@ class Writer(cloudpickle.Pickler):  # type: ignore[misc]
         value_ids = {id(value) for value in values}
         for owner in owners:
             if id(owner) in value_ids or (uses[id(owner)] > 1 and owner.nbytes <= 2 * sizes[id(owner)]):
-                self._leaf(owner)
-        self._share_tensors(values)
+                self._identify_leaf(owner)
+        self._write_shared_tensors(values)
 
-    def _share_tensors(self, values: Iterable[Any]) -> None:
+    def _write_shared_tensors(self, values: Iterable[Any]) -> None:
         """Write the largest tensor first of all tensors in the same memory."""
         spans = [(value, memory_span(value)) for value in values if id(value) not in self.common]
         uses = collections.Counter(memory[0] for _, memory in spans if memory)
         shared = [(value, memory) for value, memory in spans if memory and uses[memory[0]] > 1]
         for value, _ in sorted(shared, key=lambda item: item[1][1] - item[1][2]):
-            self._leaf(value)
+            self._identify_leaf(value)
 
     def is_leaf(self, value: Any) -> bool:
         """Return whether a value is an array, frame, tensor or table."""
@@ -158,11 +158,11 @@ class Writer(cloudpickle.Pickler):  # type: ignore[misc]
         if kind is str and len(value) <= _NAME:
             if len(self.named) < _NAMES:
                 self.named.add(value)
-            return _below(value, self._base) if value.startswith(self._base) else None
+            return _relativize_path(value, self._base) if value.startswith(self._base) else None
         if kind in _SETS and not self.has_text_set and len(value) > 1:
             self.has_text_set = not _TEXT_TYPES.isdisjoint(map(type, value))
         if kind in ATOMS:
-            return self._leaf(value) if kind in (str, bytes) and len(value) > LONG else None
+            return self._identify_leaf(value) if kind in (str, bytes) and len(value) > LONG else None
         entry = self.common.get(id(value))
         if entry is not None and entry[1] is value and value is not self.fresh:
             self.reached.setdefault(entry[0], value)
@@ -171,13 +171,13 @@ class Writer(cloudpickle.Pickler):  # type: ignore[misc]
             return MAIN
         if kind is types.FunctionType and value in MAKER_NAMES:
             return MAKER_NAMES[value]
-        return self._leaf(value) if self.is_leaf(value) else None
+        return self._identify_leaf(value) if self.is_leaf(value) else None
 
-    def _leaf(self, value: Any) -> Any:
+    def _identify_leaf(self, value: Any) -> Any:
         number = self._numbers.get(id(value))
         self.has_graph |= type(value).__name__ in TENSOR_KINDS and value.grad_fn is not None
         if number is None:
-            node = self._node(value)
+            node = self._build_node(value)
             if node is None:
                 return None
             number = self._numbers[id(value)] = len(self.nodes)
@@ -186,28 +186,33 @@ class Writer(cloudpickle.Pickler):  # type: ignore[misc]
             if self._places is not None and memory_owner(value) is value:
                 self._places[value.ctypes.data] = FIRST - number, value
             if self._memories is not None:
-                self._keep_memory(FIRST - number, value)
+                self._record_memory(FIRST - number, value)
         return FIRST - number
 
-    def _node(self, value: Any) -> dict[str, Any] | None:
+    def _build_node(self, value: Any) -> dict[str, Any] | None:
         """Return the node of a leaf; None without a form."""
-        node = self._view(value) or self._array_node(value) or self._part(value) or self._encoded_node(value)
+        node = (
+            self._build_view_node(value)
+            or self._build_array_node(value)
+            or self._build_part_node(value)
+            or self._build_encoded_node(value)
+        )
         if node and (grad := gradient(value)) is not None:
             first = len(self.message.leaves)
             node["grad"] = self.persistent_id(grad)
             self.gradient_size += sum(leaf["size"] for leaf in self.message.leaves[first:])
         return node
 
-    def _encoded_node(self, value: Any) -> dict[str, Any] | None:
-        encoding, first = encoded(value), len(self.message.leaves)
+    def _build_encoded_node(self, value: Any) -> dict[str, Any] | None:
+        encoding, first = encode_leaf(value), len(self.message.leaves)
         if encoding is None:
             return None
         node, writes, modules = encoding
         self.modules |= modules
-        self.message.take(writes)
+        self.message.add_leaves(writes)
         return {"node": node, "first": first, "count": len(writes)}
 
-    def _view(self, value: Any) -> dict[str, Any] | None:
+    def _build_view_node(self, value: Any) -> dict[str, Any] | None:
         """Return the node of a view of an array in the stream; None for any other array."""
         owner = memory_owner(value)
         if owner is None or owner is value:
@@ -219,10 +224,10 @@ class Writer(cloudpickle.Pickler):  # type: ignore[misc]
         if token >= 0:
             self.reached.setdefault(token, owner)
         start = value.__array_interface__["data"][0] - owner.__array_interface__["data"][0]
-        node = {"view": [token, start, list(value.shape), list(value.strides), self._encoded_node(value.dtype)]}
+        node = {"view": [token, start, list(value.shape), list(value.strides), self._build_encoded_node(value.dtype)]}
         return node if value.flags.writeable else {**node, "readonly": True}
 
-    def _array_node(self, tensor: Any) -> dict[str, Any] | None:
+    def _build_array_node(self, tensor: Any) -> dict[str, Any] | None:
         """Return the node of a tensor in the memory of an array, as ``torch.from_numpy`` makes it."""
         if type(tensor).__name__ != "Tensor" or tensor.device.type != "cpu" or not tensor.is_contiguous():
             return None
@@ -239,7 +244,7 @@ class Writer(cloudpickle.Pickler):  # type: ignore[misc]
             self.reached.setdefault(token, array)
         return {"memory": [token, list(tensor.shape)]}
 
-    def _part(self, tensor: Any) -> dict[str, Any] | None:
+    def _build_part_node(self, tensor: Any) -> dict[str, Any] | None:
         """Return the node of a tensor in the memory of a larger tensor; None for any other tensor."""
         memory = memory_span(tensor)
         if memory is None or tensor is self.fresh:
@@ -248,7 +253,7 @@ class Writer(cloudpickle.Pickler):  # type: ignore[misc]
             self._memories = {}
             common = self.common.values() if isinstance(self.common, dict) else ()
             for token, value in (*common, *((FIRST - at, value) for at, value in enumerate(self.values))):
-                self._keep_memory(token, value)
+                self._record_memory(token, value)
         place, first, end = memory
         token, owner, start, last = self._memories.get(place, (0, None, 0, 0))
         if owner is None or owner is tensor or not (start <= first and end <= last):
@@ -258,7 +263,7 @@ class Writer(cloudpickle.Pickler):  # type: ignore[misc]
         kind = type(tensor).__name__, tensor.requires_grad and tensor.is_leaf
         return {"part": [token, first - start, list(tensor.shape), list(tensor.stride()), kind]}
 
-    def _keep_memory(self, token: int, tensor: Any) -> None:
+    def _record_memory(self, token: int, tensor: Any) -> None:
         """Record the tensor that contains further tensors in its memory: one for each memory."""
         memory = memory_span(tensor)
         if memory is not None and codec.families["torch"]().owns_memory(tensor):
@@ -282,15 +287,15 @@ class Writer(cloudpickle.Pickler):  # type: ignore[misc]
             return make_cell, (), [value.cell_contents] if is_filled(value) else [], None, None, fill_cell
         reduced: Any = reduce_kind(value)
         if reduced:
-            self._needs(kind, value)
+            self._record_requirements(kind, value)
             return reduced
         reason = pickles.reason_to_stay(value) or reason_to_stay(value)
         if reason:
             raise Refused(reason if value is self._root else "contains a value that " + reason)
-        self._needs(kind, value)
+        self._record_requirements(kind, value)
         _import_defining_module(value)
         is_query = kind.__name__ == "LazyFrame" and str(kind.__module__).startswith("polars.")
-        reduced = self._query(value) if is_query else super().reducer_override(value)
+        reduced = self._reduce_query(value) if is_query else super().reducer_override(value)
         is_class = reduced is not NotImplemented and reduced[0] is MAKE_CLASS
         if is_class and "__slots__" in vars(value) and not issubclass(value, tuple):
             reduced[1][3]["__slots__"] = vars(value)["__slots__"]
@@ -306,7 +311,7 @@ class Writer(cloudpickle.Pickler):  # type: ignore[misc]
         is_enum = reduced is not NotImplemented and reduced[0] is MAKE_ENUM
         return reduce_enum(value, *reduced) if is_enum else reduced
 
-    def _query(self, query: Any) -> Any:
+    def _reduce_query(self, query: Any) -> Any:
         """Reduce a query of polars, and find the files that the query reads."""
         reduced = query.__reduce_ex__(PROTOCOL)
         if isinstance(reduced[2], bytes):
@@ -314,7 +319,7 @@ class Writer(cloudpickle.Pickler):  # type: ignore[misc]
             self.named.update(texts, (text[1:] for text in texts if ord(text[0]) == len(text) - 1))
         return reduced
 
-    def _needs(self, kind: Any, value: Any) -> None:
+    def _record_requirements(self, kind: Any, value: Any) -> None:
         """Record the modules that reading needs, and the packages whose versions must be the same."""
         if kind is types.FunctionType and has_lost_file(value):
             cloudpickle.register_pickle_by_value(sys.modules[value.__module__])
@@ -397,13 +402,13 @@ class Departing:
         self.text_sets: set[str] = set()
         self.separated: set[str] = set()
 
-    def share(self, values: Iterable[Any]) -> None:
+    def write_shared_memory(self, values: Iterable[Any]) -> None:
         """Write the arrays first whose memory more values may show; bytes count where an array is added."""
         for value in values:
             first = len(self.message.leaves)
-            self.writer.share([value])
+            self.writer.write_shared_memory([value])
             self._shared[id(value)] = sum(leaf["size"] for leaf in self.message.leaves[first:])
-        self.writer.share(values)
+        self.writer.write_shared_memory(values)
 
     def add(self, kind: str, key: Any, value: Any, name: str) -> int:
         """Add a value of a name, a leaf by its token, or the content of an object; return the bytes. Raises Refused.
@@ -420,7 +425,7 @@ class Departing:
         if self.writer.has_text_set:
             self.text_sets.add(name)
         entry = {"k": kind, "n": key, "of": name, "at": sum(map(len, self._stream))}
-        entry["packages"] = self._packages()
+        entry["packages"] = self._record_versions()
         self._entries.append(entry)
         self._stream.append(content)
         size += len(content) + sum(leaf["size"] for leaf in self.message.leaves[first:])
@@ -429,14 +434,14 @@ class Departing:
         self.gradient_sizes[name] = self.gradient_sizes.get(name, 0) + gradient_size
         return size
 
-    def _packages(self) -> list[str]:
+    def _record_versions(self) -> list[str]:
         versions = dict(pickles.find_package(module) for module in self.writer.packages)
         self._versions.update((name, version) for name, version in versions.items() if version is not None)
         return [name for name, version in versions.items() if version is not None]
 
     def text(self, **more: Any) -> str:
         """Return the message, as ``Envelope.text`` does."""
-        return self.message.text(carry={**self._listed(), **more})
+        return self.message.text(carry={**self._build_listing(), **more})
 
     def leaf_digests(self) -> dict[int, str]:
         """Return token → digest of the leaves whose bytes are hashed; the remaining leaves must be read."""
@@ -448,9 +453,9 @@ class Departing:
         """Put the pickles into the message, before the large leaves are placed."""
         content = b"".join(self._stream)
         self._first = len(self.message.leaves)
-        self.message.take([lambda sink: sink(content)])
+        self.message.add_leaves([lambda sink: sink(content)])
 
-    def _listed(self) -> dict[str, Any]:
+    def _build_listing(self) -> dict[str, Any]:
         return {
             "entries": self._entries,
             "stream": self._first,

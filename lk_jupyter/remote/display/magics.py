@@ -29,7 +29,7 @@ class MagicError(Exception):
     """A line that cannot be run here."""
 
 
-def _command_magic(name: str) -> Callable[[Shell, str], None]:
+def _make_command_magic(name: str) -> Callable[[Shell, str], None]:
     """Return a magic that is a command of the shell."""
     return lambda shell, line: shell.system(name + " " + line)
 
@@ -44,7 +44,7 @@ class Shell:
         """Run a command in a shell; the command prints to the output of the code."""
         sys.stdout.flush()
         sys.stderr.flush()
-        code = subprocess.call(self._expand(command), shell=True, env=_environment())
+        code = subprocess.call(self._expand_names(command), shell=True, env=_build_environment())
         self.user_ns["_exit_code"] = code
 
     system_piped = system_raw = system
@@ -52,9 +52,9 @@ class Shell:
     def getoutput(self, command: str, split: bool = True, **_: Any) -> Any:
         """Run a command in a shell and return the printed lines."""
         done = subprocess.run(
-            self._expand(command),
+            self._expand_names(command),
             shell=True,
-            env=_environment(),
+            env=_build_environment(),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             universal_newlines=True,
@@ -67,14 +67,14 @@ class Shell:
         """Run a line magic."""
         method = getattr(self, "line_" + name, None)
         if method is None:
-            return self._shell_for("%" + name).run_line_magic(name, line)
-        return method(line if name in ("time", "timeit") else self._expand(line))
+            return self._require_shell("%" + name).run_line_magic(name, line)
+        return method(line if name in ("time", "timeit") else self._expand_names(line))
 
     def run_cell_magic(self, name: str, line: str, cell: str) -> Any:
         """Run a cell magic."""
         method = getattr(self, "cell_" + name, None)
         if method is None:
-            return self._shell_for("%%" + name).run_cell_magic(name, line, cell)
+            return self._require_shell("%%" + name).run_cell_magic(name, line, cell)
         return method(line, cell)
 
     def magic(self, line: str) -> Any:
@@ -84,28 +84,28 @@ class Shell:
 
     def line_time(self, line: str) -> Any:
         """Run a statement or an expression, and print the time taken."""
-        return self._time(self._compile(line))
+        return self._run_and_print_times(self._compile_code(line))
 
     def cell_time(self, line: str, cell: str) -> Any:
         """Run the lines below, and print the time that they took."""
         if line.strip():
-            self._time(self._compile(line))
-        return self._time(self._compile(cell, _caller_line() + 1))
+            self._run_and_print_times(self._compile_code(line))
+        return self._run_and_print_times(self._compile_code(cell, _find_caller_line() + 1))
 
     def line_timeit(self, line: str) -> Any:
         """Run a statement many times, and print the time of one execution."""
-        options, rest = _options(line, "n:r:t:c:p:qo")
-        return _timeit(options, "pass", rest, self.user_ns)
+        options, rest = _parse_options(line, "n:r:t:c:p:qo")
+        return _measure_loops(options, "pass", rest, self.user_ns)
 
     def cell_timeit(self, line: str, cell: str) -> Any:
         """Run the lines below many times; the line is the setup."""
-        options, rest = _options(line, "n:r:t:c:p:qo")
-        return _timeit(options, rest or "pass", cell, self.user_ns)
+        options, rest = _parse_options(line, "n:r:t:c:p:qo")
+        return _measure_loops(options, rest or "pass", cell, self.user_ns)
 
     def line_pip(self, line: str) -> None:
         """Run pip in this interpreter."""
         sys.stdout.flush()
-        subprocess.call([sys.executable, "-m", "pip", *shlex.split(line)], env=_environment())
+        subprocess.call([sys.executable, "-m", "pip", *shlex.split(line)], env=_build_environment())
         import importlib
 
         importlib.invalidate_caches()
@@ -151,7 +151,7 @@ class Shell:
     def line_load_ext(self, line: str) -> None:
         """Load an extension of IPython, unless useless in a run."""
         if line.strip() != "autoreload":
-            self._shell_for("%load_ext " + line.strip()).extension_manager.load_extension(line.strip())
+            self._require_shell("%load_ext " + line.strip()).extension_manager.load_extension(line.strip())
 
     line_reload_ext = line_load_ext
 
@@ -167,19 +167,19 @@ class Shell:
         finally:
             sys.argv = before
 
-    line_ls = _command_magic("ls")
-    line_cat = _command_magic("cat")
-    line_mkdir = _command_magic("mkdir")
-    line_cp = _command_magic("cp")
-    line_mv = _command_magic("mv")
-    line_rm = _command_magic("rm")
+    line_ls = _make_command_magic("ls")
+    line_cat = _make_command_magic("cat")
+    line_mkdir = _make_command_magic("mkdir")
+    line_cp = _make_command_magic("cp")
+    line_mv = _make_command_magic("mv")
+    line_rm = _make_command_magic("rm")
 
     def cell_script(self, line: str, cell: str) -> None:
         """Give the lines below to a program."""
         sys.stdout.flush()
         sys.stderr.flush()
         words = shlex.split(line)
-        subprocess.run(words, input=cell.encode(), env=_environment(), check=True)
+        subprocess.run(words, input=cell.encode(), env=_build_environment(), check=True)
 
     def cell_bash(self, line: str, cell: str) -> None:
         """Run the lines below in bash."""
@@ -211,13 +211,13 @@ class Shell:
 
         from . import show
 
-        code = self._compile(cell, _caller_line() + 1)
+        code = self._compile_code(cell, _find_caller_line() + 1)
         if show.shell():
             self._capture_with_ipython(line, cell, code)
             return
         out, err = io.StringIO(), io.StringIO()
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            self._run(code)
+            self._run_code(code)
         names = [word for word in line.split() if not word.startswith("-")]
         if names:
             captured = type("Captured", (), {"stdout": out.getvalue(), "stderr": err.getvalue()})()
@@ -235,7 +235,7 @@ class Shell:
         arguments = parse_argstring(ExecutionMagics.capture, line)
         ends = DisplayHook.semicolon_at_end_of_expression(cell)
         with capture_output(not arguments.no_stdout, not arguments.no_stderr, not arguments.no_display) as captured:
-            value = self._run(code)
+            value = self._run_code(code)
             if value is not None and not ends:
                 (show.show_result if arguments.no_display else sys.displayhook)(value)
             show.shell().end_cell()
@@ -266,7 +266,7 @@ class Shell:
 
     cell_js, cell_HTML, cell_SVG = cell_javascript, cell_html, cell_svg  # noqa: N815
 
-    def _expand(self, text: str) -> str:
+    def _expand_names(self, text: str) -> str:
         """Replace ``{expressions}`` and ``$names`` by values, as IPython does; leave unknown names unchanged."""
 
         def value(match: re.Match[str]) -> str:
@@ -281,7 +281,7 @@ class Shell:
 
         return _WORDS.sub(value, text)
 
-    def _compile(self, text: str, line: int = 1) -> tuple[types.CodeType, types.CodeType | None]:
+    def _compile_code(self, text: str, line: int = 1) -> tuple[types.CodeType, types.CodeType | None]:
         """Compile code; return the statements and the last expression separately."""
         import ast
 
@@ -293,15 +293,15 @@ class Shell:
             last = compile(ast.Expression(tree.body.pop().value), driver._file, "eval")
         return compile(tree, driver._file, "exec"), last
 
-    def _run(self, code: tuple[types.CodeType, types.CodeType | None]) -> Any:
+    def _run_code(self, code: tuple[types.CodeType, types.CodeType | None]) -> Any:
         statements, last = code
         exec(statements, self.user_ns)
         return eval(last, self.user_ns) if last else None
 
-    def _time(self, code: tuple[types.CodeType, types.CodeType | None]) -> Any:
+    def _run_and_print_times(self, code: tuple[types.CodeType, types.CodeType | None]) -> Any:
         wall, cpu = time.perf_counter(), os.times()
         try:
-            return self._run(code)
+            return self._run_code(code)
         finally:
             spent, took = os.times(), time.perf_counter() - wall
             user, system = spent[0] - cpu[0], spent[1] - cpu[1]
@@ -312,7 +312,7 @@ class Shell:
             )
 
     @staticmethod
-    def _shell_for(name: str) -> Any:
+    def _require_shell(name: str) -> Any:
         """Return IPython's shell. Raises MagicError without IPython, with the fix."""
         from . import show
 
@@ -323,13 +323,13 @@ class Shell:
         return show.shell()
 
 
-def _environment() -> dict[str, str]:
+def _build_environment() -> dict[str, str]:
     """Return the environment for commands, which find the tools of this interpreter first."""
     tools = os.path.dirname(sys.executable)
     return {**os.environ, "PATH": tools + os.pathsep + os.environ.get("PATH", "")}
 
 
-def _options(line: str, letters: str) -> tuple[dict[str, str], str]:
+def _parse_options(line: str, letters: str) -> tuple[dict[str, str], str]:
     """Split ``-n 10 -r 3 code`` into options and code."""
     import getopt
 
@@ -338,7 +338,7 @@ def _options(line: str, letters: str) -> tuple[dict[str, str], str]:
     return dict(options), "".join(words[len(words) - len(rest) :]).strip()
 
 
-def _timeit(options: dict[str, str], setup: str, code: str, namespace: dict[str, Any]) -> float | None:
+def _measure_loops(options: dict[str, str], setup: str, code: str, namespace: dict[str, Any]) -> float | None:
     import timeit
 
     timer = timeit.Timer(code, setup, globals=namespace)
@@ -366,7 +366,7 @@ def _publish_text(kind: str, text: str) -> None:
     show.publish_display_data({kind: text, "text/plain": text})
 
 
-def _caller_line() -> int:
+def _find_caller_line() -> int:
     """Return the line of the author's file that calls a magic."""
     from ..script import run as driver
 

@@ -33,17 +33,17 @@ def before(settings: dict[str, Any], namespace: dict[str, Any]) -> None:
     sys.stderr = errors = driver.ordered_errors = Errors(sys.stderr)
     driver.record_last = record_last_value
     for name in FITTED.intersection(sys.modules):
-        _fit(sys.modules[name])
+        _fit_module(sys.modules[name])
     sys.meta_path.insert(0, Fitter)
 
 
 def after(settings: dict[str, Any], namespace: dict[str, Any], error: BaseException) -> None:
     """Show the figures that are still open, as the end of a cell does."""
-    if _imported_module("show") and _import_show()._shell:
+    if _find_imported_module("show") and _import_show()._shell:
         _import_show()._shell.end_cell()
     if isinstance(sys.stderr, Errors):
         sys.stderr.flush()
-    figures = _imported_module("figures")
+    figures = _find_imported_module("figures")
     if "matplotlib.pyplot" in sys.modules and figures:
         figures.show()
 
@@ -128,7 +128,7 @@ def _import_show() -> Any:
     return show
 
 
-def _imported_module(name: str) -> Any:
+def _find_imported_module(name: str) -> Any:
     """Return a module of this package; None if not imported."""
     return sys.modules.get("{}.{}".format(__package__, name))
 
@@ -209,12 +209,12 @@ class Fitter:
 def _load_and_fit(load: Callable[[Any], None], module: Any) -> None:
     load(module)
     try:
-        _fit(module)
+        _fit_module(module)
     except Exception as problem:
         sys.stderr.write("Output of {} may be missing in the notebook: {!r}\n".format(module.__name__, problem))
 
 
-def _fit(module: Any) -> None:
+def _fit_module(module: Any) -> None:
     from . import fit
 
     _import_show()

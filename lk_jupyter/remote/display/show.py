@@ -127,13 +127,13 @@ def publish_display_data(
     if _WIDGET in data:
         data, display_id = _replace_widget(data, display_id)
     payload: dict[str, Any] = {
-        "data": {kind: _as_json(form) for kind, form in data.items()},
+        "data": {kind: _convert_to_json(form) for kind, form in data.items()},
         "metadata": metadata or {},
     }
     if display_id:
         payload["id"] = str(display_id)
     kind = "update" if update else "display"
-    size = _bundle_size(payload["data"])
+    size = _compute_bundle_size(payload["data"])
     if size > inline_bytes:
         from ..script import offload
 
@@ -142,16 +142,16 @@ def publish_display_data(
         import json
 
         if len(json.dumps(payload)) > MOST_INLINE:
-            payload["data"] = {"text/plain": _size_notice(payload["data"], size)}
+            payload["data"] = {"text/plain": _format_size_notice(payload["data"], size)}
     driver.frame(kind, payload)
 
 
-def _bundle_size(data: dict[str, Any]) -> int:
+def _compute_bundle_size(data: dict[str, Any]) -> int:
     """Return about how many bytes a bundle takes."""
     return sum(len(form) if isinstance(form, str) else len(repr(form)) for form in data.values())
 
 
-def _size_notice(data: dict[str, Any], size: int) -> str:
+def _format_size_notice(data: dict[str, Any], size: int) -> str:
     text = str(data.get("text/plain", ""))
     return "{}\n(an output of {:,} bytes is too large for the log, and the run has no bucket)".format(
         text, size
@@ -166,11 +166,11 @@ def mime_bundle(value: Any) -> tuple[dict[str, Any], dict[str, Any]]:
     if not (_shell is False and type(value) in _PLAIN) and shell():
         bundle: tuple[dict[str, Any], dict[str, Any]] = _shell.display_formatter.format(value)
         return bundle
-    data, metadata = _object_bundle(value)
+    data, metadata = _read_mime_bundle(value)
     for kind, name in METHODS.items():
         if kind not in data:
             _add_form(data, metadata, kind, _call_method(value, name))
-    for make_forms in (_figure_form, _plotly_forms):
+    for make_forms in (_render_figure, _render_plotly):
         for kind, form in make_forms(value, data).items():
             if form is not None:
                 data.setdefault(kind, form)
@@ -186,7 +186,7 @@ def _replace_widget(data: dict[str, Any], display_id: Any) -> tuple[dict[str, An
     driver.widgets[display_id] = widget
     return {
         **{kind: form for kind, form in data.items() if kind != _WIDGET},
-        "text/html": _still_picture(widget),
+        "text/html": _render_still_picture(widget),
     }, display_id
 
 
@@ -197,11 +197,13 @@ def show_result(value: Any) -> None:
         publish_display_data(data, metadata)
 
 
-def _still_picture(value: Any) -> str:
+def _render_still_picture(value: Any) -> str:
     """Return the HTML of a widget as a still picture."""
     from html import escape
 
-    parts = [_widget_html(part) or "<code>{}</code>".format(escape(plain_text(part))) for part in _leaf_widgets(value)]
+    parts = [
+        _render_widget(part) or "<code>{}</code>".format(escape(plain_text(part))) for part in _list_leaf_widgets(value)
+    ]
     return "".join(map("<div>{}</div>".format, parts)) + _NOTE
 
 
@@ -214,15 +216,15 @@ def still_image(png: bytes) -> str:
     return '<img src="data:image/png;base64,{}">{}'.format(b2a_base64(png, newline=False).decode(), _NOTE)
 
 
-def _leaf_widgets(value: Any, ancestors: tuple[int, ...] = ()) -> list[Any]:
+def _list_leaf_widgets(value: Any, ancestors: tuple[int, ...] = ()) -> list[Any]:
     """Return a widget, or the widgets inside a container."""
     children = getattr(value, "children", None)
     if not children or id(value) in ancestors:
         return [value]
-    return [leaf for child in children for leaf in _leaf_widgets(child, (*ancestors, id(value)))]
+    return [leaf for child in children for leaf in _list_leaf_widgets(child, (*ancestors, id(value)))]
 
 
-def _widget_html(widget: Any) -> str:
+def _render_widget(widget: Any) -> str:
     """Return the HTML of a widget in the current state; empty for a widget without such a form."""
     content: Any
     model, content = getattr(widget, "_model_name", ""), getattr(widget, "value", None)
@@ -233,18 +235,18 @@ def _widget_html(widget: Any) -> str:
         return '<img src="data:{};base64,{}">'.format(kind, b2a_base64(bytes(content), newline=False).decode())
     if model == "OutputModel":
         return "&nbsp;"
-    form = _control_html(widget, model.replace("Model", ""), content)
-    return form and "<label>{} {}</label>".format(_escape(getattr(widget, "description", "")), form)
+    form = _render_control(widget, model.replace("Model", ""), content)
+    return form and "<label>{} {}</label>".format(_escape_html(getattr(widget, "description", "")), form)
 
 
-def _control_html(widget: Any, kind: str, content: Any) -> str:  # noqa: PLR0911 (one for each kind)
+def _render_control(widget: Any, kind: str, content: Any) -> str:  # noqa: PLR0911 (one for each kind)
     """Return the HTML of a control that shows a value."""
 
     def attribute(name: str) -> str:
-        return _escape(getattr(widget, name, ""))
+        return _escape_html(getattr(widget, name, ""))
 
     if kind.endswith("RangeSlider"):
-        return "{} to {}".format(*map(_escape, content))
+        return "{} to {}".format(*map(_escape_html, content))
     if kind.endswith(("Slider", "Progress")):
         form = '<progress max="{1}" value="{2}"></progress>'
         if kind.endswith("Slider"):
@@ -257,8 +259,8 @@ def _control_html(widget: Any, kind: str, content: Any) -> str:  # noqa: PLR0911
     if hasattr(widget, "options"):
         chosen = getattr(widget, "label", None)
         options = "".join(
-            "<option{}>{}</option>".format(" selected" if label == chosen else "", _escape(label))
-            for label in _option_labels(widget.options)
+            "<option{}>{}</option>".format(" selected" if label == chosen else "", _escape_html(label))
+            for label in _list_option_labels(widget.options)
         )
         return "<select disabled>{}</select>".format(options)
     if kind == "Label":
@@ -268,19 +270,19 @@ def _control_html(widget: Any, kind: str, content: Any) -> str:  # noqa: PLR0911
     return ""
 
 
-def _option_labels(options: Any) -> list[str]:
+def _list_option_labels(options: Any) -> list[str]:
     """Return the labels of the options of a widget: a dict, pairs of label and value, or values."""
     is_pair = all(isinstance(option, (tuple, list)) and len(option) == 2 for option in options)
     return [str(option[0] if is_pair and not isinstance(options, dict) else option) for option in options]
 
 
-def _escape(value: Any) -> str:
+def _escape_html(value: Any) -> str:
     from html import escape
 
     return escape(str(value))
 
 
-def _object_bundle(value: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+def _read_mime_bundle(value: Any) -> tuple[dict[str, Any], dict[str, Any]]:
     bundle = _call_method(value, "_repr_mimebundle_", include=None, exclude=None)
     data, metadata = bundle if isinstance(bundle, tuple) else (bundle, {})
     return (dict(data), dict(metadata or {})) if isinstance(data, dict) else ({}, {})
@@ -307,14 +309,14 @@ def _add_form(data: dict[str, Any], metadata: dict[str, Any], kind: str, form_re
         metadata[kind] = about
 
 
-def _figure_form(value: Any, data: dict[str, Any]) -> dict[str, Any]:
+def _render_figure(value: Any, data: dict[str, Any]) -> dict[str, Any]:
     figure = sys.modules.get("matplotlib.figure")
     if figure is None or not isinstance(value, figure.Figure) or "image/png" in data:
         return {}
     return {"image/png": draw_png(value)}
 
 
-def _plotly_forms(value: Any, data: dict[str, Any]) -> dict[str, Any]:
+def _render_plotly(value: Any, data: dict[str, Any]) -> dict[str, Any]:
     """Return a picture or a page for notebooks that do not know plotly's own form."""
     plotly = sys.modules.get("plotly.basedatatypes")
     if plotly is None or not isinstance(value, plotly.BaseFigure):
@@ -349,17 +351,19 @@ def _is_included(kind: str, include: Any, exclude: Any) -> bool:
     return (not include or kind in include) and not (exclude and kind in exclude)
 
 
-def _as_json(form: Any) -> Any:
+def _convert_to_json(form: Any) -> Any:
     if isinstance(form, (bytes, bytearray)):
         return b2a_base64(bytes(form), newline=False).decode()
     if isinstance(form, (str, type(None))):
         return form
     import json
 
-    return json.loads(json.dumps(form, default=_json_default), parse_constant=lambda _: None)  # notebooks know no NaN
+    return json.loads(
+        json.dumps(form, default=_convert_for_json), parse_constant=lambda _: None
+    )  # notebooks know no NaN
 
 
-def _json_default(value: Any) -> Any:
+def _convert_for_json(value: Any) -> Any:
     """Return an object as JSON that JSON lacks: arrays as lists, any other object as text."""
     return value.tolist() if hasattr(value, "tolist") else str(value)
 

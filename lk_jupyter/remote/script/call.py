@@ -94,7 +94,7 @@ def end_fork() -> None:
         os._exit(0)
 
 
-def exit_error(end: SystemExit) -> RuntimeError:
+def build_exit_error(end: SystemExit) -> RuntimeError:
     """Return the error of a function that ends its process: the machine makes further calls."""
     return RuntimeError("The function called sys.exit({!r}).".format(end.code))
 
@@ -116,7 +116,7 @@ def _call_items(function: Any, calls: list[Any], seconds: float | None) -> list[
         try:
             answers.append(cloudpickle.dumps(function(*args, **kwargs)))
         except (Exception, SystemExit) as error:
-            answers.append(_describe_error(exit_error(error) if isinstance(error, SystemExit) else error))
+            answers.append(_describe_error(build_exit_error(error) if isinstance(error, SystemExit) else error))
         except KeyboardInterrupt:  # the machine has reached its time limit: another machine makes the other calls
             if not answers:
                 raise
@@ -155,14 +155,14 @@ class EarlyResults:
         import threading
         import time
 
-        entry = answer if isinstance(answer, dict) else {"result": _encode(answer)}
+        entry = answer if isinstance(answer, dict) else {"result": _encode_base64(answer)}
         with self._lock:
             self._is_open = self._is_open and sum(map(len, entry.values())) <= _MOST_EARLY
             if not self._is_open:
                 return
             self._entries.append(entry)
             if time.monotonic() - self._publish_time >= _PACE:
-                self._publish()
+                self._publish_entries()
             elif self._timer is None:  # the next item may take long
                 self._timer = threading.Timer(_PACE, contextvars.copy_context().run, [self._publish_late])
                 self._timer.daemon = True
@@ -178,9 +178,9 @@ class EarlyResults:
         with self._lock:
             self._timer = None
             if self._entries:
-                self._publish()
+                self._publish_entries()
 
-    def _publish(self) -> None:
+    def _publish_entries(self) -> None:
         import time
 
         if publish:
@@ -216,7 +216,7 @@ class EarlyAnswer:
         if not self._is_open:
             return
         content, end = _add_signature(answer), time.monotonic() + _OUTAGE_SECONDS
-        while not self._upload(content):
+        while not self._try_upload(content):
             self._is_open = time.monotonic() < end and not self.is_lost
             if not self._is_open:
                 EarlyAnswer.is_lost = True
@@ -224,7 +224,7 @@ class EarlyAnswer:
             time.sleep(_OUTAGE_PACE)
         EarlyAnswer.is_lost = False
 
-    def _upload(self, content: bytes) -> bool:
+    def _try_upload(self, content: bytes) -> bool:
         """Upload once, and measure the time. Return False if another try may succeed."""
         import time
         from urllib.error import HTTPError
@@ -280,7 +280,7 @@ def _send_results(answer: bytes) -> str:
     content = _add_signature(answer) if "key" in _call else answer
     if link and (is_large or "key" in _call):
         try:
-            _upload(link, content)
+            _upload_with_retries(link, content)
         except OSError as error:
             link, failure = None, "its upload failed: {}".format(error)
     if link and is_large:
@@ -293,7 +293,7 @@ def _send_results(answer: bytes) -> str:
 
 
 def _send_inline(answer: bytes) -> None:
-    driver.frame("call", {"data": _encode(answer)})
+    driver.frame("call", {"data": _encode_base64(answer)})
 
 
 def _replace_excess(answer: bytes | dict[str, str], failure: str) -> bytes | dict[str, str]:
@@ -317,7 +317,7 @@ def _add_signature(answer: bytes) -> bytes:
     return sign.signature(bytes.fromhex(_call["key"]), answer) + answer
 
 
-def _upload(link: str, answer: bytes) -> None:
+def _upload_with_retries(link: str, answer: bytes) -> None:
     import time
     from urllib.error import HTTPError
     from urllib.request import Request, urlopen
@@ -344,20 +344,22 @@ def _describe_error(error: BaseException) -> dict[str, str]:
 
     import cloudpickle
 
-    payload = {"error": "".join(traceback.format_exception(type(error), error, _function_trace(error.__traceback__)))}
+    payload = {
+        "error": "".join(traceback.format_exception(type(error), error, _find_function_trace(error.__traceback__)))
+    }
     try:
-        payload["data"] = _encode(cloudpickle.dumps(error))
+        payload["data"] = _encode_base64(cloudpickle.dumps(error))
     except Exception:
         pass  # the text of the error is enough
     return payload
 
 
-def _function_trace(trace: types.TracebackType | None) -> types.TracebackType | None:
+def _find_function_trace(trace: types.TracebackType | None) -> types.TracebackType | None:
     """Return the traceback from the function on."""
-    while trace and trace.tb_frame.f_code.co_filename == _function_trace.__code__.co_filename:
+    while trace and trace.tb_frame.f_code.co_filename == _find_function_trace.__code__.co_filename:
         trace = trace.tb_next
     return trace
 
 
-def _encode(data: bytes) -> str:
+def _encode_base64(data: bytes) -> str:
     return b2a_base64(data, newline=False).decode()

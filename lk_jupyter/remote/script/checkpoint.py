@@ -37,7 +37,9 @@ def before(settings: dict[str, Any], namespace: dict[str, Any]) -> None:
     namespace["lk_resume"] = restore(links["get"], settings["sha256"]) if "resume" in settings else None
     if "after" in settings:
         set_folders(settings["folders"])
-        _set_clock(max(0.01, settings["after"] - (time.monotonic() - _START)), lambda: _save(links, namespace))
+        _set_clock(
+            max(0.01, settings["after"] - (time.monotonic() - _START)), lambda: _save_checkpoint(links, namespace)
+        )
 
 
 def after(settings: dict[str, Any], namespace: dict[str, Any], error: BaseException | None) -> None:
@@ -87,7 +89,7 @@ def _set_alarm(seconds: float) -> None:
     signal.setitimer(signal.ITIMER_REAL, seconds)
 
 
-def _save(links: dict[str, str], namespace: dict[str, Any]) -> None:
+def _save_checkpoint(links: dict[str, str], namespace: dict[str, Any]) -> None:
     """Call the function of the code, and upload its files; a SystemExit ends the run after that."""
     import shutil
     import tempfile
@@ -95,15 +97,17 @@ def _save(links: dict[str, str], namespace: dict[str, Any]) -> None:
 
     save, called = namespace.get("lk_checkpoint"), time.monotonic() - _START
     if not callable(save):
-        _run_in_thread(_report, {"problem": "lk_checkpoint was not defined yet"})
+        _run_in_thread(_report_checkpoint, {"problem": "lk_checkpoint was not defined yet"})
         return
     folder, end = Path(tempfile.mkdtemp(prefix="lk_checkpoint_")), None
     try:
         save(folder)
-    except SystemExit as exit_error:
-        end = exit_error
+    except SystemExit as build_exit_error:
+        end = build_exit_error
     except Exception as error:
-        _run_in_thread(_report, {"problem": "lk_checkpoint failed ({}: {})".format(type(error).__name__, error)})
+        _run_in_thread(
+            _report_checkpoint, {"problem": "lk_checkpoint failed ({}: {})".format(type(error).__name__, error)}
+        )
         shutil.rmtree(str(folder), ignore_errors=True)
         return
     _run_in_thread(_send_checkpoint, links, folder, called, end is not None)
@@ -128,12 +132,12 @@ def _send_checkpoint(links: dict[str, str], folder: Any, called: float, is_end: 
     try:
         files = sorted(path for path in folder.rglob("*") if path.is_file())
         if not files:
-            _report({"problem": "lk_checkpoint wrote no files into its folder"})
+            _report_checkpoint({"problem": "lk_checkpoint wrote no files into its folder"})
             return
         with tarfile.open(packed, "w") as tar:
             tar.add(str(folder), arcname=".")
         upload(packed, links)
-        _report(
+        _report_checkpoint(
             {
                 "seconds": round(called, 1),
                 "is_end": is_end,
@@ -145,7 +149,9 @@ def _send_checkpoint(links: dict[str, str], folder: Any, called: float, is_end: 
             }
         )
     except Exception as error:
-        _report({"problem": "the files of lk_checkpoint couldn't be saved ({})".format(transfer.describe_error(error))})
+        _report_checkpoint(
+            {"problem": "the files of lk_checkpoint couldn't be saved ({})".format(transfer.describe_error(error))}
+        )
     finally:
         shutil.rmtree(str(folder), ignore_errors=True)
         if os.path.exists(packed):
@@ -191,5 +197,5 @@ def restore(url: str, digest: str) -> Path:
     return Path(folder)
 
 
-def _report(payload: dict[str, Any]) -> None:
+def _report_checkpoint(payload: dict[str, Any]) -> None:
     driver.frame("checkpoint", payload)

@@ -29,9 +29,9 @@ def rewritten(tree: ast.Module) -> ast.Module:
     """Insert the clock around each import: no frame of this package is between the code and the import."""
     body = []
     for node in tree.body:
-        name = _imported_name(node)
+        name = _find_imported_name(node)
         body += (
-            [_call_statement("_lk_import_begins", node), node, _call_statement("_lk_import_ended", node, name)]
+            [_build_call("_lk_import_begins", node), node, _build_call("_lk_import_ended", node, name)]
             if name
             else [node]
         )
@@ -39,7 +39,7 @@ def rewritten(tree: ast.Module) -> ast.Module:
     return tree
 
 
-def _imported_name(node: Any) -> str:
+def _find_imported_name(node: Any) -> str:
     """Return the top-level name that a statement imports; empty for any other statement."""
     if isinstance(node, _ast.Import):
         return node.names[0].name.split(".")[0]
@@ -48,7 +48,7 @@ def _imported_name(node: Any) -> str:
     return ""
 
 
-def _call_statement(function: str, node: Any, *arguments: Any) -> Any:
+def _build_call(function: str, node: Any, *arguments: Any) -> Any:
     place = {name: getattr(node, name) for name in driver.POSITION}
     values: list[Any] = [_ast.Constant(value, kind=None, **place) for value in arguments]
     call = _ast.Call(_ast.Name(function, _ast.Load(), **place), values, [], **place)

@@ -52,10 +52,10 @@ class LatePackages:
     def start(self) -> None:
         """Wait before each use from now on."""
         sys.meta_path.insert(0, self)
-        self._guard(type(self._process), "__init__")
+        self._guard_function(type(self._process), "__init__")
         for name in _PROCESS_FUNCTIONS:
             if hasattr(os, name):
-                self._guard(os, name)
+                self._guard_function(os, name)
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(before=self.wait)
 
@@ -97,7 +97,7 @@ class LatePackages:
         output: Any = self._process.stdout
         return str(output.read().decode(errors="replace"))
 
-    def _guard(self, owner: Any, name: str) -> None:
+    def _guard_function(self, owner: Any, name: str) -> None:
         """Let a function wait first."""
         original = getattr(owner, name)
 

@@ -65,14 +65,14 @@ class Moments:
         if signal.getsignal(_SIGNAL) not in (signal.SIG_DFL, signal.SIG_IGN):
             return
         signal.signal(_SIGNAL, self._on_signal)
-        threading.Thread(target=self._watch, name="lk-moment", daemon=True).start()
+        threading.Thread(target=self._request_moments, name="lk-moment", daemon=True).start()
 
     def end(self) -> None:
         """Save nothing more: the code has ended."""
         self._ended.set()
-        self._disarm()
+        self._stop_tracing()
 
-    def _watch(self) -> None:
+    def _request_moments(self) -> None:
         while not self._ended.wait(max(0.02, self._due - time.monotonic())):
             if self._upload is not None and self._upload.is_alive():
                 self._due = time.monotonic() + PACE
@@ -88,30 +88,30 @@ class Moments:
     def _on_signal(self, number: int, frame: types.FrameType | None) -> None:
         """Trace the functions of the author until their next statement, or stop tracing."""
         if self._frames:
-            self._disarm()
+            self._stop_tracing()
             return
         frames = author_frames(frame)
         if self._ended.is_set() or not frames or sys.gettrace() is not None:
             return
         self._frames = frames
         for author_frame in frames:
-            author_frame.f_trace = self._at_statement
+            author_frame.f_trace = self._save_at_statement
         sys.settrace(_ignore_call)
 
-    def _disarm(self) -> None:
+    def _stop_tracing(self) -> None:
         if self._frames:
             sys.settrace(None)
             for frame in self._frames:
                 frame.f_trace = None
             self._frames = []
 
-    def _at_statement(self, frame: types.FrameType, event: str, argument: Any) -> Any:
+    def _save_at_statement(self, frame: types.FrameType, event: str, argument: Any) -> Any:
         if event != "line":
-            return self._at_statement
-        self._disarm()
+            return self._save_at_statement
+        self._stop_tracing()
         started = time.monotonic()
         try:
-            self._save()
+            self._pack_and_upload()
         except Exception:  # a class may raise any error while it is packed
             self._failures += 1
         self._saved = time.monotonic()
@@ -120,7 +120,7 @@ class Moments:
             self._ended.set()
         return None
 
-    def _save(self) -> None:
+    def _pack_and_upload(self) -> None:
         from ..values import envelope
 
         moment = time.time()
@@ -139,11 +139,13 @@ class Moments:
             header = json.dumps({"at": moment, "text": len(text), "sha256": self._digest}).encode("ascii")
             signature = sign.signature(driver._key, sign.MOMENT, header)
             head = signature + struct.pack("!I", len(header)) + header
-            self._upload = threading.Thread(target=self._send, args=([head, text, *pieces],), name="lk-moment-upload")
+            self._upload = threading.Thread(
+                target=self._upload_pieces, args=([head, text, *pieces],), name="lk-moment-upload"
+            )
             self._upload.daemon = True
             self._upload.start()
 
-    def _send(self, pieces: list[bytes]) -> None:
+    def _upload_pieces(self, pieces: list[bytes]) -> None:
         from ..values import transfer
 
         try:
@@ -157,7 +159,7 @@ class Moments:
 def author_frames(frame: types.FrameType | None) -> list[Any]:
     """Return the frames of the author's code from the outermost on, up to the first function of a library."""
     stack: list[Any] = []
-    while frame is not None and frame.f_code is not driver._execute.__code__:
+    while frame is not None and frame.f_code is not driver._execute_code.__code__:
         stack.append(frame)
         frame = frame.f_back
     if frame is None:

@@ -47,7 +47,7 @@ def run() -> None:
     finally:
         _report_changed(book)
         client.set_widgets_metadata()
-        _send({"index": None, "state": "metadata", "metadata": book.metadata})
+        _send_cell({"index": None, "state": "metadata", "metadata": book.metadata})
 
 
 def _make_client(book: Any) -> Any:
@@ -72,12 +72,12 @@ def _make_client(book: Any) -> Any:
 
     def started(cell: Any, cell_index: int) -> None:
         if cell.cell_type == "code":
-            _report(cell_index, cell, "running")
+            _report_cell(cell_index, cell, "running")
 
     def executed(cell: Any, cell_index: int, execute_reply: dict[str, Any]) -> None:
         content = execute_reply["content"]
         cell.execution_count = content.get("execution_count")
-        _report(cell_index, cell, content["status"])
+        _report_cell(cell_index, cell, content["status"])
         _report_changed(book)
 
     return ReportingClient(
@@ -106,22 +106,22 @@ def _wait_in_steps(get: Callable[..., Any]) -> Callable[..., Any]:
     return get_msg
 
 
-def _report(index: int, cell: Any, state: str) -> None:
+def _report_cell(index: int, cell: Any, state: str) -> None:
     payload = {"index": index, "state": state}
     if state != "running":
         payload.update(count=cell.execution_count, outputs=cell.outputs)
         _last_outputs[index] = json.dumps(cell.outputs)
-    _send(payload)
+    _send_cell(payload)
 
 
 def _report_changed(book: Any) -> None:
     """Send the outputs of earlier cells that a later cell has updated."""
     for index, cell in enumerate(book.cells):
         if index in _last_outputs and json.dumps(cell.outputs) != _last_outputs[index]:
-            _report(index, cell, "updated")
+            _report_cell(index, cell, "updated")
 
 
-def _send(payload: dict[str, Any]) -> None:
+def _send_cell(payload: dict[str, Any]) -> None:
     size = len(json.dumps(payload))
     if size <= _settings["inline"] or not offload.store_payload("cell", dict(payload, data={})):
         driver.frame("cell", payload)

@@ -63,45 +63,45 @@ def before(settings: dict[str, Any], namespace: dict[str, Any]) -> None:
     with open(path, encoding="utf-8") as file:
         plan = json.load(file)
     os.unlink(path)
-    started, root, base = time.monotonic(), _private_folder(), describe_base()
+    started, root, base = time.monotonic(), _create_private_folder(), describe_base()
     try:
         record = _select_record(plan["kept"], base)
-        if _is_late(record, root):
+        if _must_restore_late(record, root):
             _require_room(record, root)
             _restore_late(plan, record, root, base, started)
             return
-        folder, source = _restore(record, root)
+        folder, source = _restore_packages(record, root)
     except Unusable as error:
-        _activate(_install_and_keep(plan, root, base, str(error)))
+        _activate_packages(_install_and_upload(plan, root, base, str(error)))
         return
-    _activate(folder)
-    _report(source, time.monotonic() - started)
+    _activate_packages(folder)
+    _report_source(source, time.monotonic() - started)
 
 
-def _report(source: str, seconds: float, problem: str = "") -> None:
+def _report_source(source: str, seconds: float, problem: str = "") -> None:
     """Report the source of the packages, and the seconds that the code waited for them."""
     driver.frame("packages", {"source": source, "seconds": round(seconds, 2), "problem": problem})
 
 
-def _install_and_keep(plan: dict[str, Any], root: str, base: str, problem: str = "") -> str:
+def _install_and_upload(plan: dict[str, Any], root: str, base: str, problem: str = "") -> str:
     """Install the packages, report that, keep them if the plan has links, and return their folder."""
     started = time.monotonic()
     reason = "Packages from the bucket can't be used: {}. ".format(problem) if problem else ""
     sys.stderr.write("{}Installing {}.\n".format(reason, ", ".join(plan["names"])))
-    folder = _install(plan["requirements"], root)
-    _report("installed", time.monotonic() - started, problem)
+    folder = _install_requirements(plan["requirements"], root)
+    _report_source("installed", time.monotonic() - started, problem)
     if plan["put"]:
-        _keep(folder, root, base, plan)
+        _upload_in_background(folder, root, base, plan)
     return folder
 
 
-def _is_late(record: dict[str, Any], root: str) -> bool:
+def _must_restore_late(record: dict[str, Any], root: str) -> bool:
     """Return whether the code starts before its packages are complete."""
-    is_large = bool(record.get("names")) and _packed_size(record) > LARGE_BYTES
-    return is_large and not os.path.isdir(_packages_folder(record, root))
+    is_large = bool(record.get("names")) and _compute_packed_size(record) > LARGE_BYTES
+    return is_large and not os.path.isdir(_build_folder_path(record, root))
 
 
-def _packed_size(record: dict[str, Any]) -> int:
+def _compute_packed_size(record: dict[str, Any]) -> int:
     return sum(part[0] for part in record["parts"])
 
 
@@ -111,7 +111,7 @@ def _restore_late(plan: dict[str, Any], record: dict[str, Any], root: str, base:
     import subprocess
     import tempfile
 
-    holder, folder = tempfile.mkdtemp(dir=root), _packages_folder(record, root)
+    holder, folder = tempfile.mkdtemp(dir=root), _build_folder_path(record, root)
     code = "import sys; sys.path.insert(0, sys.argv[1]); from {} import packages; packages.restore_from_stdin()"
     command = [sys.executable, "-I", "-c", code.format(__name__.rpartition(".")[0]), driver.FOLDER]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
@@ -121,10 +121,12 @@ def _restore_late(plan: dict[str, Any], record: dict[str, Any], root: str, base:
 
     def finish(problem: str, waited: float) -> None:
         if os.path.isdir(folder):
-            _activate(folder)
-            _report("bucket", waited)
+            _activate_packages(folder)
+            _report_source("bucket", waited)
         else:
-            _activate(_install_and_keep(plan, root, base, problem or "the download of the packages ended early"))
+            _activate_packages(
+                _install_and_upload(plan, root, base, problem or "the download of the packages ended early")
+            )
 
     def stop() -> None:
         process.kill()
@@ -132,8 +134,8 @@ def _restore_late(plan: dict[str, Any], record: dict[str, Any], root: str, base:
         shutil.rmtree(holder, ignore_errors=True)
 
     atexit.register(stop)
-    late.LatePackages(record["names"], _packed_size(record), process, finish).start()
-    _report("pending", time.monotonic() - started)
+    late.LatePackages(record["names"], _compute_packed_size(record), process, finish).start()
+    _report_source("pending", time.monotonic() - started)
 
 
 def restore_from_stdin() -> None:
@@ -150,17 +152,19 @@ def describe_base() -> str:
     import hashlib
     import sysconfig
 
-    names = {name for path in _package_folders() for name in os.listdir(path) if name.endswith(("-info", ".egg-link"))}
+    names = {
+        name for path in _list_package_folders() for name in os.listdir(path) if name.endswith(("-info", ".egg-link"))
+    }
     libc = os.confstr("CS_GNU_LIBC_VERSION") if "CS_GNU_LIBC_VERSION" in getattr(os, "confstr_names", ()) else ""
     facts = [sys.version, sys.executable, sysconfig.get_platform(), libc, sorted(names)]
     return hashlib.sha256(repr(facts).encode()).hexdigest()[:32]
 
 
-def _package_folders() -> list[str]:
+def _list_package_folders() -> list[str]:
     return [path for path in sys.path if os.path.basename(path).endswith("-packages") and os.path.isdir(path)]
 
 
-def _private_folder() -> str:
+def _create_private_folder() -> str:
     """Return a folder that only this user can write."""
     import stat
     import tempfile
@@ -194,13 +198,13 @@ def _select_record(records: list[dict[str, Any]], base: str) -> dict[str, Any]:
     return record
 
 
-def _packages_folder(record: dict[str, Any], root: str) -> str:
+def _build_folder_path(record: dict[str, Any], root: str) -> str:
     return os.path.join(root, content_name(record["parts"]))
 
 
-def _restore(record: dict[str, Any], root: str) -> tuple[str, str]:
+def _restore_packages(record: dict[str, Any], root: str) -> tuple[str, str]:
     """Return the folder with the kept packages, and its source: the machine or the bucket. Raises Unusable."""
-    folder = _packages_folder(record, root)
+    folder = _build_folder_path(record, root)
     if os.path.isdir(folder):
         os.utime(folder)
         return folder, "machine"
@@ -214,7 +218,7 @@ def _require_room(record: dict[str, Any], root: str) -> None:
     import shutil
 
     _delete_old_folders(root)
-    size, free = _packed_size(record), shutil.disk_usage(root).free
+    size, free = _compute_packed_size(record), shutil.disk_usage(root).free
     if free < size + SPARE_BYTES:
         raise Unusable("the disk needs {:,} free bytes, but has {:,}".format(size + SPARE_BYTES, free))
 
@@ -245,7 +249,7 @@ def _unpack_part(draft: str, link: str, part: list[Any], number: int) -> None:
     """Download and unpack a part, each piece after a comparison of its SHA-256. Raises Unusable or OSError."""
     try:
         with links.open_url(link) as answer:
-            _unpack(_VerifiedStream(answer, part[1], number), draft)
+            _unpack_tar(_VerifiedStream(answer, part[1], number), draft)
             if answer.read(1):
                 raise Unusable(_CHANGED.format(number + 1))
     except OSError as error:
@@ -277,7 +281,7 @@ class _VerifiedStream:
         return data
 
 
-def _unpack(stream: Any, folder: str) -> None:
+def _unpack_tar(stream: Any, folder: str) -> None:
     """Unpack the stream of a tar file, with the command of the system where it exists. Raises OSError."""
     import shutil
     import subprocess
@@ -332,7 +336,7 @@ def _delete_old_folders(root: str) -> None:
             pass
 
 
-def _install(requirements: str, root: str) -> str:
+def _install_requirements(requirements: str, root: str) -> str:
     """Install requirements into a new folder. End the run if that fails."""
     import tempfile
     import venv
@@ -340,9 +344,9 @@ def _install(requirements: str, root: str) -> str:
     folder = tempfile.mkdtemp(dir=root)
     environment = os.path.join(folder, "environment")
     venv.EnvBuilder(symlinks=os.name != "nt").create(environment)
-    modules = _site_packages(environment)
+    modules = _find_site_packages(environment)
     with open(os.path.join(modules, "_lk_base.pth"), "w", encoding="ascii") as file:
-        file.write("".join("import site; site.addsitedir({!a})\n".format(path) for path in _package_folders()))
+        file.write("".join("import site; site.addsitedir({!a})\n".format(path) for path in _list_package_folders()))
     listing = os.path.join(folder, "requirements.txt")
     with open(listing, "w", encoding="utf-8") as file:
         file.write(requirements)
@@ -354,7 +358,7 @@ def _install(requirements: str, root: str) -> str:
     return folder
 
 
-def _site_packages(environment: str) -> str:
+def _find_site_packages(environment: str) -> str:
     for folder, names, _ in os.walk(environment):
         if "site-packages" in names:
             return os.path.join(folder, "site-packages")
@@ -406,7 +410,7 @@ def _collect_commands(environment: str, target: str) -> None:
     shutil.rmtree(environment, ignore_errors=True)
 
 
-def _activate(folder: str) -> None:
+def _activate_packages(folder: str) -> None:
     """Let this process and its children import the packages of a folder, before the packages of the run's Python."""
     import importlib
     import site
@@ -414,7 +418,7 @@ def _activate(folder: str) -> None:
     modules, earlier = os.path.join(folder, MODULES), list(sys.path)
     site.addsitedir(modules)
     added = [path for path in sys.path if path not in earlier]
-    places = [at for at, path in enumerate(earlier) if path in _package_folders()]
+    places = [at for at, path in enumerate(earlier) if path in _list_package_folders()]
     at = places[0] if places else len(earlier)
     sys.path[:] = earlier[:at] + added + earlier[at:]
     for name, path in (("PYTHONPATH", modules), ("PATH", os.path.join(folder, COMMANDS))):
@@ -422,7 +426,7 @@ def _activate(folder: str) -> None:
     importlib.invalidate_caches()
 
 
-def _keep(folder: str, root: str, base: str, plan: dict[str, Any]) -> None:
+def _upload_in_background(folder: str, root: str, base: str, plan: dict[str, Any]) -> None:
     """Pack and upload the packages while the code runs; the end of the run waits a limited time for that."""
     from ..values import transfer  # noqa: F401 (the thread can't import the module's pool while the process ends)
 
@@ -508,7 +512,7 @@ def _list_files(folder: str) -> Iterator[tuple[str, int]]:
 def _upload_part(folder: str, names: list[str], draft: str, link: str) -> list[Any]:
     """Pack files, upload them as a part, and return its size and the SHA-256 of each piece. Raises OSError."""
     packed = os.path.join(draft, "part.tar")
-    _pack(folder, names, packed)
+    _pack_files(folder, names, packed)
     size = os.path.getsize(packed)
     with open(packed, "rb") as file:
         digests = [links.hash_bytes(piece) for piece in iter(lambda: links.read_piece(file), b"")]
@@ -517,7 +521,7 @@ def _upload_part(folder: str, names: list[str], draft: str, link: str) -> list[A
     return [size, digests]
 
 
-def _pack(folder: str, names: list[str], packed: str) -> None:
+def _pack_files(folder: str, names: list[str], packed: str) -> None:
     """Pack files without compression: the bucket of the cloud is faster than decompression. Raises OSError."""
     import shutil
     import subprocess

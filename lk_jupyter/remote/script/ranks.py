@@ -43,10 +43,10 @@ class RankStream:
         """Write the complete lines; keep the start of the next line."""
         lines = (self._line + text.replace("\r", "\n")).split("\n")
         self._line = lines.pop()
-        self._write("".join(self._prefix + line + "\n" for line in lines if line))
+        self._write_text("".join(self._prefix + line + "\n" for line in lines if line))
         return len(text)
 
-    def _write(self, text: str) -> None:
+    def _write_text(self, text: str) -> None:
         if text:
             self._stream.buffer.write(text.encode(self.encoding, self.errors))
             self._stream.buffer.flush()

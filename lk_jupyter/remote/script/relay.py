@@ -84,29 +84,29 @@ class Saver:
         with self._lock:
             self._is_reported = True
             self._add_mark()
-            if _age() >= self._after:
+            if _compute_process_age() >= self._after:
                 self._upload_and_exit()
 
     def watch(self) -> None:
         """Mark changed files that the code doesn't report, and end the run with files that stay unchanged."""
-        state, changed_at = self._state(), _age()
+        state, changed_at = self._read_folder_state(), _compute_process_age()
         while True:
             time.sleep(_LOOK)
             with self._lock:
-                now = self._state()
+                now = self._read_folder_state()
                 if now != state:
-                    state, changed_at = now, _age()
+                    state, changed_at = now, _compute_process_age()
                     if not self._is_reported:
                         self._add_mark()
-                is_due = _age() >= self._latest or (changed_at >= self._after and not self._is_reported)
-                if is_due and self._mark and (self._is_reported or _age() - changed_at >= _QUIET):
+                is_due = _compute_process_age() >= self._latest or (changed_at >= self._after and not self._is_reported)
+                if is_due and self._mark and (self._is_reported or _compute_process_age() - changed_at >= _QUIET):
                     self._upload_and_exit()
 
     def _add_mark(self) -> None:
         self._mark += 1
         driver.frame("relay", {"mark": self._mark})
 
-    def _state(self) -> dict[str, Any]:
+    def _read_folder_state(self) -> dict[str, Any]:
         """Return the files of the folder, without drafts and links: path → size and time of the change."""
         state = {}
         for folder, _, names in os.walk(self._folder):
@@ -126,9 +126,9 @@ class Saver:
             return
         packed = self._folder + ".tar"
         try:
-            state = self._state()
-            self._pack(packed, state)
-            if not self._is_reported and self._state() != state:
+            state = self._read_folder_state()
+            self._pack_folder(packed, state)
+            if not self._is_reported and self._read_folder_state() != state:
                 return  # the code writes files
             checkpoint.upload(packed, self._links)
             size = sum(size for size, _ in state.values())
@@ -140,7 +140,7 @@ class Saver:
         driver.delete_uploads()
         os._exit(0)
 
-    def _pack(self, packed: str, state: dict[str, Any]) -> None:
+    def _pack_folder(self, packed: str, state: dict[str, Any]) -> None:
         import tarfile
 
         with tarfile.open(packed, "w") as tar:
@@ -148,5 +148,5 @@ class Saver:
                 tar.add(path, arcname=os.path.relpath(path, self._folder))
 
 
-def _age() -> float:
+def _compute_process_age() -> float:
     return time.monotonic() - _START

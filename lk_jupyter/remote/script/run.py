@@ -156,7 +156,7 @@ def _run_all(loaded: list[tuple[Any, dict[str, Any]]], namespace: dict[str, Any]
         for part, part_settings in loaded:
             if hasattr(part, "before"):
                 part.before(part_settings, namespace)
-        _execute(namespace, settings)
+        _execute_code(namespace, settings)
     except BaseException as raised:
         error = raised
         _show_error(error)
@@ -176,7 +176,7 @@ def _run_all(loaded: list[tuple[Any, dict[str, Any]]], namespace: dict[str, Any]
     return 0 if error is None else exit_code
 
 
-def _execute(namespace: dict[str, Any], settings: dict[str, Any]) -> None:
+def _execute_code(namespace: dict[str, Any], settings: dict[str, Any]) -> None:
     """Run the code; compile each statement of a cell after the statement before, as a notebook does."""
     tree = _parse_code(_text, settings)
     import _ast
@@ -329,7 +329,7 @@ def next_id() -> str:
     return "{}{:x}-{}".format(_attempt, os.getpid(), _number)
 
 
-def _signature(kind: str, seq: str, data: bytes) -> bytes:
+def _sign_frame(kind: str, seq: str, data: bytes) -> bytes:
     """Return the signature of a frame; empty for a kind that only shows something."""
     return _sign.signature(_key, seq.encode(), data) if _key and kind in _sign.KINDS else b""
 
@@ -341,7 +341,7 @@ def lines(kind: str, payload: dict[str, Any], seq: str, marker: bytes = b"") -> 
     from binascii import b2a_base64, crc32
 
     data = zlib.compress(json.dumps([kind, payload]).encode(), 1)
-    packed = b2a_base64(data + _signature(kind, seq, data), newline=False)
+    packed = b2a_base64(data + _sign_frame(kind, seq, data), newline=False)
     pieces = [packed[at : at + LINE_BYTES - 200] for at in range(0, len(packed), LINE_BYTES - 200)]
     heads = ["{};{};{}/{}".format(_nonce, seq, at, len(pieces)).encode() for at in range(len(pieces))]
     bodies = [head + marker + b";" + piece for head, piece in zip(heads, pieces)]

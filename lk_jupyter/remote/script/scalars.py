@@ -55,7 +55,7 @@ def after(settings: dict[str, Any], namespace: dict[str, Any], error: BaseExcept
         thread.join(_PATIENCE)  # two readers would send the same events twice
         _flush_writers()
         _read_events(os.getcwd())
-    _send()
+    _send_points()
 
 
 def lk_log(step: float | None = None, **values: Any) -> None:
@@ -67,18 +67,18 @@ def lk_log(step: float | None = None, **values: Any) -> None:
             number = float(value)
         except (TypeError, ValueError):
             raise TypeError("lk_log: {}={!r:.60} isn't a number.".format(name, value)) from None
-        _add(name, _state["calls"] if step is None else float(step), number, now)
+        _add_point(name, _state["calls"] if step is None else float(step), number, now)
     if now - _state["sent"] >= PACE:
-        _send()
+        _send_points()
 
 
-def _add(name: str, step: float, value: float, moment: float) -> None:
+def _add_point(name: str, step: float, value: float, moment: float) -> None:
     _state["count"] += 1
     if _state["count"] <= MOST:
         _points.append([name, step, value if math.isfinite(value) else str(value), round(moment, 3)])
 
 
-def _send() -> None:
+def _send_points() -> None:
     _state["sent"] = time.time()
     while _points:
         points = _take_points()
@@ -102,7 +102,7 @@ def _follow_events(stop: Any) -> None:
     while not stop.wait(pause):
         start = time.time()
         _read_events(os.getcwd())
-        _send()
+        _send_points()
         pause = max(SEARCH_PACE, 20 * (time.time() - start))  # a large folder must not cost the code its time
 
 
@@ -147,14 +147,14 @@ def _read_event_file(path: str) -> None:
             if not size or len(record) < size + 4:
                 return  # the rest is not written yet
             _positions[path] = file.tell()
-            for name, step, value, moment in scalars_in(record[:size]):
-                _add(prefix + name, step, value, moment)
+            for name, step, value, moment in iterate_scalars(record[:size]):
+                _add_point(prefix + name, step, value, moment)
 
 
-def scalars_in(event: bytes) -> Iterator[tuple[str, float, float, float]]:
+def iterate_scalars(event: bytes) -> Iterator[tuple[str, float, float, float]]:
     """Return name, step, value and time of the scalars in an event of TensorBoard, a message of protocol buffers."""
     moment, step, summaries = 0.0, 0, []
-    for number, value in _fields(event):
+    for number, value in _iterate_fields(event):
         if number == 1 and isinstance(value, bytes):
             moment = struct.unpack("<d", value)[0]
         elif number == 2 and isinstance(value, int):
@@ -162,46 +162,46 @@ def scalars_in(event: bytes) -> Iterator[tuple[str, float, float, float]]:
         elif number == 5 and isinstance(value, bytes):
             summaries.append(value)
     for summary in summaries:
-        for number, entry in _fields(summary):
+        for number, entry in _iterate_fields(summary):
             if number == 1 and isinstance(entry, bytes):
-                name, scalar = _scalar(entry)
+                name, scalar = _parse_scalar(entry)
                 if name and scalar is not None:
                     yield name, float(step), scalar, moment
 
 
-def _scalar(entry: bytes) -> tuple[str, float | None]:
+def _parse_scalar(entry: bytes) -> tuple[str, float | None]:
     name, scalar = "", None
-    for number, value in _fields(entry):
+    for number, value in _iterate_fields(entry):
         if number == 1 and isinstance(value, bytes):
             name = value.decode("utf-8", "replace")
         elif number == 2 and isinstance(value, bytes) and len(value) == 4:
             scalar = struct.unpack("<f", value)[0]
         elif number == 8 and isinstance(value, bytes):
-            scalar = _tensor_scalar(value)
+            scalar = _parse_tensor_scalar(value)
     return name, scalar
 
 
-def _tensor_scalar(tensor: bytes) -> float | None:
+def _parse_tensor_scalar(tensor: bytes) -> float | None:
     """Return the number of a tensor with one number, as TensorFlow 2 writes a scalar; None for another tensor."""
-    for number, value in _fields(tensor):
+    for number, value in _iterate_fields(tensor):
         if number in (4, 5, 6) and isinstance(value, bytes) and len(value) in (4, 8):
             scalar: float = struct.unpack("<f" if len(value) == 4 else "<d", value)[0]
             return scalar
     return None
 
 
-def _fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:
+def _iterate_fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:
     """Return number and value of the fields of a message; fixed and long values are bytes."""
     place = 0
     while place < len(message):
-        key, place = _varint(message, place)
+        key, place = _parse_varint(message, place)
         kind, size = key & 7, 0
         if kind == 0:
-            number, place = _varint(message, place)
+            number, place = _parse_varint(message, place)
             yield key >> 3, number
             continue
         if kind == 2:
-            size, place = _varint(message, place)
+            size, place = _parse_varint(message, place)
         elif kind in (1, 5):
             size = 8 if kind == 1 else 4
         else:
@@ -210,7 +210,7 @@ def _fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:
         place += size
 
 
-def _varint(message: bytes, place: int) -> tuple[int, int]:
+def _parse_varint(message: bytes, place: int) -> tuple[int, int]:
     value = shift = 0
     while True:
         byte = message[place]

@@ -103,7 +103,7 @@ def _release_when_idle(settings: dict[str, Any], shell: Any) -> None:
     margin = sign.session_margin(settings["left"])
     is_ending = False
     while not is_ending:
-        while not _is_over(idle, end, margin):
+        while not _must_save_now(idle, end, margin):
             time.sleep(min(_pace, idle / 4))
             has_time = end - time.monotonic() > 2 * margin  # the save before the limit must not wait for an upload
             if settings["save"] and has_time and _is_moment_due():
@@ -120,7 +120,7 @@ def _release_when_idle(settings: dict[str, Any], shell: Any) -> None:
     os.kill(os.getppid(), signal.SIGTERM)  # the server ends, and with the server the run and the bill
 
 
-def _is_over(idle: float, end: float, margin: float) -> bool:
+def _must_save_now(idle: float, end: float, margin: float) -> bool:
     """Return whether the variables must be saved now; a running cell gets half of the margin."""
     remaining = end - time.monotonic()
     if _work["busy"]:
@@ -143,11 +143,11 @@ def _is_moment_due() -> bool:
 
 def _save_moment(place: dict[str, str], shell: Any) -> None:
     """Save the variables between two cells: if the machine is killed, the next machine restores this moment."""
-    from ..carry.base import silent
+    from ..carry.base import suppress_prints
 
     started, cells, requests = time.monotonic(), _work["cells"], _work["requests"]
     try:
-        with silent():
+        with suppress_prints():
             text, leaves = _pack_variables(shell.user_ns, shell.user_ns_hidden, moment=time.time())
         if not _work["busy"] and _work["requests"] == requests:  # a cell changes values while they are packed
             _upload_variables(place, text, leaves)
@@ -211,7 +211,7 @@ def restore(text: str, shell: Any) -> None:
     place = json.loads(text)
     _answer.clear()
     try:
-        saved = read_saved(_download(place["get"]), place["key"])
+        saved = read_saved(_download_object(place["get"]), place["key"])
         if saved is None:
             _answer["lost"] = "the variables were changed in the bucket"
             return
@@ -222,7 +222,7 @@ def restore(text: str, shell: Any) -> None:
         _answer["lost"] = "{}: {}".format(type(error).__name__, error).replace(place["get"], "the link")
 
 
-def _download(link: str) -> bytes:
+def _download_object(link: str) -> bytes:
     import urllib.request
 
     from ..values import transfer as rooms
@@ -260,13 +260,13 @@ def release(_text: str, _shell: Any) -> None:
 
 def connected(text: str, shell: Any) -> None:
     """Return the names of a list that have values, and names of a second list that share an object with these."""
-    from ..carry.base import silent
+    from ..carry.base import suppress_prints
     from ..carry.digests import connected_graphs
 
     names, candidates = json.loads(text)
     present = [name for name in names if name in shell.user_ns]
     _answer.clear()
-    with silent():
+    with suppress_prints():
         shared = connected_graphs(present, shell.user_ns, candidates)
     _answer["connected"] = [*present, *(name for name in candidates if name in shared and name not in names)]
 
@@ -331,7 +331,7 @@ def call(text: str, shell: Any) -> None:
     except KeyboardInterrupt:
         _answer["call"] = {"interrupted": True}  # the machine has reached its time limit
     except SystemExit as end:
-        error = function_call.exit_error(end)
+        error = function_call.build_exit_error(end)
     except Exception as failure:
         error = RuntimeError("The results couldn't be stored: {}.".format(failure))
     function_call.end_fork()
@@ -360,7 +360,7 @@ def install(text: str, _shell: Any) -> None:
     if _are_installed(text):
         _answer["changed"] = {}
         return
-    earlier = _loaded_versions()
+    earlier = _list_loaded_versions()
     with tempfile.TemporaryDirectory(prefix="lk_install_") as folder:
         path = os.path.join(folder, "requirements.txt")
         with open(path, "w", encoding="utf-8") as file:
@@ -378,7 +378,7 @@ def install(text: str, _shell: Any) -> None:
         lines = process.stdout.decode("utf-8", "replace").strip().splitlines()
         _answer["problem"] = "\n".join(lines[-_PIP_LINES:]) or "pip ended with {}".format(process.returncode)
         return
-    versions = _loaded_versions()
+    versions = _list_loaded_versions()
     _answer["changed"] = {
         name: [version, versions[name]] for name, version in earlier.items() if versions.get(name, version) != version
     }
@@ -402,7 +402,7 @@ def _are_installed(text: str) -> bool:
     return True
 
 
-def _loaded_versions() -> dict[str, str]:
+def _list_loaded_versions() -> dict[str, str]:
     """Return the name and the version of each installed package whose module is imported."""
     from importlib import metadata
 

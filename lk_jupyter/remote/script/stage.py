@@ -155,14 +155,14 @@ class Staging:
             return
         self._check_room()
         try:
-            self._download()
+            self._download_parts()
         finally:
             for file in self._files:
                 if os.path.exists(file.draft):
                     os.unlink(file.draft)
         if self._error:
             raise self._error
-        print(self._summary(), flush=True)
+        print(self._format_summary(), flush=True)
 
     def _check_room(self) -> None:
         """Create the folders, and compare the size of the files with the free bytes of each disk. Raises NotStaged."""
@@ -183,7 +183,7 @@ class Staging:
                     "larger disk, or stage a part.".format(folder, size_text(free), size_text(size))
                 )
 
-    def _download(self) -> None:
+    def _download_parts(self) -> None:
         waiting = iter(self._list_parts())
         threads = min(AT_ONCE, sum(len(file.ranges) for file in self._files))
         with ThreadPoolExecutor(threads) as pool:
@@ -191,7 +191,7 @@ class Staging:
             try:
                 pause = FIRST
                 while wait(work, timeout=pause).not_done:
-                    print(self._progress(), flush=True)
+                    print(self._format_progress(), flush=True)
                     pause = PACE
             except BaseException as error:  # an interrupt: each thread ends after its part
                 self._error = self._error or error
@@ -203,7 +203,7 @@ class Staging:
             for number, (start, end) in enumerate(file.ranges):
                 yield file, number, start, end
 
-    def _next_part(self, waiting: Iterator[Any]) -> Any:
+    def _take_part(self, waiting: Iterator[Any]) -> Any:
         with self._lock:
             return None if self._error else next(waiting, None)
 
@@ -211,22 +211,22 @@ class Staging:
         """Fetch parts until none remain, or until a part of any thread fails."""
         connections, buffer = Connections(), bytearray(PART)
         try:
-            for file, number, start, end in iter(lambda: self._next_part(waiting), None):
+            for file, number, start, end in iter(lambda: self._take_part(waiting), None):
                 if len(buffer) < end - start:
                     buffer = bytearray(end - start)
                 part = memoryview(buffer)[: end - start]
-                self._read(connections, file, start, part)
+                self._read_part(connections, file, start, part)
                 with open(file.draft, "r+b", buffering=0) as draft:
                     draft.seek(start)
                     draft.write(part)
-                self._end_part(file, number, part)
+                self._complete_part(file, number, part)
         except Exception as error:
             with self._lock:
-                self._error = self._error or _explain(error)
+                self._error = self._error or _explain_error(error)
         finally:
             connections.close()
 
-    def _read(self, connections: Connections, file: StagedFile, start: int, part: memoryview) -> None:
+    def _read_part(self, connections: Connections, file: StagedFile, start: int, part: memoryview) -> None:
         if not part:
             return
         try:
@@ -250,8 +250,8 @@ class Staging:
                     return content.readinto(part) == len(part)
         return False
 
-    def _end_part(self, file: StagedFile, number: int, part: memoryview) -> None:
-        digest = _new_digest(part).digest()
+    def _complete_part(self, file: StagedFile, number: int, part: memoryview) -> None:
+        digest = _create_md5(part).digest()
         with file.lock:
             file.digests[number] = digest
             is_complete = len(file.digests) == len(file.ranges)
@@ -266,7 +266,7 @@ class Staging:
             os.utime(file.draft, (file.modified, file.modified))
             os.replace(file.draft, file.path)
 
-    def _progress(self) -> str:
+    def _format_progress(self) -> str:
         seconds = time.monotonic() - self._started
         speed = self._done / seconds
         rest = ", {:.0f} s left".format((self.size - self._done) / speed) if speed else ""
@@ -274,7 +274,7 @@ class Staging:
             self._done / (self.size or 1), size_text(self._done), size_text(self.size), size_text(speed), rest
         )
 
-    def _summary(self) -> str:
+    def _format_summary(self) -> str:
         seconds = time.monotonic() - self._started
         count = "1 file" if len(self._files) == 1 else "{:,} files".format(len(self._files))
         return "Staged {}, {}, in {:.1f} s ({}/s). {:,} of {:,} checksums match.".format(
@@ -315,7 +315,7 @@ class Connections:
         raise Unreachable("Can't read {} from the bucket ({}). Run the cell again.".format(what, reason))
 
     def _read_once(self, link: str, etag: str, start: int, part: memoryview) -> int:
-        connection = self._connect(link)
+        connection = self._reuse_connection(link)
         url = urlsplit(link)
         headers = {"Range": "bytes={}-{}".format(start, start + len(part) - 1)}
         if etag:
@@ -334,10 +334,10 @@ class Connections:
         response.read()  # so that the connection can be used again
         return 206
 
-    def _connect(self, link: str) -> Any:
+    def _reuse_connection(self, link: str) -> Any:
         url = urlsplit(link)
         if url.netloc not in self._open:
-            self._open[url.netloc] = _new_connection(url)
+            self._open[url.netloc] = _create_connection(url)
         return self._open[url.netloc]
 
     def close(self) -> None:
@@ -347,7 +347,7 @@ class Connections:
         self._open.clear()
 
 
-def _new_connection(url: Any) -> Any:
+def _create_connection(url: Any) -> Any:
     """Return a connection to the host of a link, through the proxy of the environment if it is for this host."""
     kind: Any = HTTPSConnection if url.scheme == "https" else HTTPConnection
     is_near = url.hostname in ("127.0.0.1", "localhost", "::1")
@@ -365,12 +365,12 @@ def _matches_etag(file: StagedFile) -> bool | None:
     digests = [file.digests[number] for number in sorted(file.digests)]
     if re.match(r"[0-9a-f]{32}$", file.etag):
         return bool((digests[0].hex() if len(digests) == 1 else _hash_file(file.draft)) == file.etag)
-    combined = "{}-{}".format(_new_digest(b"".join(digests)).hexdigest(), len(digests))
+    combined = "{}-{}".format(_create_md5(b"".join(digests)).hexdigest(), len(digests))
     has_count = file.etag.endswith("-{}".format(len(digests)))
     return True if combined == file.etag else False if has_count and file.part in USUAL_SIZES else None
 
 
-def _new_digest(content: Any = b"") -> Any:
+def _create_md5(content: Any = b"") -> Any:
     """Return an MD5 hash, also on systems that forbid MD5 for security, as far as this Python can."""
     try:
         return hashlib.md5(content, usedforsecurity=False)
@@ -379,14 +379,14 @@ def _new_digest(content: Any = b"") -> Any:
 
 
 def _hash_file(path: str) -> str:
-    content = _new_digest()
+    content = _create_md5()
     with open(path, "rb", buffering=0) as file:
         for piece in iter(lambda: file.read(1 << 20), b""):
             content.update(piece)
     return str(content.hexdigest())
 
 
-def _explain(error: BaseException) -> BaseException:
+def _explain_error(error: BaseException) -> BaseException:
     if isinstance(error, OSError):
         return NotStaged("Can't write the files ({}). Use a machine with a larger disk.".format(error.strerror))
     return error

@@ -81,7 +81,7 @@ def _wait_for_stop(link: str, end: float, stop: tuple[int, str]) -> None:
             _has_ended.wait(max(0.0, min(pace, end - time.monotonic())))
     if _has_ended.is_set():
         return
-    _interrupt(*((sign.STOPPED, "the run was stopped") if is_requested else stop))
+    _interrupt_code(*((sign.STOPPED, "the run was stopped") if is_requested else stop))
 
 
 def _read_stop_object(link: str) -> bytes:
@@ -102,7 +102,7 @@ def _is_signed(content: bytes) -> bool:
     return len(content) > 0 and sign.is_signed(driver._key, content, sign.STOP)
 
 
-def _interrupt(exit_code: int, reason: str) -> None:
+def _interrupt_code(exit_code: int, reason: str) -> None:
     global _reason
     driver.exit_code, _reason = exit_code, reason
     for pause in (_REPEAT_SECONDS, 0.0):
@@ -117,6 +117,6 @@ def _interrupt(exit_code: int, reason: str) -> None:
 def _on_signal(number: int, frame: types.FrameType | None) -> None:
     """Interrupt the code, and only the code: nothing that packs and sends the variables."""
     while frame is not None:
-        if frame.f_code is driver._execute.__code__:
+        if frame.f_code is driver._execute_code.__code__:
             raise KeyboardInterrupt(_reason)
         frame = frame.f_back

@@ -50,19 +50,21 @@ def show_survived(error: BaseException, lines: list[str] | None = None) -> None:
     text = "".join(traceback.format_exception(type(error), error, error.__traceback__))
     lines = lines or error_lines(error, error.__traceback__)
     driver.ordered_errors.flush()
-    driver.ordered_errors.send(text, {"ename": type(error).__name__, "evalue": _error_text(error), "traceback": lines})
+    driver.ordered_errors.send(
+        text, {"ename": type(error).__name__, "evalue": _format_error(error), "traceback": lines}
+    )
 
 
 def error_lines(error: BaseException, trace: types.TracebackType | None) -> list[str]:
     """Return the lines of an error and of its causes; ``trace`` is the traceback."""
     lines = []
-    for link, how in _error_chain(error):
+    for link, how in _list_error_chain(error):
         head = type(link).__name__
         space = " " * max(1, WIDTH - len(head) - len("Traceback (most recent call last)"))
         lines += ["", _LINKS[how], ""] if how else []
         lines += [_RED + "-" * WIDTH + _OFF, _RED + head + _OFF + space + "Traceback (most recent call last)"]
-        lines += _trace_lines(trace if link is error else link.__traceback__)
-        lines += _message_lines(link)
+        lines += _format_trace(trace if link is error else link.__traceback__)
+        lines += _format_message(link)
         for number, inner in enumerate(getattr(link, "exceptions", ()), 1):
             lines += [
                 "",
@@ -72,7 +74,7 @@ def error_lines(error: BaseException, trace: types.TracebackType | None) -> list
     return lines
 
 
-def _error_chain(error: BaseException | None) -> list[tuple[BaseException, str]]:
+def _list_error_chain(error: BaseException | None) -> list[tuple[BaseException, str]]:
     """Return the chain of errors, the first error first, each with the link to the next error."""
     chain: list[tuple[BaseException, str]] = []
     how, visited = "", set()
@@ -87,7 +89,7 @@ def _error_chain(error: BaseException | None) -> list[tuple[BaseException, str]]
     return list(zip([error for error, _ in reversed(chain)], ways))
 
 
-def _trace_lines(trace: types.TracebackType | None) -> list[str]:
+def _format_trace(trace: types.TracebackType | None) -> list[str]:
     places = []
     while trace:
         if not _is_internal(trace.tb_frame.f_code):
@@ -97,15 +99,15 @@ def _trace_lines(trace: types.TracebackType | None) -> list[str]:
         omitted = len(places) - LONGEST
         middle = ["", "    … {} more places …".format(omitted), ""]
         first, last = places[: LONGEST // 2], places[-LONGEST // 2 :]
-        return _place_lines(first) + middle + _place_lines(last)
-    return _place_lines(places)
+        return _format_places(first) + middle + _format_places(last)
+    return _format_places(places)
 
 
 def _is_internal(code: types.CodeType) -> bool:
     return code.co_filename.startswith(_FOLDER)
 
 
-def _place_lines(places: Iterable[tuple[types.CodeType, int, int]]) -> list[str]:
+def _format_places(places: Iterable[tuple[types.CodeType, int, int]]) -> list[str]:
     return [line for place in places for line in _describe_place(*place)]
 
 
@@ -117,7 +119,7 @@ def _describe_place(code: types.CodeType, number: int, instruction: int) -> list
     head = "File {}{}:{}{}{}".format(_GREEN, name, number, _OFF, function)
     source = driver._source.splitlines() if is_author_file and driver._source else linecache.getlines(code.co_filename)
     first = max(1, number - AROUND)
-    span = _failed_columns(code, number, instruction)
+    span = _find_failed_columns(code, number, instruction)
     near = range(first, min(len(source), number + AROUND) + 1)
     return [
         head,
@@ -135,7 +137,7 @@ def _is_in_cell(source: Sequence[str], at: int, is_author_file: bool) -> bool:
     return not is_author_file or any(line.strip() for line in source[:at])
 
 
-def _failed_columns(code: Any, number: int, instruction: int) -> tuple[int, int]:
+def _find_failed_columns(code: Any, number: int, instruction: int) -> tuple[int, int]:
     """Return the position of the failed expression in the line, in bytes; needs Python 3.11 or later."""
     if not hasattr(code, "co_positions"):
         return 0, 0
@@ -154,18 +156,18 @@ def _format_line(text: str, at: int, span: tuple[int, int] | None) -> str:
     return "{}{:>7}{} {}".format(_GREEN, at, _OFF, text)
 
 
-def _message_lines(error: BaseException) -> list[str]:
+def _format_message(error: BaseException) -> list[str]:
     """Return the error's own words."""
     if isinstance(error, SyntaxError):
         import traceback
 
         return [line for part in traceback.format_exception_only(type(error), error) for line in part.splitlines()]
-    first, *rest = _error_text(error).splitlines() or [""]
+    first, *rest = _format_error(error).splitlines() or [""]
     notes = [line for note in getattr(error, "__notes__", ()) for line in str(note).splitlines()]
     return ["{}{}{}: {}".format(_RED, type(error).__name__, _OFF, first), *rest, *notes]
 
 
-def _error_text(error: BaseException) -> str:
+def _format_error(error: BaseException) -> str:
     try:
         return str(error)
     except Exception:

@@ -66,26 +66,26 @@ def before(settings: dict[str, Any], namespace: dict[str, Any], links: dict[str,
 def _set_state(settings: dict[str, Any], namespace: dict[str, Any]) -> None:
     """Set the variables that the cell reads, and record the state to find changes. Raises Failed."""
     from .. import ambient
-    from ..carry.base import silent
+    from ..carry.base import suppress_prints
     from ..carry.digests import unchanged_objects
     from ..carry.reader import Arriving
     from ..carry.visit import Visit
     from . import files
 
-    content = json.loads(_message_text(settings))
+    content = json.loads(_read_message_text(settings))
     ambient.set_paths(content["carry"]["ambient"])
-    with silent():
+    with suppress_prints():
         _import_libraries(settings["libraries"])
-    with silent():
+    with suppress_prints():
         common = unchanged_objects(settings["kept"], settings["graphs"], namespace)
     arriving = Arriving(content, lambda message_leaf: _download_leaf(message_leaf, settings["blobs"]), common)
-    with silent():
+    with suppress_prints():
         visit = Visit(arriving, namespace, hidden)
     if visit.refused:
         raise SystemExit("\n".join(visit.refused.values()) + "\nThe code was not run.")
     watch = ambient.StateWatch(arriving.listed["ambient"])
     started = time.monotonic()
-    with silent():
+    with suppress_prints():
         visit.begin()
     cost = time.monotonic() - started
     if driver.record_last:
@@ -101,10 +101,10 @@ def _set_state(settings: dict[str, Any], namespace: dict[str, Any]) -> None:
 
 def _pack_moment(settings: dict[str, Any]) -> tuple[Callable[[], str], list[Any]]:
     """Return the changes until now: the message, once its leaves have places, and the writers of the large leaves."""
-    from ..carry.base import silent
+    from ..carry.base import suppress_prints
 
     visit, watch = _carried["visit"], _carried["watch"]
-    with silent():
+    with suppress_prints():
         departing, reasons = visit.end(settings["carry"])
     ambient = watch.changed()
 
@@ -120,17 +120,17 @@ _SMALL_LIMIT = 4096
 
 
 def _send_back(settings: dict[str, Any]) -> None:
-    from ..carry.base import silent
+    from ..carry.base import suppress_prints
 
     visit, watch = _carried["visit"], _carried["watch"]
     written, refused = _carried["files"].written_files()
 
     def send(limit: int | None, outputs: Any, files: Any, lacking: str = "") -> None:
-        with silent():
+        with suppress_prints():
             departing, reasons = visit.end(limit, outputs, files, settings.get("handles"))
         reasons = {name: "{} {}".format(name, lacking) for name in [*reasons, *written]} if lacking else reasons
         refused.update({name: why for name, why in reasons.items() if name not in refused})
-        for leaf, received, place in visit.received_leaves(departing):
+        for leaf, received, place in visit.iterate_received_leaves(departing):
             if received.get("count", 1) > 1 and received["size"] == leaf["size"]:
                 blobs = settings["blobs"][received["blob"] : received["blob"] + received["count"]]
                 leaf.update(of=place, parts=[[size, key] for key, size in blobs])
@@ -166,9 +166,9 @@ def after(settings: dict[str, Any], namespace: dict[str, Any], error: BaseExcept
             _carried["moments"].end()
         _send_back(settings)
         if not is_session:
-            from ..carry.visit import let_live
+            from ..carry.visit import remove_finalizers
 
-            let_live()
+            remove_finalizers()
     elif settings["outputs"]:
         _send_named(settings, namespace)
 
@@ -180,7 +180,7 @@ def _send_named(settings: dict[str, Any], namespace: dict[str, Any]) -> None:
             message.add(name, namespace[name])
         else:
             message.refused[name] = "{} was not set".format(name)
-    _send(message.large, message.text, settings)
+    _upload_or_exit(message.large, message.text, settings)
 
 
 def _read_links() -> dict[str, Any]:
@@ -198,7 +198,7 @@ def _read_links() -> dict[str, Any]:
     return links
 
 
-def _message_text(settings: dict[str, Any]) -> str:
+def _read_message_text(settings: dict[str, Any]) -> str:
     """Return the message; a long message is in the bucket."""
     text = settings["message"]
     return bytes(_download_leaf(text, settings["blobs"])).decode("ascii") if isinstance(text, dict) else text
@@ -226,7 +226,7 @@ def _read_message(settings: dict[str, Any]) -> messages.Received:
     def leaf(message_leaf: Any) -> Any:
         return _download_leaf(message_leaf, settings["blobs"])
 
-    return messages.Received(_message_text(settings), leaf, settings["pickle"])
+    return messages.Received(_read_message_text(settings), leaf, settings["pickle"])
 
 
 def _download_leaf(message_leaf: dict[str, Any], blobs: list[list[Any]]) -> Any:
@@ -248,7 +248,9 @@ def _download_leaf(message_leaf: dict[str, Any], blobs: list[list[Any]]) -> Any:
     return memory
 
 
-def _send(large: list[tuple[dict[str, Any], Any]], make_text: Callable[..., str], settings: dict[str, Any]) -> None:
+def _upload_or_exit(
+    large: list[tuple[dict[str, Any], Any]], make_text: Callable[..., str], settings: dict[str, Any]
+) -> None:
     try:
         _upload_leaves(large, make_text, settings["slots"])
     except messages.Failed as failure:
@@ -285,7 +287,7 @@ def _write_leaf(leaf: dict[str, Any], write: Callable[[Any], Any], slots: Any) -
             content.update(piece)
             slots.write(piece)
 
-        _cut_leaf(write, [[leaf["size"], None]], sink)
+        _split_leaf(write, [[leaf["size"], None]], sink)
         return content.hexdigest()
 
     parts = leaf["parts"]
@@ -295,14 +297,14 @@ def _write_leaf(leaf: dict[str, Any], write: Callable[[Any], Any], slots: Any) -
         content.update(piece)
         digests[number].update(piece)
 
-    _cut_leaf(write, parts, update)
+    _split_leaf(write, parts, update)
     for part, digest in zip(parts, digests):
         part[1] = part[1] if part[1] == digest.hexdigest() else None
-    _cut_leaf(write, parts, lambda number, piece: slots.write(piece) if parts[number][1] is None else None)
+    _split_leaf(write, parts, lambda number, piece: slots.write(piece) if parts[number][1] is None else None)
     return content.hexdigest()
 
 
-def _cut_leaf(write: Callable[[Any], Any], parts: list[list[Any]], sink: Callable[[int, memoryview], Any]) -> None:
+def _split_leaf(write: Callable[[Any], Any], parts: list[list[Any]], sink: Callable[[int, memoryview], Any]) -> None:
     """Call ``sink`` with the bytes of a leaf in order, each piece with the number of its part."""
     number, rest = 0, parts[0][0]
 

@@ -32,7 +32,7 @@ def encode(encoder: Encoder, node: dict[str, Any], value: Any) -> bool:
     if kind in (np.ndarray, np.memmap):
         node.update(t="numpy.array", leaf=_encode_leaf(encoder, np.asarray(value)))
     elif kind is np.ma.MaskedArray:
-        node.update(t="numpy.masked", hard=bool(value.hardmask), fill=_fill_value(encoder, value))
+        node.update(t="numpy.masked", hard=bool(value.hardmask), fill=_encode_fill_value(encoder, value))
         node["v"] = [encoder.node(np.asarray(value.data)), encoder.node(_read_mask(value))]
     elif kind is np.recarray or kind is np.matrix:
         node.update(t="numpy." + kind.__name__, v=encoder.node(_convert_to_plain_array(value)))
@@ -53,7 +53,7 @@ def decode(decoder: Decoder, node: dict[str, Any]) -> Any:
     if kind == "array":
         return read(decoder.leaf(node["leaf"]))
     if kind == "scalar":
-        return _array_from_bytes(base64.b64decode(node["v"]), _parse_dtype(node["d"]), ())[()]
+        return _view_as_array(base64.b64decode(node["v"]), _parse_dtype(node["d"]), ())[()]
     if kind == "dtype":
         return _parse_dtype(node["d"])
     if kind == "masked":
@@ -88,10 +88,10 @@ def read(content: Any) -> Any:
     start = len(MAGIC) + 4 + length
     head = _parse_literal(bytes(view[len(MAGIC) + 4 : start]).decode("utf-8").strip())
     dtype = np.lib.format.descr_to_dtype(head["descr"])
-    return _array_from_bytes(content, dtype, tuple(head["shape"]), start, "F" if head["fortran_order"] else "C")
+    return _view_as_array(content, dtype, tuple(head["shape"]), start, "F" if head["fortran_order"] else "C")
 
 
-def _array_from_bytes(
+def _view_as_array(
     content: Any, dtype: np.dtype[Any], shape: tuple[int, ...], start: int = 0, order: Literal["C", "F"] = "C"
 ) -> np.ndarray[Any, Any]:
     if dtype.hasobject:  # the bytes would be addresses
@@ -157,7 +157,7 @@ def _read_mask(masked: np.ma.MaskedArray[Any, Any]) -> Any:
     return None if masked.mask is np.ma.nomask else np.asarray(masked.mask)
 
 
-def _fill_value(encoder: Encoder, masked: Any) -> Any:
+def _encode_fill_value(encoder: Encoder, masked: Any) -> Any:
     return None if masked._fill_value is None else encoder.node(masked._fill_value[()])
 
 

@@ -230,7 +230,7 @@ class Decoder:
                 raise CannotTravel("shares a part with a value that this Python process doesn't have")
             return self._values_by_id[node["n"]]
         kind = node["t"]
-        family = _kind_library(kind)
+        family = _find_library(kind)
         value = families[family]().decode(self, node) if family else _READ[kind](self, node)
         if "id" in node:
             self._values_by_id[node["id"]] = value
@@ -259,7 +259,7 @@ def decode_leaf_text(text: str) -> bytearray:
     return bytearray(base64.b64decode(text))
 
 
-def _kind_library(kind: str) -> str | None:
+def _find_library(kind: str) -> str | None:
     """Return the library whose module reads a kind of node; None for plain values."""
     library, dot, _ = kind.partition(".")
     return library if dot and library in KINDS else None
@@ -316,7 +316,7 @@ def explain_unsendable(value: Any) -> str:  # noqa: PLR0911 (one for each reason
 # Plain values: how each becomes a node
 
 
-def _attributes_encoder(name: str, *parts: str) -> EncodeNode:
+def _make_attributes_encoder(name: str, *parts: str) -> EncodeNode:
     """Return an encoder of some attributes of a value."""
 
     def encode(encoder: Encoder, node: dict[str, Any], value: Any) -> None:
@@ -325,7 +325,7 @@ def _attributes_encoder(name: str, *parts: str) -> EncodeNode:
     return encode
 
 
-def _items_encoder(name: str) -> EncodeNode:
+def _make_items_encoder(name: str) -> EncodeNode:
     def encode(encoder: Encoder, node: dict[str, Any], value: Any) -> None:
         node["t"] = name
         node["v"] = encoder.children(value)
@@ -333,7 +333,7 @@ def _items_encoder(name: str) -> EncodeNode:
     return encode
 
 
-def _set_encoder(name: str) -> EncodeNode:
+def _make_set_encoder(name: str) -> EncodeNode:
     def encode(encoder: Encoder, node: dict[str, Any], value: Any) -> None:
         node["t"] = name
         node["v"] = sorted((encoder.child("{...}", item) for item in value), key=repr)
@@ -341,7 +341,7 @@ def _set_encoder(name: str) -> EncodeNode:
     return encode
 
 
-def _mapping_encoder(name: str) -> EncodeNode:
+def _make_mapping_encoder(name: str) -> EncodeNode:
     def encode(encoder: Encoder, node: dict[str, Any], value: Any) -> None:
         node["t"] = name
         if name == "defaultdict":
@@ -374,7 +374,7 @@ def _encode_text(encoder: Encoder, node: dict[str, Any], value: Any) -> None:
     node.update(t="str", leaf=encoder.leaf(lambda sink: sink(value.encode("utf-8", "surrogatepass"))))
 
 
-def _text_encoder(name: str) -> EncodeNode:
+def _make_text_encoder(name: str) -> EncodeNode:
     def encode(_encoder: Encoder, node: dict[str, Any], value: Any) -> None:
         node.update(t=name, v=str(value))
 
@@ -431,39 +431,41 @@ def _encode_constant(_encoder: Encoder, node: dict[str, Any], value: Any) -> Non
 
 _PLAIN: dict[Any, EncodeNode] = {
     str: _encode_text,
-    list: _items_encoder("list"),
-    tuple: _items_encoder("tuple"),
-    set: _set_encoder("set"),
-    frozenset: _set_encoder("frozenset"),
-    dict: _mapping_encoder("dict"),
-    collections.OrderedDict: _mapping_encoder("OrderedDict"),
-    collections.defaultdict: _mapping_encoder("defaultdict"),
-    collections.Counter: _mapping_encoder("Counter"),
+    list: _make_items_encoder("list"),
+    tuple: _make_items_encoder("tuple"),
+    set: _make_set_encoder("set"),
+    frozenset: _make_set_encoder("frozenset"),
+    dict: _make_mapping_encoder("dict"),
+    collections.OrderedDict: _make_mapping_encoder("OrderedDict"),
+    collections.defaultdict: _make_mapping_encoder("defaultdict"),
+    collections.Counter: _make_mapping_encoder("Counter"),
     collections.deque: _encode_deque,
     bytes: _encode_bytes,
     bytearray: _encode_bytes,
     complex: _encode_complex,
-    datetime.date: _text_encoder("date"),
+    datetime.date: _make_text_encoder("date"),
     datetime.datetime: _encode_moment,
     datetime.time: _encode_moment,
-    datetime.timedelta: _attributes_encoder("timedelta", "days", "seconds", "microseconds"),
+    datetime.timedelta: _make_attributes_encoder("timedelta", "days", "seconds", "microseconds"),
     datetime.timezone: _encode_timezone,
-    range: _attributes_encoder("range", "start", "stop", "step"),
-    slice: _attributes_encoder("slice", "start", "stop", "step"),
+    range: _make_attributes_encoder("range", "start", "stop", "step"),
+    slice: _make_attributes_encoder("slice", "start", "stop", "step"),
     type(Ellipsis): _encode_constant,
     type(NotImplemented): _encode_constant,
-    types.SimpleNamespace: lambda encoder, node, value: _mapping_encoder("SimpleNamespace")(encoder, node, vars(value)),
+    types.SimpleNamespace: lambda encoder, node, value: _make_mapping_encoder("SimpleNamespace")(
+        encoder, node, vars(value)
+    ),
 }
 
 #: The same for types of modules that take long to import, by package and name: few runs need these modules.
 _IMPORTED: dict[tuple[str, str], EncodeNode] = {
-    ("decimal", "Decimal"): _text_encoder("Decimal"),
-    ("fractions", "Fraction"): _attributes_encoder("Fraction", "numerator", "denominator"),
-    ("uuid", "UUID"): _text_encoder("UUID"),
-    ("pathlib", "PosixPath"): _text_encoder("Path"),
-    ("pathlib", "WindowsPath"): _text_encoder("Path"),
-    ("pathlib", "PurePosixPath"): _text_encoder("PurePosixPath"),
-    ("pathlib", "PureWindowsPath"): _text_encoder("PureWindowsPath"),
+    ("decimal", "Decimal"): _make_text_encoder("Decimal"),
+    ("fractions", "Fraction"): _make_attributes_encoder("Fraction", "numerator", "denominator"),
+    ("uuid", "UUID"): _make_text_encoder("UUID"),
+    ("pathlib", "PosixPath"): _make_text_encoder("Path"),
+    ("pathlib", "WindowsPath"): _make_text_encoder("Path"),
+    ("pathlib", "PurePosixPath"): _make_text_encoder("PurePosixPath"),
+    ("pathlib", "PureWindowsPath"): _make_text_encoder("PureWindowsPath"),
     ("zoneinfo", "ZoneInfo"): _encode_zone,
 }
 
@@ -495,7 +497,7 @@ def _require_hashable(value: Any) -> Any:
     return value
 
 
-def _read_pairs(make: Callable[..., Any]) -> DecodeNode:
+def _make_pairs_decoder(make: Callable[..., Any]) -> DecodeNode:
     def decode(decoder: Decoder, node: dict[str, Any]) -> Any:
         value = decoder.register_empty(node, make(decoder, node))
         for key, item in _read_items(decoder, node):
@@ -517,11 +519,11 @@ def _read_deque(decoder: Decoder, node: dict[str, Any]) -> Any:
     return value
 
 
-def _read_bytes(make: Callable[..., Any]) -> DecodeNode:
+def _make_bytes_decoder(make: Callable[..., Any]) -> DecodeNode:
     return lambda decoder, node: make(decoder.leaf(node["leaf"]) if "leaf" in node else base64.b64decode(node["v"]))
 
 
-def _read_moment(make: Any) -> DecodeNode:
+def _make_moment_decoder(make: Any) -> DecodeNode:
     def decode(decoder: Decoder, node: dict[str, Any]) -> Any:
         moment, zone = make.fromisoformat(node["v"]), decoder.value(node["z"])
         if "f" in node:
@@ -576,7 +578,7 @@ def _read_pickle(decoder: Decoder, node: dict[str, Any]) -> Any:
     return pickles.loads(decoder.leaf(node["leaf"]))
 
 
-def _constructor_decoder(make: Callable[..., Any]) -> DecodeNode:
+def _make_constructor_decoder(make: Callable[..., Any]) -> DecodeNode:
     return lambda decoder, node: make(*decoder.values(node["v"]))
 
 
@@ -587,46 +589,46 @@ def _read_fraction(decoder: Decoder, node: dict[str, Any]) -> Any:
     return importlib.import_module("fractions").Fraction(*parts)
 
 
-def _parser_decoder(make: Callable[..., Any]) -> DecodeNode:
+def _make_parser_decoder(make: Callable[..., Any]) -> DecodeNode:
     return lambda _decoder, node: make(node["v"])
 
 
-def _imported_decoder(module: str, name: str) -> DecodeNode:
+def _make_import_decoder(module: str, name: str) -> DecodeNode:
     """Return a decoder that calls a class of a module with a text."""
     return lambda _decoder, node: getattr(importlib.import_module(module), name)(node["v"])
 
 
 _READ: dict[str, DecodeNode] = {
     "int": lambda _decoder, node: int(node["v"], 16),
-    "float": _parser_decoder(float),
+    "float": _make_parser_decoder(float),
     "str": lambda decoder, node: bytes(decoder.leaf(node["leaf"])).decode("utf-8", "surrogatepass"),
     "list": _read_list,
     "tuple": lambda decoder, node: tuple(decoder.values(node["v"])),
     "set": lambda decoder, node: set(map(_require_hashable, decoder.values(node["v"]))),
     "frozenset": lambda decoder, node: frozenset(map(_require_hashable, decoder.values(node["v"]))),
-    "dict": _read_pairs(lambda _decoder, _node: {}),
-    "OrderedDict": _read_pairs(lambda _decoder, _node: collections.OrderedDict()),
-    "Counter": _read_pairs(lambda _decoder, _node: collections.Counter()),
-    "defaultdict": _read_pairs(lambda decoder, node: collections.defaultdict(decoder.value(node["f"]))),
+    "dict": _make_pairs_decoder(lambda _decoder, _node: {}),
+    "OrderedDict": _make_pairs_decoder(lambda _decoder, _node: collections.OrderedDict()),
+    "Counter": _make_pairs_decoder(lambda _decoder, _node: collections.Counter()),
+    "defaultdict": _make_pairs_decoder(lambda decoder, node: collections.defaultdict(decoder.value(node["f"]))),
     "deque": _read_deque,
-    "bytes": _read_bytes(bytes),
-    "bytearray": _read_bytes(bytearray),
-    "complex": _constructor_decoder(complex),
-    "Decimal": _imported_decoder("decimal", "Decimal"),
+    "bytes": _make_bytes_decoder(bytes),
+    "bytearray": _make_bytes_decoder(bytearray),
+    "complex": _make_constructor_decoder(complex),
+    "Decimal": _make_import_decoder("decimal", "Decimal"),
     "Fraction": _read_fraction,
-    "date": _parser_decoder(datetime.date.fromisoformat),
-    "datetime": _read_moment(datetime.datetime),
-    "time": _read_moment(datetime.time),
-    "timedelta": _constructor_decoder(datetime.timedelta),
+    "date": _make_parser_decoder(datetime.date.fromisoformat),
+    "datetime": _make_moment_decoder(datetime.datetime),
+    "time": _make_moment_decoder(datetime.time),
+    "timedelta": _make_constructor_decoder(datetime.timedelta),
     "timezone": _read_timezone,
     "ZoneInfo": _read_zone,
     "pytz": _read_pytz,
-    "UUID": _imported_decoder("uuid", "UUID"),
-    "range": _constructor_decoder(range),
-    "slice": _constructor_decoder(slice),
-    "Path": _imported_decoder("pathlib", "Path"),
-    "PurePosixPath": _imported_decoder("pathlib", "PurePosixPath"),
-    "PureWindowsPath": _imported_decoder("pathlib", "PureWindowsPath"),
+    "UUID": _make_import_decoder("uuid", "UUID"),
+    "range": _make_constructor_decoder(range),
+    "slice": _make_constructor_decoder(slice),
+    "Path": _make_import_decoder("pathlib", "Path"),
+    "PurePosixPath": _make_import_decoder("pathlib", "PurePosixPath"),
+    "PureWindowsPath": _make_import_decoder("pathlib", "PureWindowsPath"),
     "Ellipsis": lambda _decoder, _node: Ellipsis,
     "NotImplemented": lambda _decoder, _node: NotImplemented,
     "SimpleNamespace": lambda decoder, node: types.SimpleNamespace(**dict(_read_items(decoder, node))),

@@ -60,7 +60,7 @@ class Envelope:
         first = len(self._leaves)
         try:
             self._values[name] = self._encoder.value(name, value)
-            self._leaves += [self._leaf(write) for write in self._encoder.leaves[first:]]
+            self._leaves += [self._pack_leaf(write) for write in self._encoder.leaves[first:]]
         except codec.CannotTravel as refusal:
             self.refused[name] = str(refusal)
         except Exception as error:
@@ -77,11 +77,11 @@ class Envelope:
         """Return all leaves, with the bytes or the size of each."""
         return self._leaves
 
-    def take(self, writes: Iterable[LeafWriter]) -> None:
+    def add_leaves(self, writes: Iterable[LeafWriter]) -> None:
         """Add leaves that are no value of the message."""
-        self._leaves += map(self._leaf, writes)
+        self._leaves += map(self._pack_leaf, writes)
 
-    def _leaf(self, write: LeafWriter) -> dict[str, Any]:
+    def _pack_leaf(self, write: LeafWriter) -> dict[str, Any]:
         size = leaf_size(write)
         if size <= SMALL:
             return {"v": codec.encode_leaf_text(write), "size": size}
@@ -118,12 +118,12 @@ class Received:
         self._content = json.loads(text)
         self.refused = dict(self._content["refused"])
         self._unread = dict(enumerate(self._content["leaves"]))
-        self._decoder = codec.Decoder(lambda number: self._bytes(number, leaf))
+        self._decoder = codec.Decoder(lambda number: self._take_bytes(number, leaf))
         self._decoder.imports = imports
         self._decoder.names = names
-        self._decoder.no_pickle = self._differences() if pickle else "--pickle was not given"
+        self._decoder.no_pickle = self._describe_differences() if pickle else "--pickle was not given"
 
-    def _bytes(self, number: int, leaf: Callable[[dict[str, Any]], Any]) -> Any:
+    def _take_bytes(self, number: int, leaf: Callable[[dict[str, Any]], Any]) -> Any:
         """Return the bytes of a leaf, once: a short message could use a large leaf any number of times."""
         message = self._unread.pop(number, None)
         if message is None:
@@ -148,7 +148,7 @@ class Received:
                 self.refused[name] = "{} cannot be read ({}: {})".format(name, type(error).__name__, error)
         return values
 
-    def _differences(self) -> str:
+    def _describe_differences(self) -> str:
         if "packages" not in self._content:
             return ""
         from . import pickle as pickles

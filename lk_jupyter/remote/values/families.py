@@ -9,28 +9,30 @@ if TYPE_CHECKING:
     from typing import Any
 
 
-def _arrays() -> Any:
+def _import_arrays() -> Any:
     from . import arrays
 
     return arrays
 
 
-def _tensors() -> Any:
+def _import_tensors() -> Any:
     from . import tensors
 
     return tensors
 
 
-def _pandas() -> Any:
+def _import_pandas() -> Any:
     from . import pandas
 
     return pandas
 
 
-def _tables() -> Any:
+def _import_tables() -> Any:
     from . import tables
 
     return tables
 
 
-codec.families.update(numpy=_arrays, torch=_tensors, pandas=_pandas, polars=_tables, pyarrow=_tables)
+codec.families.update(
+    numpy=_import_arrays, torch=_import_tensors, pandas=_import_pandas, polars=_import_tables, pyarrow=_import_tables
+)

@@ -38,7 +38,7 @@ def encode(encoder: Encoder, node: dict[str, Any], value: Any) -> bool:
         _encode_series(encoder, node, value)
     elif isinstance(value, pd.Index) and kind.__module__.partition(".")[0] == "pandas":
         table = _Table(encoder)
-        node.update(t="pandas.Index", v=_index(table, value))
+        node.update(t="pandas.Index", v=_describe_index(table, value))
         node["leaf"] = table.leaf()
     elif isinstance(value, pd.api.extensions.ExtensionArray) and kind.__module__.partition(".")[0] == "pandas":
         table = _Table(encoder)
@@ -68,20 +68,20 @@ def decode(decoder: Decoder, node: dict[str, Any]) -> Any:
 
 def _encode_frame(encoder: Encoder, node: dict[str, Any], frame: Any) -> None:
     table = _Table(encoder)
-    node.update(t="pandas.DataFrame", rows=len(frame), index=_index(table, frame.index))
+    node.update(t="pandas.DataFrame", rows=len(frame), index=_describe_index(table, frame.index))
     labels = frame.columns
     node["data"] = [
         encoder.child_with("[{!r:.40}]".format(labels[at]), table.array, frame.iloc[:, at].array)
         for at in range(len(labels))
     ]
     node["columns"] = encoder.node(labels)
-    if blocks := _blocks(frame):
+    if blocks := _describe_blocks(frame):
         node[values.LAYOUT] = blocks
-    _encode_notes(encoder, node, frame)
+    _encode_attributes(encoder, node, frame)
     node["leaf"] = table.leaf()
 
 
-def _blocks(frame: Any) -> list[Any]:
+def _describe_blocks(frame: Any) -> list[Any]:
     """Return the columns of each array of two axes, and whether the values of a row are adjacent in memory.
 
     Sums of the same values in a different order may differ in the last digit, and pandas warns of fragmented frames.
@@ -97,20 +97,20 @@ def _blocks(frame: Any) -> list[Any]:
 
 def _encode_series(encoder: Encoder, node: dict[str, Any], series: Any) -> None:
     table = _Table(encoder)
-    node.update(t="pandas.Series", index=_index(table, series.index), data=table.array(series.array))
+    node.update(t="pandas.Series", index=_describe_index(table, series.index), data=table.array(series.array))
     node["name"] = encoder.child(".name", series.name)
-    _encode_notes(encoder, node, series)
+    _encode_attributes(encoder, node, series)
     node["leaf"] = table.leaf()
 
 
-def _encode_notes(encoder: Encoder, node: dict[str, Any], value: Any) -> None:
+def _encode_attributes(encoder: Encoder, node: dict[str, Any], value: Any) -> None:
     if value.attrs:
         node["attrs"] = encoder.child(".attrs", value.attrs)
     if not value.flags.allows_duplicate_labels:
         node["unique"] = True
 
 
-def _index(table: _Table, index: Any) -> dict[str, Any]:
+def _describe_index(table: _Table, index: Any) -> dict[str, Any]:
     """Return the description of an index by the arrays in the table."""
     encoder = table.encoder
     if type(index) is pd.RangeIndex:
@@ -168,13 +168,13 @@ class _Table:
         if type(array) is _NUMPY_ARRAY:
             array = array.to_numpy()
         if isinstance(array, np.ndarray):
-            return self._objects(array) if array.dtype == object else self._numbers(array)
+            return self._encode_objects(array) if array.dtype == object else self._encode_numbers(array)
         tell = _EXTENSIONS.get(type(array).__name__)
         if tell is None:
             raise self.encoder.refusal("has the dtype {}, which can't be sent: convert it".format(array.dtype))
         return tell(self, array)
 
-    def _add(self, column: Any) -> int | dict[str, int]:
+    def _add_column(self, column: Any) -> int | dict[str, int]:
         """Add an array of Arrow. A chunked array is a separate leaf: else all columns would be chunked."""
         if isinstance(column, pa.ChunkedArray) and column.num_chunks != 1:
             alone = pa.table([column], names=["0"])
@@ -182,23 +182,23 @@ class _Table:
         self._columns.append(column)
         return len(self._columns) - 1
 
-    def _numbers(self, array: Any) -> dict[str, Any]:
+    def _encode_numbers(self, array: Any) -> dict[str, Any]:
         dtype = array.dtype
-        return {"k": "numpy", "d": dtype.str, "c": self._add(_convert_to_arrow(array))}
+        return {"k": "numpy", "d": dtype.str, "c": self._add_column(_convert_to_arrow(array))}
 
-    def _objects(self, array: Any) -> dict[str, Any]:
+    def _encode_objects(self, array: Any) -> dict[str, Any]:
         kinds = set(map(type, array))
         if kinds <= {str, type(None)}:
             try:
-                return {"k": "text", "c": self._add(pa.array(array, pa.large_string(), from_pandas=False))}
+                return {"k": "text", "c": self._add_column(pa.array(array, pa.large_string(), from_pandas=False))}
             except UnicodeEncodeError:
                 pass  # half of a surrogate pair
         return {
             "k": "objects",
-            "c": self._add(pa.array(map(self._as_text, range(len(array)), array), pa.large_string())),
+            "c": self._add_column(pa.array(map(self._encode_as_text, range(len(array)), array), pa.large_string())),
         }
 
-    def _as_text(self, at: int, value: Any) -> str:
+    def _encode_as_text(self, at: int, value: Any) -> str:
         inner = values.Encoder(self.encoder.pickle)
         node = self.encoder.child_with("[{}]".format(at), lambda value: inner.value(self.encoder.place, value), value)
         self.encoder.modules.update(inner.modules)
@@ -208,21 +208,21 @@ class _Table:
     # Extension arrays
 
     def masked(self, array: Any) -> dict[str, Any]:
-        return {"k": "masked", "v": self._numbers(array._data), "m": self._numbers(array.isna())}
+        return {"k": "masked", "v": self._encode_numbers(array._data), "m": self._encode_numbers(array.isna())}
 
     def categorical(self, array: Any) -> dict[str, Any]:
         categories = self.encoder.node(array.categories)
-        return {"k": "categories", "v": self._numbers(array.codes), "of": categories, "ordered": array.ordered}
+        return {"k": "categories", "v": self._encode_numbers(array.codes), "of": categories, "ordered": array.ordered}
 
     def moments(self, array: Any) -> dict[str, Any]:
         if array.dtype.kind == "M" and getattr(array, "tz", None) is not None:
             zone = self.encoder.child(".tz", array.tz)
             plain = array.tz_convert("UTC").tz_localize(None)
-            return {"k": "zoned", "v": self._numbers(plain.to_numpy(copy=False)), "z": zone}
-        return self._numbers(array.to_numpy(copy=False))
+            return {"k": "zoned", "v": self._encode_numbers(plain.to_numpy(copy=False)), "z": zone}
+        return self._encode_numbers(array.to_numpy(copy=False))
 
     def periods(self, array: Any) -> dict[str, Any]:
-        return {"k": "periods", "v": self._numbers(array.asi8), "f": array.freqstr}
+        return {"k": "periods", "v": self._encode_numbers(array.asi8), "f": array.freqstr}
 
     def intervals(self, array: Any) -> dict[str, Any]:
         sides = [self.array(side.array) for side in (array.left, array.right)]
@@ -235,13 +235,13 @@ class _Table:
     def strings(self, array: Any) -> dict[str, Any]:
         missing = "nan" if getattr(array.dtype, "na_value", pd.NA) is not pd.NA else "NA"
         try:
-            column = self._add(pa.array(array))
+            column = self._add_column(pa.array(array))
         except UnicodeEncodeError:
             return {"k": "loose", "v": self.array(array.astype(object)), "storage": array.dtype.storage, "na": missing}
         return {"k": "strings", "c": column, "storage": array.dtype.storage, "na": missing}
 
     def arrow(self, array: Any) -> dict[str, Any]:
-        return {"k": "arrow", "c": self._add(pa.chunked_array(array.__arrow_array__()))}
+        return {"k": "arrow", "c": self._add_column(pa.chunked_array(array.__arrow_array__()))}
 
 
 _EXTENSIONS = {
@@ -277,7 +277,7 @@ def _convert_to_arrow(array: Any) -> Any:
     return pa.Array.from_buffers(kind, count, [None, pa.py_buffer(array)])
 
 
-def _text_leaf(leaves: list[str]) -> Callable[[int], bytearray]:
+def _make_leaf_reader(leaves: list[str]) -> Callable[[int], bytearray]:
     """Return a function that returns the bytes of a leaf by its number."""
     return lambda number: values.decode_leaf_text(leaves[number])
 
@@ -295,17 +295,17 @@ class _Arrays:
         """Return the array that ``_Table.array`` described."""
         return _FORMS[form["k"]](self, form)
 
-    def _column(self, form: Any) -> Any:
+    def _read_column(self, form: Any) -> Any:
         place = form["c"]
         alone = isinstance(place, dict)
         return tables.read(self.decoder.leaf(place["leaf"])).column(0) if alone else self._table.column(place)
 
     def _numpy(self, form: Any) -> np.ndarray[Any, Any]:
-        dtype, column = numbers.plain_dtype(form["d"]), self._column(form)
-        parts = [self._memory(chunk, dtype) for chunk in column.chunks]
+        dtype, column = numbers.plain_dtype(form["d"]), self._read_column(form)
+        parts = [self._view_memory(chunk, dtype) for chunk in column.chunks]
         return parts[0] if len(parts) == 1 else np.concatenate(parts) if parts else np.empty(0, dtype)
 
-    def _memory(self, chunk: Any, dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
+    def _view_memory(self, chunk: Any, dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
         """Return the writable memory of an array of Arrow."""
         memory = chunk.buffers()[1]
         if not len(chunk) or (memory is None and not dtype.itemsize):
@@ -332,25 +332,25 @@ class _Arrays:
             place[:] = row
         return joined
 
-    def _text_column(self, form: Any) -> Any:
+    def _read_text_column(self, form: Any) -> Any:
         """Return a column of text. Raises ValueError for a type whose values may be larger than the bytes."""
-        column = self._column(form)
+        column = self._read_column(form)
         if column.type not in (pa.string(), pa.large_string()):
             raise ValueError("a column of text has the type {}".format(column.type))
         return column
 
     def _text(self, form: Any) -> np.ndarray[Any, Any]:
-        column = self._text_column(form)
+        column = self._read_text_column(form)
         array = np.empty(len(column), object)
         array[:] = column.to_pylist()
         return array
 
     def _objects(self, form: Any) -> np.ndarray[Any, Any]:
-        column = self._text_column(form)
+        column = self._read_text_column(form)
         array = np.empty(len(column), object)
         for at, text in enumerate(column.to_pylist()):
             node, leaves = json.loads(text)
-            array[at] = self.decoder.inner(_text_leaf(leaves)).value(node)
+            array[at] = self.decoder.inner(_make_leaf_reader(leaves)).value(node)
         return array
 
     def _masked(self, form: Any) -> Any:
@@ -378,14 +378,14 @@ class _Arrays:
         return pd.arrays.SparseArray(self.array(form["v"]), fill_value=fill, kind=form["in"])
 
     def _strings(self, form: Any) -> Any:
-        column, dtype = self._text_column(form), _string_dtype(form)
+        column, dtype = self._read_text_column(form), _build_string_dtype(form)
         return dtype.__from_arrow__(column) if len(column) else pd.array([], dtype=dtype)
 
     def _loose(self, form: Any) -> Any:
-        return pd.array(self.array(form["v"]), dtype=_string_dtype(form))
+        return pd.array(self.array(form["v"]), dtype=_build_string_dtype(form))
 
     def _arrow(self, form: Any) -> Any:
-        return pd.arrays.ArrowExtensionArray(self._column(form))
+        return pd.arrays.ArrowExtensionArray(self._read_column(form))
 
 
 #: Name of a form → how an array of this form is read.
@@ -398,7 +398,7 @@ _FORMS = {
 }  # fmt: skip
 
 
-def _string_dtype(form: Any) -> Any:
+def _build_string_dtype(form: Any) -> Any:
     """Return the dtype of text; an older pandas has a single kind of missing value."""
     if form["na"] == "NA":
         return pd.StringDtype(form["storage"])
@@ -408,24 +408,24 @@ def _string_dtype(form: Any) -> Any:
         return pd.StringDtype("pyarrow")
 
 
-def _series(array: Any, index: Any = None, name: str | None = None) -> Any:
+def _build_series(array: Any, index: Any = None, name: str | None = None) -> Any:
     return pd.Series(array, index=index, dtype=array.dtype, name=name, copy=False)
 
 
 def _read_frame(decoder: Decoder, node: dict[str, Any]) -> Any:
     arrays = _Arrays(decoder, node["leaf"])
     index = _read_index(arrays, node["index"])
-    columns = {at: _series(arrays.array(form), index) for at, form in enumerate(node["data"])}
+    columns = {at: _build_series(arrays.array(form), index) for at, form in enumerate(node["data"])}
     frame = pd.DataFrame(columns, index=index, copy=False)
     if values.LAYOUT in node:
         with suppress(Exception):  # a different pandas has a different layout: the values are right
-            _lay_out(frame, arrays, node)
+            _arrange_blocks(frame, arrays, node)
     frame.columns = decoder.value(node["columns"])
     return _restore_attributes(decoder, node, frame)
 
 
-def _lay_out(frame: Any, arrays: _Arrays, node: dict[str, Any]) -> None:
-    """Join columns into arrays of two axes, as ``_blocks`` described."""
+def _arrange_blocks(frame: Any, arrays: _Arrays, node: dict[str, Any]) -> None:
+    """Join columns into arrays of two axes, as ``_describe_blocks`` described."""
     from pandas._libs.internals import _unpickle_block
 
     places = [place for columns, _ in node[values.LAYOUT] for place in columns]
@@ -445,7 +445,7 @@ def _lay_out(frame: Any, arrays: _Arrays, node: dict[str, Any]) -> None:
 def _read_series(decoder: Decoder, node: dict[str, Any]) -> Any:
     arrays = _Arrays(decoder, node["leaf"])
     index, array = _read_index(arrays, node["index"]), arrays.array(node["data"])
-    return _restore_attributes(decoder, node, _series(array, index, decoder.value(node["name"])))
+    return _restore_attributes(decoder, node, _build_series(array, index, decoder.value(node["name"])))
 
 
 def _read_array(decoder: Decoder, node: dict[str, Any]) -> Any:

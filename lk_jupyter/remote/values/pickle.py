@@ -148,7 +148,7 @@ class Unpickler(pickle.Unpickler):
         value = super().find_class(module, name)
         if (module, name) not in _harmless:
             if value is builtins.getattr:
-                return self._attribute
+                return self._load_attribute
             if (module, name) == ("torch.storage", "_load_from_bytes"):
                 return _load_storage
             names = self._risky if _is_risky(value) else self._indirect
@@ -159,7 +159,7 @@ class Unpickler(pickle.Unpickler):
                 _refuse_calls(_find_called_names(self._content, self._risky, self._indirect))
         return value
 
-    def _attribute(self, owner: Any, name: str, *default: Any) -> Any:
+    def _load_attribute(self, owner: Any, name: str, *default: Any) -> Any:
         """Return an attribute, as ``getattr``: old protocols write methods of classes so. Raises Unsafe."""
         value = getattr(owner, name, *default)
         if _is_risky(getattr(value, "__func__", value)):
@@ -304,42 +304,42 @@ class _Calls:
         if step:
             step(self, argument)
         else:
-            self._move(code, argument)
+            self._move_items(code, argument)
 
-    def _remember(self, number: int | None) -> None:
+    def _store_in_memo(self, number: int | None) -> None:
         self._memo[len(self._memo) if number is None else number] = self._stack[-1]
 
-    def _recall(self, number: int) -> None:
+    def _push_from_memo(self, number: int) -> None:
         self._stack.append(self._memo[number])
 
-    def _name(self, argument: Any) -> None:
+    def _push_name(self, argument: Any) -> None:
         """Push a name that is text of the opcode, or text on the stack."""
         if argument is not None:
             self._stack.append(("name", *argument.split(" ", 1)))
             return
-        module, attribute = self._pop(2)
+        module, attribute = self._pop_items(2)
         are_texts = module[0] == attribute[0] == "text"
         self._stack.append(("name", module[1], attribute[1]) if are_texts else _UNKNOWN)
 
-    def _instance(self, argument: Any) -> None:
+    def _call_class(self, argument: Any) -> None:
         if argument is None:
             owner, *arguments = self._pop_to_mark()
         else:
             owner, arguments = ("name", *argument.split(" ", 1)), self._pop_to_mark()
-        self._call(owner, arguments)
+        self._record_call(owner, arguments)
 
-    def _reduce(self, count: int) -> None:
-        arguments = self._pop(count)
-        self._call(self._stack.pop(), arguments)
+    def _call_with_arguments(self, count: int) -> None:
+        arguments = self._pop_items(count)
+        self._record_call(self._stack.pop(), arguments)
 
-    def _tuple(self, count: int | None) -> None:
-        self._stack.append(("items", *(self._pop_to_mark() if count is None else self._pop(count))))
+    def _push_tuple(self, count: int | None) -> None:
+        self._stack.append(("items", *(self._pop_to_mark() if count is None else self._pop_items(count))))
 
-    def _drop(self, _argument: Any) -> None:
+    def _drop_item(self, _argument: Any) -> None:
         if self._stack:
             self._stack.pop()
 
-    def _move(self, code: pickletools.OpcodeInfo, argument: Any) -> None:
+    def _move_items(self, code: pickletools.OpcodeInfo, argument: Any) -> None:
         """Apply an opcode that calls nothing, by the number of removed and added items."""
         before = list(code.stack_before)
         if pickletools.markobject in before:
@@ -347,11 +347,11 @@ class _Calls:
             if code.name == "DICT":
                 self._set_items(items)
             before = before[: before.index(pickletools.markobject)]
-        removed = self._pop(len(before))
+        removed = self._pop_items(len(before))
         if code.stack_after:
             self._stack.append(("text", argument) if isinstance(argument, str) else (removed or [_OTHER])[0])
 
-    def _call(self, function: Item, arguments: list[Item]) -> None:
+    def _record_call(self, function: Item, arguments: list[Item]) -> None:
         kind, name = function[0], function[1:]
         items = [each for item in arguments for each in (item[1:] if item[0] == "items" else [item])]
         if kind == "result" or function == _UNKNOWN or (kind == "name" and name in self._risky):
@@ -370,7 +370,7 @@ class _Calls:
     def _add_names(self, items: Iterable[Item]) -> None:
         self.names.update(".".join(item[1:]) for item in items if item[0] == "name" and item[1:] in self._risky)
 
-    def _pop(self, number: int) -> list[Item]:
+    def _pop_items(self, number: int) -> list[Item]:
         items = self._stack[len(self._stack) - number :]
         del self._stack[len(self._stack) - number :]
         return items
@@ -388,20 +388,20 @@ class _Calls:
 _STEPS = {
     "MARK": lambda calls, _: calls._stack.append(_MARK),
     "DUP": lambda calls, _: calls._stack.append(calls._stack[-1]),
-    **dict.fromkeys(("PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE"), _Calls._remember),
-    **dict.fromkeys(("GET", "BINGET", "LONG_BINGET"), _Calls._recall),
-    **dict.fromkeys(("GLOBAL", "STACK_GLOBAL"), _Calls._name),
+    **dict.fromkeys(("PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE"), _Calls._store_in_memo),
+    **dict.fromkeys(("GET", "BINGET", "LONG_BINGET"), _Calls._push_from_memo),
+    **dict.fromkeys(("GLOBAL", "STACK_GLOBAL"), _Calls._push_name),
     **dict.fromkeys(("EXT1", "EXT2", "EXT4"), lambda calls, _: calls._stack.append(_UNKNOWN)),
-    **dict.fromkeys(("INST", "OBJ"), _Calls._instance),
-    **dict.fromkeys(("REDUCE", "NEWOBJ"), lambda calls, _: calls._reduce(1)),
-    "NEWOBJ_EX": lambda calls, _: calls._reduce(2),
-    "TUPLE": lambda calls, _: calls._tuple(None),
-    "TUPLE1": lambda calls, _: calls._tuple(1),
-    "TUPLE2": lambda calls, _: calls._tuple(2),
-    "TUPLE3": lambda calls, _: calls._tuple(3),
-    "SETITEM": lambda calls, _: calls._set_items(calls._pop(2)),
+    **dict.fromkeys(("INST", "OBJ"), _Calls._call_class),
+    **dict.fromkeys(("REDUCE", "NEWOBJ"), lambda calls, _: calls._call_with_arguments(1)),
+    "NEWOBJ_EX": lambda calls, _: calls._call_with_arguments(2),
+    "TUPLE": lambda calls, _: calls._push_tuple(None),
+    "TUPLE1": lambda calls, _: calls._push_tuple(1),
+    "TUPLE2": lambda calls, _: calls._push_tuple(2),
+    "TUPLE3": lambda calls, _: calls._push_tuple(3),
+    "SETITEM": lambda calls, _: calls._set_items(calls._pop_items(2)),
     "SETITEMS": lambda calls, _: calls._set_items(calls._pop_to_mark()),
-    **dict.fromkeys(("STOP", "POP"), _Calls._drop),
+    **dict.fromkeys(("STOP", "POP"), _Calls._drop_item),
 }
 
 
@@ -470,7 +470,7 @@ def find_package(module: str) -> tuple[str, str | None]:
     """Return the package of a module and the version; None for a module of Python or of the author."""
     if module == "__main__" or module in getattr(sys, "stdlib_module_names", ()):
         return module, None
-    names = _providers(module, tuple(sys.path)) or [module]
+    names = _list_providers(module, tuple(sys.path)) or [module]
     versions = [(name, installed_version(name)) for name in names]
     return next((entry for entry in versions if entry[1] is not None), (module, None))
 
@@ -486,7 +486,7 @@ def installed_version(name: str) -> str | None:
 
 
 @functools.lru_cache(maxsize=None)
-def _providers(module: str, _path: tuple[str, ...]) -> list[str]:
+def _list_providers(module: str, _path: tuple[str, ...]) -> list[str]:
     """Return the packages that contain a module: first by the module's name, then by a search of all packages."""
     from importlib import metadata
 

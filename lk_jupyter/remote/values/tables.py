@@ -61,7 +61,7 @@ def read(content: Any) -> Any:
     has_views = False
     for message in pyarrow.ipc.MessageReader.open_stream(buffer):
         metadata = memoryview(message.metadata)
-        if compression(metadata):
+        if find_compression(metadata):
             raise ValueError("compressed bytes could need any amount of memory")
         has_views = has_views or has_view_counts(metadata)
     with pyarrow.ipc.open_stream(buffer) as reader:
@@ -98,38 +98,38 @@ def _require_views(array: Any) -> None:
         _require_views(array.values)
 
 
-def compression(metadata: memoryview) -> int:
+def find_compression(metadata: memoryview) -> int:
     """Return the position of the compression in the flatbuffer of an Arrow message, or 0 for a plain body."""
-    batch = record_batch(metadata)
-    return flatbuffer_field(metadata, batch, 3) if batch else 0
+    batch = find_record_batch(metadata)
+    return find_flatbuffer_field(metadata, batch, 3) if batch else 0
 
 
 def has_view_counts(metadata: memoryview) -> bool:
     """Return whether an Arrow message has columns of views: the message has their buffer counts."""
-    batch = record_batch(metadata)
-    return bool(batch and flatbuffer_field(metadata, batch, 4))
+    batch = find_record_batch(metadata)
+    return bool(batch and find_flatbuffer_field(metadata, batch, 4))
 
 
-def record_batch(metadata: memoryview) -> int:
+def find_record_batch(metadata: memoryview) -> int:
     """Return the position of the table RecordBatch in the flatbuffer of an Arrow message, or 0 without one."""
     (message,) = struct.unpack_from("<I", metadata)
-    kind, header = flatbuffer_field(metadata, message, 1), flatbuffer_field(metadata, message, 2)
+    kind, header = find_flatbuffer_field(metadata, message, 1), find_flatbuffer_field(metadata, message, 2)
     kind = metadata[kind] if kind and header else 0
     if kind not in (_DICTIONARY, _BATCH):
         return 0
-    batch = flatbuffer_target(metadata, header)
+    batch = follow_offset(metadata, header)
     if kind == _DICTIONARY:
-        place = flatbuffer_field(metadata, batch, 1)
-        return flatbuffer_target(metadata, place) if place else 0
+        place = find_flatbuffer_field(metadata, batch, 1)
+        return follow_offset(metadata, place) if place else 0
     return batch
 
 
-def flatbuffer_target(data: memoryview, place: int) -> int:
+def follow_offset(data: memoryview, place: int) -> int:
     """Return the position that the offset at a place leads to."""
     return place + int(struct.unpack_from("<I", data, place)[0])
 
 
-def flatbuffer_field(data: memoryview, table: int, index: int) -> int:
+def find_flatbuffer_field(data: memoryview, table: int, index: int) -> int:
     """Return the position of a field of a flatbuffer's table, or 0 for a missing field. Raises struct.error."""
     start = table - struct.unpack_from("<i", data, table)[0]
     if start < 0:

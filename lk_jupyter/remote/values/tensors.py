@@ -71,7 +71,7 @@ def decode(decoder: Decoder, node: dict[str, Any]) -> Any:
     plain = (
         torch.view_as_complex(decoder.value(node["complex"])) if "complex" in node else read(decoder.leaf(node["leaf"]))
     )
-    placed = plain.to(_available_device(node["device"]))
+    placed = plain.to(_choose_device(node["device"]))
     if "strides" in node:
         shape, strides = node["shape"], node["strides"]
         require_fit(placed, 0, shape, strides)
@@ -131,7 +131,9 @@ def tensor_part(
 
 def write(tensor: torch.Tensor, sink: Sink) -> None:
     """Write a tensor as a safetensors file."""
-    plain = _memory_tensor(tensor.detach()) if keeps_strides(tensor) else tensor.detach().resolve_conj().resolve_neg()
+    plain = (
+        _build_memory_tensor(tensor.detach()) if keeps_strides(tensor) else tensor.detach().resolve_conj().resolve_neg()
+    )
     plain = plain.cpu().contiguous()
     size = plain.numel() * plain.element_size()
     head = {NAME: {"dtype": _CODES[plain.dtype], "shape": list(plain.shape), "data_offsets": [0, size]}}
@@ -142,7 +144,7 @@ def write(tensor: torch.Tensor, sink: Sink) -> None:
         sink(memoryview(plain.reshape(-1).view(torch.uint8).numpy()))
 
 
-def _memory_tensor(tensor: torch.Tensor) -> torch.Tensor:
+def _build_memory_tensor(tensor: torch.Tensor) -> torch.Tensor:
     """Return the memory of a tensor from the first to the last element, with zeros in the gaps."""
     try:
         memory = tensor.new_zeros(span(tensor))
@@ -176,7 +178,7 @@ def _encode_leaf(encoder: Encoder, tensor: torch.Tensor) -> int:
     return encoder.leaf(lambda sink: write(tensor, sink))
 
 
-def _available_device(device: str) -> str:
+def _choose_device(device: str) -> str:
     """Return a device, or the CPU if the device is absent."""
     kind = device.partition(":")[0]
     if kind == "mps":

@@ -110,7 +110,7 @@ def _call_with_retries(act: Callable[..., Any], link: str, *rest: Any) -> Any:
         try:
             return act(link, *rest)
         except urllib.error.HTTPError as refusal:
-            reason = _refusal_text(refusal.code)
+            reason = _explain_refusal(refusal.code)
             refusal.close()
             if refusal.code < 500:
                 break
@@ -121,7 +121,7 @@ def _call_with_retries(act: Callable[..., Any], link: str, *rest: Any) -> Any:
     raise Failed(reason.replace(link, "the link"))
 
 
-def _refusal_text(status: int) -> str:
+def _explain_refusal(status: int) -> str:
     if status in (400, 401, 403):
         return "the links to the bucket have expired"
     return (

@@ -111,14 +111,14 @@ class Supervisor:
         self._cloud = VmCloud(request["api"]) if request.get("api") else None
         self._checkpoints: CheckpointStore | None = None
         if self._cloud and request.get("checkpoints"):
-            self._checkpoints = CheckpointStore(self._cloud, request["checkpoints"], self._writer, self._update)
+            self._checkpoints = CheckpointStore(self._cloud, request["checkpoints"], self._writer, self._update_state)
         self._worker = threading.Thread(target=self._run_code, daemon=True)
 
     def run(self) -> None:
         """Do all steps; after an error of a step, and at the end of the VM's time, the VM is deleted as well."""
         self._worker.start()
         try:
-            self._wait()
+            self._wait_for_end()
             if self._cloud:
                 self._cloud.save(self._request["save"])
         finally:
@@ -129,7 +129,9 @@ class Supervisor:
         try:
             self._install_and_execute()
         except Exception as error:  # the notebook shows it
-            self._finish("system_failure", None, "the supervisor failed: {}: {}".format(type(error).__name__, error))
+            self._record_end(
+                "system_failure", None, "the supervisor failed: {}: {}".format(type(error).__name__, error)
+            )
 
     def _install_and_execute(self) -> None:
         link = self._request["link"]
@@ -138,19 +140,19 @@ class Supervisor:
             try:
                 self._checkpoints.restore(self._request["restore"])
             except ValueError as error:  # another VM wouldn't help
-                self._finish("failed", None, str(error))
+                self._record_end("failed", None, str(error))
                 return
         for name, text in self._request["files"].items():
             path = os.path.join(WORK, *name.split("/"))
             os.makedirs(os.path.dirname(path), exist_ok=True)
             with open(path, "w", encoding="utf-8", newline="") as file:
                 file.write(text.replace(link, address))
-        python = self._install()
+        python = self._install_requirements()
         if python:
-            self._update({"started": time.time()})
-            self._execute([python, "-u", self._request["script"]], address)
+            self._update_state({"started": time.time()})
+            self._execute_command([python, "-u", self._request["script"]], address)
 
-    def _install(self) -> str:
+    def _install_requirements(self) -> str:
         """Return the Python of the code, with its requirements; empty if they can't be installed."""
         requirements = self._request.get("requirements")
         python = sys.executable or "python3"
@@ -163,20 +165,20 @@ class Supervisor:
         steps = ([python, "-m", "venv", "--system-site-packages", folder], [inside, "-m", "pip", "install", "-r", path])
         text = ""
         for command in steps:
-            code, more = _output(command)
+            code, more = _run_command(command)
             text += more
             if code:
-                self._update({"install_log": text[-20000:], "install_return_code": code})
-                self._finish("failed", code, "the requirements could not be installed")
+                self._update_state({"install_log": text[-20000:], "install_return_code": code})
+                self._record_end("failed", code, "the requirements could not be installed")
                 return ""
-        self._update({"install_log": text[-20000:], "install_return_code": 0})
+        self._update_state({"install_log": text[-20000:], "install_return_code": 0})
         return inside
 
-    def _execute(self, command: list[str], address: str) -> None:
+    def _execute_command(self, command: list[str], address: str) -> None:
         import subprocess
         import threading
 
-        seconds = min(self._request["timeout"], self._request["ttl"] - self._age() - 2 * TERM)
+        seconds = min(self._request["timeout"], self._request["ttl"] - self._compute_age() - 2 * TERM)
         end = time.monotonic() + seconds
         variables = dict(os.environ, PYTHONUNBUFFERED="1", PYTHONIOENCODING="utf-8", LK_CHECKPOINTS=CHECKPOINTS)
         if self._request.get("volume"):
@@ -216,13 +218,13 @@ class Supervisor:
             self._checkpoints.stop()
         limit = OVER if seconds < self._request["timeout"] else "Time limit of {} s".format(seconds)
         details = FULL if self._writer.is_full else limit if self._reason == "timeout" else None
-        self._finish(self._reason or ("failed" if child.returncode else "completed"), child.returncode, details)
+        self._record_end(self._reason or ("failed" if child.returncode else "completed"), child.returncode, details)
 
-    def _finish(self, status: str, return_code: int | None, details: str | None) -> None:
+    def _record_end(self, status: str, return_code: int | None, details: str | None) -> None:
         changes = {"status": status, "return_code": return_code, "details": details, "ended": time.time()}
-        self._update(dict(changes, is_final=True, log_size=os.path.getsize(LOG)))
+        self._update_state(dict(changes, is_final=True, log_size=os.path.getsize(LOG)))
 
-    def _update(self, changes: Mapping[str, Any]) -> None:
+    def _update_state(self, changes: Mapping[str, Any]) -> None:
         """Change the state of the run, and write the state; a final state doesn't change."""
         with self._lock:
             if not self._state.get("is_final"):
@@ -237,9 +239,9 @@ class Supervisor:
         else:
             self._is_unwritten = False
 
-    def _wait(self) -> None:
+    def _wait_for_end(self) -> None:
         """Wait until the code has ended and no notebook is in contact any more, or until the time of the VM is over."""
-        while self._age() < self._request["ttl"] and (
+        while self._compute_age() < self._request["ttl"] and (
             self._worker.is_alive() or time.time() - last_contact() < self._request["linger"]
         ):
             if self._is_unwritten:
@@ -247,9 +249,9 @@ class Supervisor:
                     self._write_state()
             time.sleep(LOOK)
         if self._worker.is_alive():
-            self._finish("timeout", None, OVER)
+            self._record_end("timeout", None, OVER)
 
-    def _age(self) -> float:
+    def _compute_age(self) -> float:
         return time.monotonic() - self._started
 
 
@@ -269,7 +271,7 @@ def _are_installed(requirements: str) -> bool:
     return True
 
 
-def _output(command: list[str]) -> tuple[int, str]:
+def _run_command(command: list[str]) -> tuple[int, str]:
     import subprocess
 
     done = subprocess.run(

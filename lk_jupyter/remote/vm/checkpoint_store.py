@@ -67,13 +67,13 @@ class LogWriter:
                 select.select([pipe], [], [])
                 with self._lock:
                     data = os.read(pipe.fileno(), 65536)
-                    self._write(log, decoder.decode(data, not data).encode("utf-8", "replace"))
+                    self._append_to_log(log, decoder.decode(data, not data).encode("utf-8", "replace"))
                     self._sizes.append((time.time(), log.tell()))
                     if len(self._sizes) > MOST_TIMES:
                         del self._sizes[: MOST_TIMES // 2 : 2]
-                    self._note_time()
+                    self._record_log_time()
 
-    def _write(self, log: Any, data: bytes) -> None:
+    def _append_to_log(self, log: Any, data: bytes) -> None:
         """Append all bytes to the log; on a full disk, wait for space, while the code waits with its output."""
         end = time.monotonic() + FULL_SECONDS
         while data and not self.is_full:
@@ -84,7 +84,7 @@ class LogWriter:
                     self.is_full = time.monotonic() > end
                     time.sleep(LOOK)
 
-    def _note_time(self) -> None:
+    def _record_log_time(self) -> None:
         """Append a time and a size of the log to a file, at most once in a second."""
         moment, size = self._sizes[-1]
         if moment - self._written_at >= 1:
@@ -131,7 +131,7 @@ class CheckpointStore:
         self._cloud, self._writer, self._report = cloud, writer, report
         self._prefix, self._key = settings["prefix"], bytes.fromhex(settings["key"])
         self._lock, self._stopped = threading.Lock(), threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread = threading.Thread(target=self._watch_folder, daemon=True)
         self._pending: FolderSnapshot | None = None
         self._last_state: dict[str, FileState] = {}
         self._changed_at = self._waits_since = time.monotonic()
@@ -149,17 +149,17 @@ class CheckpointStore:
         """
         prefix = listing["prefix"]
         for name, (digest, _size) in listing["files"].items():
-            path = _checkpoint_path(name)
+            path = _build_checkpoint_path(name)
             os.makedirs(os.path.dirname(path), exist_ok=True)
-            self._download(prefix + digest, path, digest)
+            self._download_file(prefix + digest, path, digest)
         for digest, size in listing.get("log", ()):
-            self._download(prefix + digest, LOG, digest)
+            self._download_file(prefix + digest, LOG, digest)
             self._log.append([digest, size])
         if prefix == self._prefix:
             self._uploaded = {digest for digest, _ in list(listing["files"].values()) + self._log}
-        self._stored_state = self._last_state = _folder_state()
+        self._stored_state = self._last_state = _read_folder_state()
 
-    def _download(self, key: str, path: str, digest: str) -> None:
+    def _download_file(self, key: str, path: str, digest: str) -> None:
         start, problem = os.path.getsize(path) if os.path.exists(path) else 0, ""
         for attempt in range(SAVE_TRIES):
             try:
@@ -190,24 +190,24 @@ class CheckpointStore:
         size = self._writer.size_now()
         folder = os.path.join(STAGED, os.urandom(8).hex())
         os.makedirs(folder)
-        state, paths = _folder_state(), {}
+        state, paths = _read_folder_state(), {}
         for number, name in enumerate(sorted(state)):
             paths[name] = os.path.join(folder, str(number))
-            os.link(_checkpoint_path(name), paths[name])
+            os.link(_build_checkpoint_path(name), paths[name])
         with self._lock:
             replaced, self._pending = self._pending, FolderSnapshot(state, paths, size, folder)
         if replaced:
             replaced.remove_links()
 
-    def _run(self) -> None:
+    def _watch_folder(self) -> None:
         while True:
             is_stopped = self._stopped.is_set()
             with self._lock:
                 checkpoint, self._pending = self._pending, None
-            checkpoint = checkpoint or self._unchanged_folder()
+            checkpoint = checkpoint or self._find_unchanged_folder()
             if checkpoint:
                 try:
-                    self._store(checkpoint)
+                    self._store_checkpoint(checkpoint)
                     self._failures = 0
                 except Exception as error:
                     self._failures += 1
@@ -218,9 +218,9 @@ class CheckpointStore:
                 return
             self._stopped.wait(5 * LOOK)
 
-    def _unchanged_folder(self) -> FolderSnapshot | None:
+    def _find_unchanged_folder(self) -> FolderSnapshot | None:
         """Return the folder if its files are new and have been unchanged for a while."""
-        state = _folder_state()
+        state = _read_folder_state()
         if state != self._last_state:
             self._last_state, self._changed_at = state, time.monotonic()
         now = time.monotonic()
@@ -229,23 +229,23 @@ class CheckpointStore:
             return None
         if now < self._next_try or now - self._changed_at < (MOMENT if now - self._waits_since > RESTLESS else QUIET):
             return None
-        paths = {name: _checkpoint_path(name) for name in state}
+        paths = {name: _build_checkpoint_path(name) for name in state}
         return FolderSnapshot(state, paths, self._writer.size_at(max(changed for _, changed in state.values()) / 1e9))
 
-    def _store(self, checkpoint: FolderSnapshot) -> None:
+    def _store_checkpoint(self, checkpoint: FolderSnapshot) -> None:
         files: dict[str, Any] = {}
         for name, path in sorted(checkpoint.paths.items()):
             size, _ = state = checkpoint.state[name]
             digest = self._digests.get((name, state)) or hash_part(path, 0, size)
             self._digests[name, state] = digest
-            self._upload(digest, path, 0, size)
-            if _file_state(path) != state:
+            self._upload_part(digest, path, 0, size)
+            if _read_file_state(path) != state:
                 return  # the code writes the file: the next checkpoint has the file
             files[name] = [digest, size]
         start = sum(size for _, size in self._log)
         if checkpoint.log_size > start:
             digest = hash_part(LOG, start, checkpoint.log_size - start)
-            self._upload(digest, LOG, start, checkpoint.log_size - start)
+            self._upload_part(digest, LOG, start, checkpoint.log_size - start)
             self._log.append([digest, checkpoint.log_size - start])
         self._write_list(files)
         self._stored_state, self._waits_since = checkpoint.state, time.monotonic()
@@ -261,7 +261,7 @@ class CheckpointStore:
             }
         )
 
-    def _upload(self, digest: str, path: str, start: int, size: int) -> None:
+    def _upload_part(self, digest: str, path: str, start: int, size: int) -> None:
         if digest not in self._uploaded:
             status = self._cloud.upload(self._prefix + digest, path, start, size)
             _check_upload("a file of {} bytes".format(size), status)
@@ -307,21 +307,21 @@ class FolderSnapshot:
             shutil.rmtree(self._links, ignore_errors=True)
 
 
-def _folder_state() -> dict[str, FileState]:
+def _read_folder_state() -> dict[str, FileState]:
     """Return the files of the checkpoint folder, without drafts and links: name → size and time of the change."""
     state = {}
     for folder, _, names in os.walk(CHECKPOINTS):
         for name in names:
             path = os.path.join(folder, name)
             if not name.endswith(".tmp") and os.path.isfile(path) and not os.path.islink(path):
-                state[os.path.relpath(path, CHECKPOINTS).replace(os.sep, "/")] = _file_state(path)
+                state[os.path.relpath(path, CHECKPOINTS).replace(os.sep, "/")] = _read_file_state(path)
     return state
 
 
-def _checkpoint_path(name: str) -> str:
+def _build_checkpoint_path(name: str) -> str:
     return os.path.join(CHECKPOINTS, *name.split("/"))
 
 
-def _file_state(path: str) -> FileState:
+def _read_file_state(path: str) -> FileState:
     facts = os.stat(path)
     return facts.st_size, facts.st_mtime_ns

@@ -37,19 +37,19 @@ class VmCloud:
     def save(self, prefix: str) -> None:
         """Store the state, the log and all objects in the bucket."""
         for name in sorted(os.listdir(OBJECTS)):
-            self._save(object_key(name), os.path.join(OBJECTS, name))
-        self._save(prefix + "log", LOG)
-        self._save(prefix + "state", STATE)
+            self._upload_file(object_key(name), os.path.join(OBJECTS, name))
+        self._upload_file(prefix + "log", LOG)
+        self._upload_file(prefix + "state", STATE)
 
     def delete(self, vm_id: str) -> None:
         """Delete the VM, repeatedly, until the cloud confirms that."""
         pause = 1.0
         while not self._is_deleted(vm_id):
-            self._send("DELETE", "/vms/" + vm_id)
+            self._send_request("DELETE", "/vms/" + vm_id)
             time.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE)
 
-    def _save(self, key: str, path: str) -> None:
+    def _upload_file(self, key: str, path: str) -> None:
         self.upload(key, path, 0, os.path.getsize(path))
 
     def upload(self, key: str, path: str, start: int, size: int) -> int:
@@ -67,7 +67,7 @@ class VmCloud:
             with open(path, "rb") as file:
                 file.seek(start)
                 body = chain([head], read_pieces(file, size), [tail])
-                status = self._send("POST", "/storage/upload?key=" + quote(key, safe=""), body, headers)[0]
+                status = self._send_request("POST", "/storage/upload?key=" + quote(key, safe=""), body, headers)[0]
             if status < 300 or status in REFUSALS:
                 break
             time.sleep(2.0**attempt)
@@ -81,7 +81,9 @@ class VmCloud:
         from urllib.parse import quote
 
         digest = hashlib.sha256()
-        request = urllib.request.Request(self._api["url"] + "/storage/download/" + quote(key), headers=self._headers())
+        request = urllib.request.Request(
+            self._api["url"] + "/storage/download/" + quote(key), headers=self._build_headers()
+        )
         try:
             answer = urllib.request.urlopen(request, timeout=60)
         except urllib.error.HTTPError as refusal:
@@ -99,25 +101,25 @@ class VmCloud:
         """Delete an object of the bucket; an object that can't be deleted is left to the clean-up of the notebook."""
         from urllib.parse import quote
 
-        self._send("DELETE", "/storage/delete/" + quote(key))
+        self._send_request("DELETE", "/storage/delete/" + quote(key))
 
     def _is_deleted(self, vm_id: str) -> bool:
-        status, answer = self._send("GET", "/vms/{}/status".format(vm_id))
+        status, answer = self._send_request("GET", "/vms/{}/status".format(vm_id))
         return status == 404 or answer.get("status") in ("terminated", "deleted", "destroyed")
 
-    def _headers(self) -> dict[str, str]:
+    def _build_headers(self) -> dict[str, str]:
         headers = {"Authorization": "Bearer " + self._api["key"], "Accept": "application/json"}
         headers.update({"X-Org-Slug": self._api["org"]} if self._api.get("org") else {})
         return headers
 
-    def _send(
+    def _send_request(
         self, method: str, path: str, body: Any = None, headers: Mapping[str, str] | None = None
     ) -> tuple[int, dict[str, Any]]:
         """Return status and content of an answer; status 599 without an answer."""
         import urllib.error
         import urllib.request
 
-        headers = dict(self._headers(), **(headers or {}))
+        headers = dict(self._build_headers(), **(headers or {}))
         request = urllib.request.Request(self._api["url"] + path, data=body, headers=headers, method=method)
         try:
             with urllib.request.urlopen(request, timeout=60) as answer:

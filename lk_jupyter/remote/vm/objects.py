@@ -21,12 +21,12 @@ def serve_objects(on_checkpoint: Callable[[], None] | None = None) -> str:
     from http.server import ThreadingHTTPServer
 
     prefix = "/{}/".format(os.urandom(24).hex())
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(prefix, on_checkpoint))
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _make_handler_class(prefix, on_checkpoint))
     threading.Thread(target=server.serve_forever, daemon=True).start()
     return "http://127.0.0.1:{}{}".format(server.server_address[1], prefix)
 
 
-def _handler(prefix: str, on_checkpoint: Callable[[], None] | None) -> Any:  # noqa: C901 (a class of short methods)
+def _make_handler_class(prefix: str, on_checkpoint: Callable[[], None] | None) -> Any:  # noqa: C901 (a class of short methods)
     from http.server import BaseHTTPRequestHandler
     from urllib.parse import unquote
 
@@ -35,41 +35,41 @@ def _handler(prefix: str, on_checkpoint: Callable[[], None] | None) -> Any:  # n
 
         def do_GET(self) -> None:
             try:
-                with open(self._file(), "rb") as file:
+                with open(self._find_file(), "rb") as file:
                     content = file.read()
             except OSError:
-                self._answer(404)
+                self._send_answer(404)
                 return
             first, _, last = (self.headers.get("Range") or "").replace("bytes=", "").partition("-")
             if first.isdigit():
-                self._answer(206, content[int(first) : int(last) + 1 if last.isdigit() else None])
+                self._send_answer(206, content[int(first) : int(last) + 1 if last.isdigit() else None])
             else:
-                self._answer(200, content)
+                self._send_answer(200, content)
 
         def do_PUT(self) -> None:
             content = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             if not self.path.startswith(prefix):
-                self._answer(403)
+                self._send_answer(403)
                 return
             put_object(unquote(self.path[len(prefix) :]), content)
-            self._answer(200)
+            self._send_answer(200)
 
         def do_POST(self) -> None:
             if on_checkpoint is None or self.path != prefix + "checkpoint":
-                self._answer(404)
+                self._send_answer(404)
                 return
             try:
                 on_checkpoint()
             except OSError:  # the files changed meanwhile: they are stored when they stay unchanged
-                self._answer(409)
+                self._send_answer(409)
             else:
-                self._answer(200)
+                self._send_answer(200)
 
-        def _file(self) -> str:
+        def _find_file(self) -> str:
             is_secret = self.path.startswith(prefix)
             return object_path(unquote(self.path[len(prefix) :])) if is_secret else os.path.join(OBJECTS, "")
 
-        def _answer(self, status: int, content: bytes = b"") -> None:
+        def _send_answer(self, status: int, content: bytes = b"") -> None:
             self.send_response(status)
             self.send_header("Content-Length", str(len(content)))
             self.end_headers()

@@ -208,7 +208,7 @@ def _pack_variables(
         return inputs, VariablePayload()
     if not carries:
         return inputs, pack_values(inputs, outputs, pickle=options.pickle, namespace=source.namespace)
-    from lk_jupyter.remote.carry.base import silent  # noqa: PLC0415 (imports cloudpickle)
+    from lk_jupyter.remote.carry.base import suppress_prints  # noqa: PLC0415 (imports cloudpickle)
 
     names = list(dict.fromkeys([*inputs, *read_in(source)]))
     if options.keep and remote_names:
@@ -216,7 +216,7 @@ def _pack_variables(
         names += [name for name, digest in (warm_digests or {}).items() if digest and name in source.namespace]
     optional_names = source.namespace if reads_all(source.code) else _picklable_names(source)
     code, limit = source.code, setting("carry_limit")
-    with silent(), _replace_session_advice(options):
+    with suppress_prints(), _replace_session_advice(options):
         payload = add_digests(pack_state(names, source.namespace, outputs, limit, optional_names, warm_digests, code))
     if payload.origin and remote_names:
         origin = replace(payload.origin, ids={name: id(value) for name, value in all_values.items()})

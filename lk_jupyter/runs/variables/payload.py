@@ -344,7 +344,7 @@ def _pickle_variables(
     from lk_jupyter.remote.carry.writer import Departing  # noqa: PLC0415 (imports cloudpickle)
 
     departing = Departing(warm_values)
-    departing.share([namespace[name] for name in names])
+    departing.write_shared_memory([namespace[name] for name in names])
     departing.separated = separated_names({name: namespace[name] for name in names})
     values: dict[str, Any] = {}
     unsent = {*refusals, *(() if has_magics else ("IPython's magics",))}

@@ -248,11 +248,11 @@ def read_state(  # noqa: PLR0913, PLR0917 (independent facts about a run)
 
     Default: the large parts are objects of the bucket.
     """
-    from lk_jupyter.remote.carry.base import silent  # noqa: PLC0415 (imports cloudpickle)
+    from lk_jupyter.remote.carry.base import suppress_prints  # noqa: PLC0415 (imports cloudpickle)
     from lk_jupyter.remote.carry.reader import Arriving  # noqa: PLC0415 (imports cloudpickle)
 
     def read_quietly(target: Origin) -> ChangedState:
-        with silent():
+        with suppress_prints():
             return read(target)
 
     def read(target: Origin) -> ChangedState:
@@ -275,11 +275,11 @@ def read_state(  # noqa: PLR0913, PLR0917 (independent facts about a run)
 
 def _local_leaf(origin: Origin, place: Any) -> Write | None:
     """Return the writer of a leaf of a local object, by token and number; None without such a leaf."""
-    from lk_jupyter.remote.carry.shared import encoded  # noqa: PLC0415 (imports cloudpickle)
+    from lk_jupyter.remote.carry.shared import encode_leaf  # noqa: PLC0415 (imports cloudpickle)
 
     with suppress(Exception):  # a run can write any place, and an object can raise any error
         token, number = place
-        leaf: Any = encoded(origin.tokens[token])
+        leaf: Any = encode_leaf(origin.tokens[token])
         write: Write = leaf[1][number]
         return write
     return None
@@ -343,13 +343,13 @@ def _change(state: ChangedState, old: Any, entry: Mapping[str, Any], value: Any,
     """Change an object as the run did, or replace the object; return a reason if both fail."""
     from lk_jupyter.remote.carry.base import Refused  # noqa: PLC0415 (imports cloudpickle)
     from lk_jupyter.remote.carry.kinds.libraries import change_leaf  # noqa: PLC0415 (imports cloudpickle)
-    from lk_jupyter.remote.carry.kinds.table import change  # noqa: PLC0415 (imports cloudpickle)
+    from lk_jupyter.remote.carry.kinds.table import change_content  # noqa: PLC0415 (imports cloudpickle)
 
     try:
         if entry["k"] == "leaf":
             change_leaf(old, value)
         else:
-            change(old, value)
+            change_content(old, value)
     except Refused as reason:
         return str(reason)
     except Exception as error:  # noqa: BLE001 (an object can raise any error)
@@ -383,13 +383,13 @@ def _replacement(old: Any, entry: Mapping[str, Any], value: Any) -> Any:
 def _copy_with(old: Any, content: Any) -> Any:
     """Return a copy of an object with new content; the object unchanged if copying fails."""
     from lk_jupyter.remote.carry.kinds import databases  # noqa: PLC0415 (imports cloudpickle)
-    from lk_jupyter.remote.carry.kinds.table import change  # noqa: PLC0415 (imports cloudpickle)
+    from lk_jupyter.remote.carry.kinds.table import change_content  # noqa: PLC0415 (imports cloudpickle)
 
     try:
         if isinstance(old, getattr(sys.modules.get("sqlite3"), "Connection", ())):
             return databases.open_database(content)
         new = copy.copy(old)
-        change(new, content)
+        change_content(new, content)
     except Exception:  # noqa: BLE001 (an object can raise any error)
         return old
     return new

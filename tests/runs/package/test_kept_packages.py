@@ -161,14 +161,14 @@ def test_a_full_disk_leaves_no_half_folder(tmp_path):
     part = tmp_path / "part.tar"
     (tmp_path / "modules").mkdir()
     (tmp_path / "modules" / "large.py").write_bytes(b"#" * 1_000_000)
-    packages._pack(str(tmp_path), ["modules/large.py"], str(part))
+    packages._pack_files(str(tmp_path), ["modules/large.py"], str(part))
     record = {"base": "b", "parts": [[part.stat().st_size, [digest(part)]]], "links": [part.as_uri()]}
     code = """if True:
         import json, resource, sys
         from lk_jupyter.remote.script import packages
         resource.setrlimit(resource.RLIMIT_FSIZE, (600_000, 600_000))
         try:
-            packages._restore(json.loads(sys.argv[1]), sys.argv[2])
+            packages._restore_packages(json.loads(sys.argv[1]), sys.argv[2])
         except packages.Unusable as error:
             print(error)
     """
@@ -178,9 +178,9 @@ def test_a_full_disk_leaves_no_half_folder(tmp_path):
     assert "OSError: tar" in subprocess.run(command, check=True, capture_output=True, text=True).stdout
     assert not [*root.iterdir()]
     with pytest.raises(packages.Unusable, match=r"the disk needs .* free bytes"):
-        packages._restore({**record, "parts": [[1 << 60, []]]}, str(root))
-    assert packages._restore(record, str(root))[1] == "bucket"
-    assert packages._restore(record, str(root))[1] == "machine"
+        packages._restore_packages({**record, "parts": [[1 << 60, []]]}, str(root))
+    assert packages._restore_packages(record, str(root))[1] == "bucket"
+    assert packages._restore_packages(record, str(root))[1] == "machine"
 
 
 def write_large_wheel(folder):

@@ -101,7 +101,7 @@ def test_only_changed_variables_are_uploaded(moments):
     saved, values, uploads = moments
     for value in (1, 1, 2):
         values["x"] = value
-        saved._save()
+        saved._pack_and_upload()
         saved._upload.join()
     assert [content.partition(b"}{")[2] for content in uploads] == [b"'x': 1}", b"'x': 2}"]
     assert len(uploads[0]) > sign.SIZE
@@ -111,8 +111,8 @@ def test_the_next_moment_waits_until_saving_takes_at_most_a_twentieth_of_the_tim
     saved, _, _ = moments
     times = iter([100.0, 104.0])
     monkeypatch.setattr(moment, "time", SimpleNamespace(monotonic=lambda: next(times)))
-    monkeypatch.setattr(saved, "_save", lambda: None)
-    saved._at_statement(None, "line", None)
+    monkeypatch.setattr(saved, "_pack_and_upload", lambda: None)
+    saved._save_at_statement(None, "line", None)
     assert saved._due == pytest.approx(104 + 4 / moment.SHARE)
 
 

@@ -27,7 +27,7 @@ class _SampleEnum(enum.Enum):
     pass
 
 
-def _cloudpickle_functions(kind: Any) -> tuple[Any, Any]:
+def _find_cloudpickle_functions(kind: Any) -> tuple[Any, Any]:
     """Return the functions of cloudpickle that make a class as pickles of notebook classes do, and set its state."""
     kind.__module__ = "__main__"
     reduced = cloudpickle.Pickler(io.BytesIO()).reducer_override(kind)
@@ -35,8 +35,8 @@ def _cloudpickle_functions(kind: Any) -> tuple[Any, Any]:
 
 
 #: Functions of cloudpickle: to make a class, to set the attributes of a class, to make an enumeration.
-MAKE_CLASS, _SET_CLASS = _cloudpickle_functions(_Sample)
-MAKE_ENUM, _ = _cloudpickle_functions(_SampleEnum)
+MAKE_CLASS, _SET_CLASS = _find_cloudpickle_functions(_Sample)
+MAKE_ENUM, _ = _find_cloudpickle_functions(_SampleEnum)
 
 #: The function in pickles of instances without a constructor call.
 NEW_OBJECT: Any = copyreg.__newobj__  # type: ignore[attr-defined]
@@ -187,11 +187,11 @@ def reduce_enum(kind: Any, make: Any, arguments: Any, state: Any, *_: Any) -> tu
     members = dict(kind.__members__)
     class_arguments = *arguments[:3], {name: member.value for name, member in members.items()}, *arguments[4:]
     attributes = {name: value for name, value in state[0].items() if name not in members}
-    member_states = {name: _member_attributes(member) for name, member in members.items()}
+    member_states = {name: _read_member_attributes(member) for name, member in members.items()}
     return make, class_arguments, ((attributes, state[1]), member_states), None, None, fill_enum
 
 
-def _member_attributes(member: Any) -> dict[str, Any]:
+def _read_member_attributes(member: Any) -> dict[str, Any]:
     """Return the attributes of a member that are not Python's."""
     return {name: value for name, value in vars(member).items() if not re.fullmatch("_.*_", name)}
 
@@ -201,6 +201,6 @@ def fill_enum(kind: Any, state: Any) -> None:
     _SET_CLASS(kind, state[0])
     for name, member_state in state[1].items():
         attributes = vars(kind.__members__[name])
-        for key in _member_attributes(kind.__members__[name]):
+        for key in _read_member_attributes(kind.__members__[name]):
             del attributes[key]
         attributes.update(member_state)

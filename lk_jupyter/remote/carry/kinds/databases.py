@@ -21,12 +21,12 @@ _OPTIONS = ("row_factory", "text_factory", "isolation_level")
 def connection_state(connection: Any) -> list[Any]:
     """Return the path of a connection's file and the options; nothing if closed. Raises Refused."""
     if hasattr(connection, "connection"):  # a cursor
-        raise _refusal(connection)
+        raise _build_refusal(connection)
     try:
         path = database_files(connection)["main"]
     except Exception as error:
         if "thread" in str(error):
-            raise _refusal(connection) from None
+            raise _build_refusal(connection) from None
         return []
     if not path:
         raise Refused("is a database in memory: connect to a file instead" + IN_SESSION)
@@ -35,18 +35,18 @@ def connection_state(connection: Any) -> list[Any]:
     return [os.path.relpath(path), [getattr(connection, name) for name in _OPTIONS]]
 
 
-def _refusal(value: Any) -> Refused:
+def _build_refusal(value: Any) -> Refused:
     return Refused(codec.explain_unsendable(value) + IN_SESSION)
 
 
 def database_files(connection: Any) -> dict[str, str]:
     """Return the names of the databases of a connection, with their files; a database in memory has an empty text."""
-    with _plain_rows(connection):
+    with _use_plain_rows(connection):
         return {name: path for _, name, path in connection.cursor().execute("PRAGMA database_list")}
 
 
 @contextmanager
-def _plain_rows(connection: Any) -> Iterator[None]:
+def _use_plain_rows(connection: Any) -> Iterator[None]:
     """Let a connection return rows as tuples and texts as str inside a ``with`` block."""
     before = {name: getattr(connection, name) for name in ("row_factory", "text_factory")}
     connection.row_factory, connection.text_factory = None, str

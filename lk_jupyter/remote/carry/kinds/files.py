@@ -42,12 +42,12 @@ def file_state(file: Any) -> Any:
     try:
         if file.writable():
             file.flush()
-        return _place_in(file)
+        return _find_position(file)
     except (OSError, ValueError):
         raise Refused(codec.explain_unsendable(file)) from None
 
 
-def _place_in(file: Any) -> Any:
+def _find_position(file: Any) -> Any:
     """Return the place in an open file. If the file is read line by line, find the place by the text that is left."""
     try:
         return file.tell()

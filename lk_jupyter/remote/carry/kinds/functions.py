@@ -61,7 +61,9 @@ def make_function(
     if python == pickles.code_python_version():
         code = pickles.loads(packed)
     else:
-        candidates = (code for code in _codes(file) if (code.co_name, code.co_firstlineno) == (code_name, line))
+        candidates = (
+            code for code in _yield_function_codes(file) if (code.co_name, code.co_firstlineno) == (code_name, line)
+        )
         code = next((code for code in candidates if list(code.co_varnames) == variables), None)
     if code is None:
         text = (
@@ -72,7 +74,7 @@ def make_function(
     return types.FunctionType(_set_file_name(code, file), namespace, name, *rest)
 
 
-def _codes(file: str) -> Iterator[types.CodeType]:
+def _yield_function_codes(file: str) -> Iterator[types.CodeType]:
     """Yield the code of all functions in the text of a cell."""
     text = "".join(linecache.getlines(file))
     waiting = [compile(text, file, "exec", _TOP_LEVEL_AWAIT, True)] if text else []
@@ -142,7 +144,7 @@ def is_inner_function(function: Any) -> bool:
     return has_globals and "<locals>" in function.__qualname__ and "__file__" in function.__globals__
 
 
-def keep_texts(texts: dict[str, str]) -> None:
+def register_source_texts(texts: dict[str, str]) -> None:
     """Let tracebacks and ``inspect`` find the text of cells that ran elsewhere."""
     for name, text in texts.items():
         if name not in linecache.cache and not os.path.exists(name):

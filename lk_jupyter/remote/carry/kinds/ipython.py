@@ -43,7 +43,9 @@ def formatters() -> dict[str, Any]:
     printers = {}
     for kind, formatter in ipython_formatters().items():
         makers = {**formatter.type_printers, **formatter.deferred_printers}
-        custom = {owner: maker for owner, maker in makers.items() if _top_package(maker) not in _NOTEBOOK_PACKAGES}
+        custom = {
+            owner: maker for owner, maker in makers.items() if _parse_top_package(maker) not in _NOTEBOOK_PACKAGES
+        }
         if custom:
             printers[kind] = custom
     plain = ipython_formatters().get("text/plain")
@@ -58,7 +60,7 @@ def formatters() -> dict[str, Any]:
         options[_RICH] = {name: value for name, value in closure.items() if type(value) in ATOMS}
     if options:
         printers[_OPTIONS] = options
-    printed = vars(_printed_class()) if _printed_class() else {}
+    printed = vars(_find_printable_class()) if _find_printable_class() else {}
     custom = {name: maker for name, maker in printed.items() if "<locals>" in getattr(maker, "__qualname__", "")}
     if printed and printed.get("_repr_latex_") is printed.get("_repr_disabled"):
         custom["_repr_latex_"] = printed["_repr_disabled"]
@@ -75,7 +77,7 @@ _RICH = "rich.pretty"
 _PRINTED = "sympy.core._print_helpers"
 
 
-def _printed_class() -> Any:
+def _find_printable_class() -> Any:
     return getattr(sys.modules.get(_PRINTED), "Printable", None)
 
 
@@ -89,7 +91,7 @@ def put_formatters(printers: dict[str, Any]) -> None:
         for name, value in options.items():
             setattr(plain, name, value)
     for name, maker in printers.get(_PRINTED, {}).items():
-        setattr(_printed_class(), name, maker)
+        setattr(_find_printable_class(), name, maker)
     for kind, makers in printers.items():
         formatter: Any = ipython_formatters().get(kind)
         for owner, maker in makers.items() if formatter else ():
@@ -160,5 +162,5 @@ def _put_waiting_magics() -> None:
     put_magics(dict(waiting))
 
 
-def _top_package(maker: Any) -> str:
+def _parse_top_package(maker: Any) -> str:
     return str(getattr(getattr(maker, "func", maker), "__module__", "") or "").partition(".")[0]

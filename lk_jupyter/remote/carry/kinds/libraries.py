@@ -46,7 +46,7 @@ def _fill_tensor(value: Any, new: Any) -> None:
 
 
 @functools.lru_cache(maxsize=None)
-def _instance_modules(kind: Any) -> tuple[str, ...]:
+def _list_instance_modules(kind: Any) -> tuple[str, ...]:
     """Return the modules in which a package may keep shared instances of a class."""
     top = kind.__module__.partition(".")[0]
     is_installed = top in getattr(sys, "stdlib_module_names", ()) or pickles.find_package(top)[1] is not None
@@ -60,7 +60,7 @@ _global_names: dict[str, tuple[int, dict[int, str]]] = {}
 def find_global(value: Any) -> tuple[str, str] | None:
     """Return module and name of an object that a package keeps as a global; None for any other object."""
     kind: Any = type(value)
-    for module_name in _instance_modules(kind) if isinstance(kind.__module__, str) else ():
+    for module_name in _list_instance_modules(kind) if isinstance(kind.__module__, str) else ():
         names = vars(sys.modules.get(module_name, types))
         if module_name not in _global_names or _global_names[module_name][0] != len(names):
             _global_names[module_name] = (

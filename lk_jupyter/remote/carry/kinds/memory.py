@@ -89,13 +89,13 @@ def separated_names(values: Mapping[str, Any]) -> set[str]:
     arrays = [(name, array) for name, array in arrays if array.flags.writeable and array.size]
     separate: set[str] = set()
     for name, value in values.items() if arrays else ():
-        for part in _memory_parts(value, numpy):
+        for part in _yield_memory_parts(value, numpy):
             shared = {array_name for array_name, array in arrays if numpy.may_share_memory(part, array)}
             separate |= {name, *shared} if shared else set()
     return separate
 
 
-def _memory_parts(value: Any, numpy: Any) -> Iterator[Any]:
+def _yield_memory_parts(value: Any, numpy: Any) -> Iterator[Any]:
     """Yield arrays in the memory of a bytearray, of a series, or of the columns of a frame."""
     if type(value) is bytearray and value:
         yield numpy.frombuffer(value, numpy.uint8)

@@ -131,7 +131,7 @@ _NEVER = (*_NEVER, weakref.ref, types.BuiltinFunctionType, types.MethodType, pro
 _NEVER = (*_NEVER, functools.cached_property)
 
 
-def inside(value: Any) -> Any:
+def read_content(value: Any) -> Any:
     """Return the content of a value, to compare or send alone; None for a value that never changes in place."""
     kind = type(value)
     if kind in _PLAIN:
@@ -155,17 +155,17 @@ def inside(value: Any) -> Any:
     return [
         arguments[1:] if arguments and isinstance(arguments[0], type) else arguments,
         state,
-        _list(items),
-        _list(pairs),
+        _list_or_none(items),
+        _list_or_none(pairs),
         *([error_chain(value)] if is_error else []),
     ]
 
 
-def _list(items: Iterable[Any] | None) -> list[Any] | None:
+def _list_or_none(items: Iterable[Any] | None) -> list[Any] | None:
     return None if items is None else list(items)
 
 
-def change(value: Any, holds: Any) -> None:
+def change_content(value: Any, holds: Any) -> None:
     """Set the content of a value in place. Raises TypeError if the value can't change in place."""
     kind = type(value)
     if kind in (list, bytearray):
