@@ -136,9 +136,9 @@ class Abort:
             repeats = "" if self._over else " The abort is repeated in the background."
             return f"Run {self.execution_id} is unknown to the cloud and may be billed.{repeats} {fix}"
         if self.error and self._over:
-            return f"The abort failed: {_first_line(self.error)} The run may still be active. {fix}"
+            return f"The abort failed: {_read_first_line(self.error)} The run may still be active. {fix}"
         if self.error:
-            why = _first_line(self.error)
+            why = _read_first_line(self.error)
             return f"The run may still be active: {why} The abort is repeated in the background. {fix}"
         if self.accepted:
             check = f"Check: %lk_status {self.execution_id} Abort it again: %lk_abort {self.execution_id}"
@@ -156,13 +156,13 @@ class Abort:
         if not self._work_lock.acquire(blocking=False):
             return
         try:
-            if self._request_stop and self._stops_itself(self._request_stop):
+            if self._request_stop and self._request_stop_and_wait(self._request_stop):
                 return
             end = time.monotonic() + PATIENCE
             for pause in chain(PAUSES, repeat(PAUSES[-1])):
                 time.sleep(pause)
                 try:
-                    self._send()
+                    self._send_abort()
                     if self.accepted:
                         self._poll_state()
                 except Exception as error:  # noqa: BLE001 (whatever it is, the abort is repeated)
@@ -173,7 +173,7 @@ class Abort:
             self._over = True
             _discard_abort(self)
 
-    def _stops_itself(self, request_stop: Callable[[], object]) -> bool:
+    def _request_stop_and_wait(self, request_stop: Callable[[], object]) -> bool:
         """Request the run to return its variables and to end; return whether the run ended in time."""
 
         def request() -> None:
@@ -197,7 +197,7 @@ class Abort:
         """Whether the run may still return its variables."""
         return time.monotonic() < self._grace_end
 
-    def _send(self) -> None:
+    def _send_abort(self) -> None:
         try:
             self._client.workloads.abort(self.execution_id)
         except LkError as error:
@@ -259,7 +259,7 @@ class Abort:
 _FINAL = {400, 403, 422}
 
 
-def _first_line(error: Exception) -> str:
+def _read_first_line(error: Exception) -> str:
     text = str(error).partition("\n")[0]
     return text if text.endswith(".") else f"{text}."
 
@@ -314,7 +314,7 @@ def wait_for_aborts() -> None:
     if _have_all_arrived():
         return
     start, is_announced = time.monotonic(), False
-    with _ignored_interrupts():
+    with _ignore_interrupts():
         while not _have_all_arrived():
             waited = time.monotonic() - start
             if waited > _AT_EXIT:
@@ -331,7 +331,7 @@ def _have_all_arrived() -> bool:
 
 
 @contextmanager
-def _ignored_interrupts() -> Iterator[None]:
+def _ignore_interrupts() -> Iterator[None]:
     """Ignore interrupts in the block, unless another thread ends Python: interrupts don't reach that thread."""
     if threading.current_thread() is not threading.main_thread():
         yield

@@ -110,7 +110,7 @@ def calculate_bill(
         return Bill()  # waiting and installing aren't billed
     first = start or record.execelet_start or record.created_at
     stop = end or record.finish_time
-    last = (stop.timestamp() if stop else None) if ended else _server_time(record.created_at, at, submitted_at)
+    last = (stop.timestamp() if stop else None) if ended else _compute_server_time(record.created_at, at, submitted_at)
     if first is None or last is None:
         return Bill()
     seconds = max(0.0, last - first.timestamp())
@@ -122,7 +122,7 @@ def calculate_bill(
     return Bill(seconds if is_exact or not ended else None, cost, None if cost is None else kind)
 
 
-def _server_time(created: datetime | None, at: float | None, submitted_at: float | None) -> float:
+def _compute_server_time(created: datetime | None, at: float | None, submitted_at: float | None) -> float:
     """Return this moment on the server's clock, as far as its offset is known."""
     at = time.time() if at is None else at
     return at if submitted_at is None or created is None else created.timestamp() + (at - submitted_at)

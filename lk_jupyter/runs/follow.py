@@ -146,7 +146,7 @@ class Ending:
         if not self._is_listed():
             return True
         self._puzzled, self.stream_is_over = now, False
-        self._look_at_stream()
+        self._read_end_from_stream()
         return self.finished is not None
 
     def _is_listed(self) -> bool:
@@ -155,7 +155,7 @@ class Ending:
         except LkError:
             return True
 
-    def _look_at_stream(self) -> None:
+    def _read_end_from_stream(self) -> None:
         """Read the available part of the stream, and store the event that ends the run."""
         stream = self._client.follow(self._execution_id)
         glance = Timer(_GLANCE, stream.close)
@@ -232,7 +232,7 @@ class Follower:
         yield from self._replay_log()
         if not self.is_complete:
             yield from self._follow_stream()
-        elif record := self._record():
+        elif record := self._read_record():
             yield finish_event(record)
 
     def _replay_log(self) -> Iterator[Output]:
@@ -251,7 +251,7 @@ class Follower:
         join.seams = [0] if self.has_gap else []
         answered_at = time.monotonic()
         while not self.stop.is_set():
-            yield from self._connection(join)
+            yield from self._iterate_new_output(join)
             try:
                 if self._finished or is_final(self._ending.state()):
                     break
@@ -261,9 +261,9 @@ class Follower:
             self.stop.wait(PAUSES[min(self._fruitless, len(PAUSES) - 1)])
             self._fruitless += 1
             self._broke = True
-        yield from self._finish(join)
+        yield from self._iterate_rest(join)
 
-    def _connection(self, join: OutputSplicer) -> Iterator[Output]:
+    def _iterate_new_output(self, join: OutputSplicer) -> Iterator[Output]:
         """Yield the new output of a connection, until the connection ends or breaks."""
         join.connect()
         squeeze = _Squeeze() if self.squeeze else None
@@ -297,7 +297,7 @@ class Follower:
             error, answered_at, f"The run may still be active. Follow it again: %lk_attach {self.execution_id}"
         )
 
-    def _record(self) -> ExecutionRecord | None:
+    def _read_record(self) -> ExecutionRecord | None:
         """Read the record, however long that takes; return None if following was stopped meanwhile."""
         answered_at, tries = time.monotonic(), 0
         while not self.stop.is_set():
@@ -309,13 +309,13 @@ class Follower:
             tries += 1
         return None
 
-    def _finish(self, join: OutputSplicer) -> Iterator[StreamEvent]:
+    def _iterate_rest(self, join: OutputSplicer) -> Iterator[StreamEvent]:
         """Yield the output that only the cloud has stored, and the end."""
         if self._finished and not self._broke and self._has_all_output():
             self.on_complete(self.log.size)
             yield self._finished
         elif record := self._ending.final_record or self._wait_for_record():
-            final_record = self._stored_output(record)
+            final_record = self._collect_stored_output(record)
             if self._is_cut:
                 join.seams.append(self.log.size)
             cut = bool(join.seams)
@@ -332,25 +332,25 @@ class Follower:
 
     def _wait_for_record(self) -> ExecutionRecord | None:
         """Return the record of the end, which may come a while after the state; None when following was ended."""
-        record, until, pause = self._record(), time.monotonic() + UNREADABLE, 0.05
+        record, until, pause = self._read_record(), time.monotonic() + UNREADABLE, 0.05
         while record and not is_final(record.status) and (self._finished or time.monotonic() < until):
-            record = None if self.stop.wait(pause) else self._record()
+            record = None if self.stop.wait(pause) else self._read_record()
             pause = min(2 * pause, _PACE)
         return record
 
-    def _stored_output(self, record: ExecutionRecord) -> list[tuple[bytes, bool]]:
+    def _collect_stored_output(self, record: ExecutionRecord) -> list[tuple[bytes, bool]]:
         """Return the stored output, each part with whether the part has the order of the run.
 
         The stored lines come before the record's output if the record may have only the last part of the output.
         """
-        text, ordered = _record_text(record)
+        text, ordered = _read_record_output(record)
         parts = [] if text is None else [(text, ordered)]
         first, first_in_log = (
             next(filter(None, map(line_key, lines)), b"") for lines in ((text or b"").split(b"\n"), self.log.lines())
         )
         if text is None or not (first.startswith(first_in_log) if first_in_log else not first):
             with suppress(*BROKEN):
-                parts = [(stored, False), *parts] if (stored := self._lines().text) else parts
+                parts = [(stored, False), *parts] if (stored := self._request_stored_lines().text) else parts
         return parts
 
     def _has_all_output(self) -> bool:
@@ -365,7 +365,7 @@ class Follower:
         if record is None:
             return True
         self._ending.final_record = record if is_final(record.status) else None
-        return all(self._equals_log(text) or self._has_lines(text) for text, _ in self._stored_output(record))
+        return all(self._equals_log(text) or self._has_lines(text) for text, _ in self._collect_stored_output(record))
 
     def _has_lines(self, text: bytes) -> bool:
         lines = [key for line in text.split(b"\n") if (key := line_key(line))]
@@ -387,12 +387,12 @@ class Follower:
 
     def _read_stored_lines(self) -> Stored:
         """Return the stored lines, or the output of the record: some servers have only that."""
-        stored = self._lines()
-        text, ordered = (None, True) if stored.text else _record_text(self._ending.record())
+        stored = self._request_stored_lines()
+        text, ordered = (None, True) if stored.text else _read_record_output(self._ending.record())
         first = next(filter(bytes.strip, (text or b"").splitlines(keepends=True)), b"")
         return Stored(text, (first,) if (text or b"").count(first) == 1 else ()) if text and ordered else stored
 
-    def _lines(self) -> Stored:
+    def _request_stored_lines(self) -> Stored:
         """Return the stored lines; nothing if their number exceeds the limit of an answer."""
         limit = 10_000
         stored = self.client.logs.execution(self.execution_id, limit=limit)
@@ -427,7 +427,7 @@ class _Squeeze:
         return squeezed
 
 
-def _record_text(record: ExecutionRecord) -> tuple[bytes | None, bool]:
+def _read_record_output(record: ExecutionRecord) -> tuple[bytes | None, bool]:
     """Return the output in the record, None without output; and whether the text has the order of the run."""
     if record.combined_output is not None:
         return record.combined_output.encode(errors="replace"), True

@@ -105,7 +105,7 @@ class AtInterrupt:
         self.is_marked = self.is_done = False
 
     def __enter__(self) -> Self:
-        _begin_to_serve()
+        _start_serving_thread()
         self._is_signaled = False
         if threading.current_thread() is threading.main_thread():
             before = signal.getsignal(signal.SIGINT)
@@ -145,9 +145,9 @@ class AtInterrupt:
         """Record that there was an interrupt, and start its action."""
         self.is_marked = True
         _open.add(self)
-        _work.put(self._serve)
+        _work.put(self._start_or_signal_action)
 
-    def _serve(self) -> None:
+    def _start_or_signal_action(self) -> None:
         """Start the action of the interrupt, or signal a further interrupt to the started action."""
         if self._has_started:
             self._again.set()
@@ -155,9 +155,9 @@ class AtInterrupt:
                 _open.discard(self)
             return
         self._has_started = True
-        _start_thread(self._act_once, "lk-interrupt")
+        _start_thread(self._run_action, "lk-interrupt")
 
-    def _act_once(self) -> None:
+    def _run_action(self) -> None:
         try:
             self._act(self._again)
         finally:
@@ -228,7 +228,7 @@ _open: set[AtInterrupt] = set()
 
 def call_in_background(work: Callable[[], object], name: str) -> None:
     """Call a function in a new thread; no interrupt of this thread can prevent the start."""
-    if threading.current_thread() is threading.main_thread() and _begin_to_serve():
+    if threading.current_thread() is threading.main_thread() and _start_serving_thread():
         _work.put(partial(_start_thread, work, name))
     else:  # interrupts reach only the main thread
         _start_thread(work, name)
@@ -246,20 +246,20 @@ def _start_thread(work: Callable[[], object], name: str) -> None:
     start(threading.Thread(target=work, name=name, daemon=True))
 
 
-def _begin_to_serve() -> bool:
+def _start_serving_thread() -> bool:
     """Start the thread that no interrupt reaches; return whether the thread is active.
 
     An exiting Python refuses new threads.
     """
     global _servant  # noqa: PLW0603 (one for the process, and a new one after a fork)
     if _servant is None or not _servant.is_alive():
-        _servant = threading.Thread(target=_serve, name="lk-interrupts", daemon=True)
+        _servant = threading.Thread(target=_run_queued_work, name="lk-interrupts", daemon=True)
         with suppress(RuntimeError):  # serve_all does the work then
             _servant.start()
     return _servant.is_alive()
 
 
-def _serve() -> None:
+def _run_queued_work() -> None:
     while True:
         _work.get()()
 

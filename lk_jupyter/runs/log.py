@@ -34,18 +34,18 @@ def log_path(execution_id: str) -> Path:
     """Return the file that holds the complete log of a run. Raises UsageError for text that can't be an id."""
     if not is_run_id(execution_id):
         raise UsageError(f"{execution_id!r} isn't a run id. List runs: %lk_runs")
-    return _folder(setting("log_dir")) / f"{execution_id}.log"
+    return _choose_log_folder(setting("log_dir")) / f"{execution_id}.log"
 
 
-def _folder(chosen: Path) -> Path:
+def _choose_log_folder(chosen: Path) -> Path:
     """Return the folder of the logs, or a temporary folder if the chosen folder isn't writable."""
     with suppress(OSError):
         chosen.mkdir(parents=True, exist_ok=True, mode=0o700)
-    return chosen if os.access(chosen, os.W_OK | os.X_OK) else _temporary(chosen)
+    return chosen if os.access(chosen, os.W_OK | os.X_OK) else _create_temporary_folder(chosen)
 
 
 @cache
-def _temporary(chosen: Path) -> Path:
+def _create_temporary_folder(chosen: Path) -> Path:
     """Return a folder that is deleted when this process ends."""
     try:
         folder = tempfile.mkdtemp(prefix="lk-jupyter-")
@@ -106,15 +106,15 @@ class RunLog:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._file: IO[bytes] = self._open()
+        self._file: IO[bytes] = self._open_file()
         self.is_stored = take_lock(self._file.fileno())
         if not self.is_stored:
             self._file = _copy_file(self._file)
-        self.size = _sound_size(self._file)
+        self.size = _compute_sound_size(self._file)
         self._file.truncate(self.size)
         self._at_end = False
 
-    def _open(self) -> IO[bytes]:
+    def _open_file(self) -> IO[bytes]:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             self.path.touch(mode=0o600)
@@ -201,7 +201,7 @@ class RunLog:
     def _give_back(self) -> None:
         """Copy the text into the file if no process writes the file any more and the file has less text."""
         with self.path.open("r+b") as file:
-            if take_lock(file.fileno()) and _sound_size(file) < self.size:
+            if take_lock(file.fileno()) and _compute_sound_size(file) < self.size:
                 self._file.seek(0)
                 file.seek(0)
                 shutil.copyfileobj(self._file, file)
@@ -216,7 +216,7 @@ def _copy_file(file: IO[bytes]) -> IO[bytes]:
     return copy
 
 
-def _sound_size(file: IO[bytes]) -> int:
+def _compute_sound_size(file: IO[bytes]) -> int:
     """Return the size of a file without the rests of a crash at its end: zeros, and part of a character."""
     size = file.seek(0, 2)
     while size:
@@ -225,11 +225,11 @@ def _sound_size(file: IO[bytes]) -> int:
         text = file.read(size - start).rstrip(b"\0")
         size = start + len(text)
         if text:
-            return size - _incomplete_byte_count(text)
+            return size - _count_incomplete_bytes(text)
     return 0
 
 
-def _incomplete_byte_count(text: bytes) -> int:
+def _count_incomplete_bytes(text: bytes) -> int:
     """Return how many bytes at the end are the start of an incomplete UTF-8 character."""
     for length in range(1, min(4, len(text) + 1)):
         byte = text[-length]

@@ -62,7 +62,7 @@ class RunMonitor:
 
     def start(self) -> RunMonitor:
         """Start to read."""
-        threading.Thread(target=self._read, name=f"lk-read-{self.run.short_id}", daemon=True).start()
+        threading.Thread(target=self._read_stream, name=f"lk-read-{self.run.short_id}", daemon=True).start()
         _POLLER.add(self)
         return self
 
@@ -132,7 +132,7 @@ class RunMonitor:
         """Stop reading. The run stays active."""
         self._reader.close()
 
-    def _read(self) -> None:
+    def _read_stream(self) -> None:
         try:
             self._pass_on()
         except Exception as error:  # noqa: BLE001 (it is raised again in the cell)
@@ -209,24 +209,24 @@ class StatusPoller:
 
     def _poll_states(self) -> None:
         time.sleep(_PACE)  # the answer to the start was the first look
-        while monitors := self._active_monitors():
+        while monitors := self._drop_ended_monitors():
             by_session: dict[Connection, list[RunMonitor]] = defaultdict(list)
             for monitor in monitors:
                 if monitor.due:
                     by_session[monitor.run.session].append(monitor)
             for session, due in by_session.items():
                 with suppress(LkError):
-                    _inform(session, due)
+                    _update_states(session, due)
             time.sleep(_PACE)
 
-    def _active_monitors(self) -> list[RunMonitor]:
+    def _drop_ended_monitors(self) -> list[RunMonitor]:
         with self._lock:
             self._monitors = [monitor for monitor in self._monitors if not monitor.done.is_set()]
             self._works = bool(self._monitors)
             return list(self._monitors)
 
 
-def _inform(session: Connection, monitors: list[RunMonitor]) -> None:
+def _update_states(session: Connection, monitors: list[RunMonitor]) -> None:
     for monitor in monitors:
         monitor.expect_answer()
     many = len(monitors) >= _MANY

@@ -114,15 +114,15 @@ def journal_columns(record: ExecutionRecord) -> dict[str, Any]:
     succeeded = record.status.lower() in SUCCEEDED_STATES
     return {
         "state": record.status.lower(),
-        "started_at": _timestamp(record.start_time or record.job_start),
-        "ended_at": _timestamp(record.end_time or record.job_end or record.finish_time),
+        "started_at": _convert_to_timestamp(record.start_time or record.job_start),
+        "ended_at": _convert_to_timestamp(record.end_time or record.job_end or record.finish_time),
         "seconds": measure_duration(record),
         "cost": record.billed,
         "reason": "" if succeeded else str(build_error(record)),
     }
 
 
-def _timestamp(moment: datetime | None) -> float | None:
+def _convert_to_timestamp(moment: datetime | None) -> float | None:
     return moment.timestamp() if moment else None
 
 
@@ -148,7 +148,7 @@ def stderr_beside_frames(record: ExecutionRecord) -> str | None:
     return record.stderr and split(record.stderr, read_nonce(record.metadata), keeps_hidden=False)[0]
 
 
-def _display_traceback(record: ExecutionRecord) -> str:
+def _format_traceback(record: ExecutionRecord) -> str:
     """Return the traceback that the run formatted for display, with colors; empty without such a traceback."""
     _, frames = split(record.stderr or "", read_nonce(record.metadata))
     errors = [frame.payload.get("traceback") for frame in frames if frame.kind == ERROR]
@@ -161,7 +161,7 @@ def build_error(record: ExecutionRecord, *, line_shift: int = 0, stopped_because
     ``stopped_because`` is the reason of an abort by this machine, which the server doesn't know.
     """
     is_explained = stopped_because and record.status.lower() in STOPPED_STATES | {"timeout"}
-    reason = f"was stopped: {stopped_because}." if is_explained else _reason(record)
+    reason = f"was stopped: {stopped_because}." if is_explained else _explain_end(record)
     message = redact(f"run {record.execution_id[:SHORT_ID]} {reason}")
     if is_explained or record.status.lower() in STOPPED_STATES:
         return RunAborted(message, execution_id=record.execution_id)
@@ -171,7 +171,7 @@ def build_error(record: ExecutionRecord, *, line_shift: int = 0, stopped_because
         execution_id=record.execution_id,
         return_code=record.return_code,
         traceback=traceback,
-        shown=redact(_display_traceback(record)),
+        shown=redact(_format_traceback(record)),
     )
 
 
@@ -187,7 +187,7 @@ _INSTALL_ADVICE = {
 }
 
 
-def _reason(record: ExecutionRecord) -> str:
+def _explain_end(record: ExecutionRecord) -> str:
     if record.install_return_code:
         log = (record.install_log or "").rstrip()
         lines = "\n".join(log.splitlines()[-8:])
@@ -195,15 +195,15 @@ def _reason(record: ExecutionRecord) -> str:
             (advice for mark, advice in _INSTALL_ADVICE.items() if mark in log), "Correct -r, then run again."
         )
         return f"couldn't install its requirements:\n{lines}\n{advice}"
-    return _REASONS.get(record.status.lower(), _failure_text)(record)
+    return _REASONS.get(record.status.lower(), _explain_failure)(record)
 
 
-def _failure_text(record: ExecutionRecord) -> str:
+def _explain_failure(record: ExecutionRecord) -> str:
     cause = remote_traceback(split_printed_output(record)[1] or "", "", 0).rstrip().rpartition("\n")[2]
     if f"'{PACKAGE}'" in cause:
         return "couldn't find the uploaded files.\nThis cloud accepts only code: add --no-rich."
     code = f"exit code {record.return_code}" if record.return_code else f"state {label_of(record.word)}"
-    why = f" ({cause})" if cause else _details(record)
+    why = f" ({cause})" if cause else _format_details(record)
     return f"ended with {code}{why}.\nRead the log: %lk_logs {record.execution_id[:SHORT_ID]}"
 
 
@@ -211,17 +211,17 @@ def _failure_text(record: ExecutionRecord) -> str:
 RAISE_LIMIT = "\nRaise the limit: --timeout SECONDS"
 
 
-def _timed_out(record: ExecutionRecord) -> str:
+def _explain_timeout(record: ExecutionRecord) -> str:
     reason = platform_words(record).rstrip(".") or "its time limit was reached"
     return f"was stopped: {reason}.{RAISE_LIMIT}"
 
 
-def _stopped_text(record: ExecutionRecord) -> str:
-    return f"was stopped{_details(record)}."
+def _explain_stop(record: ExecutionRecord) -> str:
+    return f"was stopped{_format_details(record)}."
 
 
-def _platform(record: ExecutionRecord) -> str:
-    return f"failed on the cloud's side{_details(record)}.\nYour code isn't the cause. Run the cell again."
+def _explain_platform_failure(record: ExecutionRecord) -> str:
+    return f"failed on the cloud's side{_format_details(record)}.\nYour code isn't the cause. Run the cell again."
 
 
 def platform_words(record: ExecutionRecord) -> str:
@@ -229,18 +229,18 @@ def platform_words(record: ExecutionRecord) -> str:
     return record.status_details or "; ".join([*(record.system_errors or []), *(record.errors or [])])
 
 
-def _details(record: ExecutionRecord) -> str:
+def _format_details(record: ExecutionRecord) -> str:
     words = platform_words(record)
     return f": {words.rstrip('.')}" if words else ""
 
 
 _REASONS: dict[str, Callable[[ExecutionRecord], str]] = {
-    "timeout": _timed_out,
-    "aborted": _stopped_text,
-    "cancelled": _stopped_text,
-    "system_failure": _platform,
-    "failed_system": _platform,
-    "error": _platform,
+    "timeout": _explain_timeout,
+    "aborted": _explain_stop,
+    "cancelled": _explain_stop,
+    "system_failure": _explain_platform_failure,
+    "failed_system": _explain_platform_failure,
+    "error": _explain_platform_failure,
 }
 
 

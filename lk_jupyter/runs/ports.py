@@ -49,12 +49,12 @@ def open_port(run: Run, port: int | None) -> OpenPort:
     if is_final(status := run.status):
         raise UsageError(f"Run {run.short_id} has finished ({status}), and its ports are closed. Active runs: %lk_runs")
     if parse_vm_id(run.execution_id):
-        return _forward(run, port or ports[0])
+        return _forward_port(run, port or ports[0])
     url = address(run, port or ports[0])
     return OpenPort(url, answers(url))
 
 
-def _forward(run: Run, port: int) -> OpenPort:
+def _forward_port(run: Run, port: int) -> OpenPort:
     """Return the address that leads to a port of the VM of a run, the same for each call."""
     from lk_jupyter.vms.forwards import SharedPort, find_server  # noqa: PLC0415 (few runs are on VMs)
     from lk_jupyter.vms.hosted import open_run  # noqa: PLC0415

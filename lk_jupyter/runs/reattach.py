@@ -56,7 +56,7 @@ def is_same(entry: JournalEntry, session: Connection, bundle: Bundle, place: Cel
         and entry.machine == bundle.machine.hardware_profile
         and entry.options.get("image") == getattr(bundle.options, "image", None)
         and entry.options.get("arg", []) == getattr(bundle.options, "arg", [])
-        and (entry.request.get("requirements_content") or "") == _journal_text(bundle.request.requirements_content)
+        and (entry.request.get("requirements_content") or "") == _mask_text(bundle.request.requirements_content)
         and _has_same_files(entry.request.get("import_files"), bundle.request.import_files)
         and all(
             None in (then, now) or then == now
@@ -67,15 +67,15 @@ def is_same(entry: JournalEntry, session: Connection, bundle: Bundle, place: Cel
 
 def _has_same_files(stored: str | None, files: str | None) -> bool:
     """Return whether the author's variables and files equal the variables and files in the journal."""
-    return stored == MARK or _author_inputs(stored) == _author_inputs(_journal_text(files))
+    return stored == MARK or _select_author_inputs(stored) == _select_author_inputs(_mask_text(files))
 
 
-def _journal_text(text: str | None) -> str:
+def _mask_text(text: str | None) -> str:
     """Return a text in the form that the journal stores."""
     return mask_secrets(text or "")
 
 
-def _author_inputs(import_files: str | None) -> Any:
+def _select_author_inputs(import_files: str | None) -> Any:
     files: dict[str, str] = json.loads(import_files or "{}")
     settings = settings_in(import_files)
     if settings and settings.get("carry"):  # its message has more state of the process, such as random numbers

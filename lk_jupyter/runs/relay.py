@@ -211,19 +211,19 @@ class RelayRun:
         """The id of the relay."""
         return PREFIX + self.facts.token
 
-    def _path(self, suffix: str) -> Path:
+    def _build_path(self, suffix: str) -> Path:
         return self._folder / f"{self.facts.token}.{suffix}"
 
     @property
     def _is_aborted(self) -> bool:
         """Whether the user has aborted the relay, in any process."""
-        return self._path("stop").exists()
+        return self._build_path("stop").exists()
 
     def start(self) -> None:
         """Store the relay, and drive it in a thread of this process. Raises UsageError if it can't be stored."""
         try:
-            self._store()
-            self._path("log").touch(0o600)
+            self._store_facts()
+            self._build_path("log").touch(0o600)
         except OSError as error:
             raise UsageError(f"Can't write to '{self._folder}': {error.strerror}. Nothing was sent.") from None
         self.drive_in_thread()
@@ -239,7 +239,7 @@ class RelayRun:
     def _take_lock(self) -> bool:
         """Lock the relay until this process ends; return False if another process has the lock."""
         if self._lock is None:
-            descriptor = os.open(self._path("lock"), os.O_RDWR | os.O_CREAT, 0o600)
+            descriptor = os.open(self._build_path("lock"), os.O_RDWR | os.O_CREAT, 0o600)
             if not take_lock(descriptor):
                 os.close(descriptor)
                 return False
@@ -253,9 +253,12 @@ class RelayRun:
             self.facts = read_relay(self.facts.token)
         if not self.facts.state.get("is_final"):
             self.drive_in_thread()
-        return self.facts.state or {"status": "running" if self.facts.is_started else "pending", **self._moments()}
+        return self.facts.state or {
+            "status": "running" if self.facts.is_started else "pending",
+            **self._build_start_fields(),
+        }
 
-    def _moments(self) -> dict[str, Any]:
+    def _build_start_fields(self) -> dict[str, Any]:
         return {"started": self.facts.legs[0].start_time} if self.facts.is_started else {}
 
     def end(self, state: dict[str, Any]) -> None:
@@ -267,7 +270,7 @@ class RelayRun:
 
     def abort(self, grace: float) -> None:
         """Abort the current run, and end the relay."""
-        self._path("stop").touch(0o600)
+        self._build_path("stop").touch(0o600)
         end = time.monotonic() + grace + _BILL_SECONDS
         while not self.state().get("is_final") and time.monotonic() < end:
             time.sleep(_LOOK)
@@ -275,7 +278,7 @@ class RelayRun:
     def log(self) -> str:
         """Return the log so far."""
         with suppress(OSError):
-            return self._path("log").read_bytes().decode("utf-8", "replace")
+            return self._build_path("log").read_bytes().decode("utf-8", "replace")
         return ""
 
     def log_times(self) -> list[tuple[float, int]]:
@@ -284,11 +287,11 @@ class RelayRun:
 
     def open_log(self, offset: int) -> LogTail:
         """Return the log from a byte offset until the current run of the relay ends."""
-        return LogTail(self, self._path("log"), offset)
+        return LogTail(self, self._build_path("log"), offset)
 
-    def _store(self) -> None:
+    def _store_facts(self) -> None:
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        write_private(self._path("json"), self.facts.model_dump_json())
+        write_private(self._build_path("json"), self.facts.model_dump_json())
 
     # The rest is for the process that drives the relay.
 
@@ -298,42 +301,42 @@ class RelayRun:
             while not self.facts.state.get("is_final"):
                 leg = self.facts.legs[-1] if self.facts.legs else None
                 if leg is None or leg.is_over:
-                    self._start_next()
+                    self._start_next_run()
                 else:
-                    self._follow(leg)
+                    self._follow_leg(leg)
         except Exception as error:  # noqa: BLE001 (the relay shows the reason)
             for leg in self.facts.legs[-1:]:
                 if leg.execution_id and not leg.is_over:
                     abort_soon(self._connection.client, leg.execution_id)
             reason = str(error).partition("\n")[0] or type(error).__name__
-            self._finish("failed" if isinstance(error, UsageError) else "system_failure", None, reason)
+            self._store_final_state("failed" if isinstance(error, UsageError) else "system_failure", None, reason)
 
-    def _start_next(self) -> None:
+    def _start_next_run(self) -> None:
         """Start the next run, within the rest of time and cost; without enough of both, end the relay."""
         facts, now = self.facts, time.time()
         if self._is_aborted:
-            self._finish("aborted", None, "Aborted.")
+            self._store_final_state("aborted", None, "Aborted.")
             return
         self._read_bills()
         seconds = min(float(facts.limit), facts.seconds - facts.used_seconds(now))
         reason = f"Time limit of {facts.seconds} s"
-        if self._affordable_seconds() < seconds:
+        if self._compute_affordable_seconds() < seconds:
             self._wait_for_bills()
-        if (affordable := self._affordable_seconds()) < seconds:
+        if (affordable := self._compute_affordable_seconds()) < seconds:
             seconds, reason = affordable, f"The maximum cost of {facts.cap} credits"
         if seconds < min(_LEAST_SECONDS, facts.seconds):
-            self._finish("timeout", None, reason)
+            self._store_final_state("timeout", None, reason)
             return
-        self._send(int(seconds))
+        self._send_next_start(int(seconds))
 
-    def _affordable_seconds(self) -> float:
+    def _compute_affordable_seconds(self) -> float:
         """Return the time limit, in seconds, that the rest of the maximum cost pays for."""
         facts = self.facts
         if facts.cap is None or not facts.per_hour:
             return float("inf")
         return float((facts.cap - facts.spent) * 3600 / facts.per_hour) - STOP_SECONDS
 
-    def _build(self, seconds: int) -> Bundle:
+    def _build_next_run(self, seconds: int) -> Bundle:
         """Return the next run, with this time limit in seconds, which restores the last checkpoint."""
         facts = self.facts
         request = StreamingExecutionRequest.model_validate({k: v for k, v in facts.job.items() if k != "timeout"})
@@ -351,7 +354,7 @@ class RelayRun:
         )
         return add_links(self._connection, bundle)
 
-    def _send(self, seconds: int) -> None:
+    def _send_next_start(self, seconds: int) -> None:
         """Start a run; repeat that while the cloud is out of reach or has no machine.
 
         The relay records each start before it is sent, so that another process finds the run.
@@ -359,29 +362,29 @@ class RelayRun:
         end = time.monotonic() + _RETRY_SECONDS
         while True:
             try:
-                bundle = self._build(seconds)
-                size = self._path("log").stat().st_size
+                bundle = self._build_next_run(seconds)
+                size = self._build_path("log").stat().st_size
                 leg = Leg(token=bundle.token, limit=bundle.timeout, log_start=size, start_time=time.time())
                 self.facts.legs.append(leg)
-                self._store()
+                self._store_facts()
                 leg.execution_id = start_once(self._connection.client, bundle).execution_id
-                self._store()
+                self._store_facts()
             except (ServerError, ConnectionFailed):  # neither leaves a run whose answer was lost
                 self.facts.legs = [leg for leg in self.facts.legs if leg.execution_id]
-                self._store()
+                self._store_facts()
                 if time.monotonic() > end or self._is_aborted:
                     raise
             else:
                 return
             time.sleep(_RETRY_PAUSE)
 
-    def _follow(self, leg: Leg) -> None:
+    def _follow_leg(self, leg: Leg) -> None:
         """Copy the log of a run until its end, or until its last message; an abort of the user ends the run."""
         if leg.execution_id is None:
             leg.execution_id = self._find_lost_start(leg)
-            self._store()
+            self._store_facts()
         client = self._connection.client
-        copier = _LogCopier(self._connection, leg.execution_id, self._path("log"), leg, self.facts)
+        copier = _LogCopier(self._connection, leg.execution_id, self._build_path("log"), leg, self.facts)
         copier.start()
         is_aborted = False
         while copier.is_alive():
@@ -395,11 +398,11 @@ class RelayRun:
         if copier.saved and not is_aborted:
             abort_soon(client, leg.execution_id)  # its process ends after its last message: this ends the bill
             leg.saved, leg.is_over = {"resume": checkpoint_key(leg.token), **copier.saved}, True
-            self._store()
+            self._store_facts()
             return
-        self._end_leg(leg, self._final_record(leg.execution_id), is_aborted=is_aborted)
+        self._end_leg(leg, self._wait_for_final_record(leg.execution_id), is_aborted=is_aborted)
 
-    def _final_record(self, run_id: str) -> ExecutionRecord:
+    def _wait_for_final_record(self, run_id: str) -> ExecutionRecord:
         """Return the final record of a run. Raises ConnectionFailed if the cloud is out of reach for 15 minutes."""
         ending, answered_at = Ending(self._connection.client, run_id), time.monotonic()
         while True:
@@ -427,13 +430,13 @@ class RelayRun:
         leg.is_over, leg.billed = True, record.billed
         failures = sum(1 for _ in takewhile(lambda each: not each.saved, reversed(self.facts.legs)))
         if status in {"system_failure", "failed_system"} and failures < _MOST_FAILURES:
-            os.truncate(self._path("log"), leg.log_start)
-            self._store()
+            os.truncate(self._build_path("log"), leg.log_start)
+            self._store_facts()
             return
         details = record.status_details
         if status == "timeout":
             details = f"No checkpoint was saved within {leg.limit} s. Save files in lk_jupyter.checkpoint_folder()"
-        self._finish(status, record.return_code, None if status in SUCCEEDED_STATES else details)
+        self._store_final_state(status, record.return_code, None if status in SUCCEEDED_STATES else details)
 
     def _read_bills(self) -> None:
         for leg in self.facts.legs:
@@ -450,15 +453,15 @@ class RelayRun:
             time.sleep(_LOOK)
             self._read_bills()
 
-    def _finish(self, status: str, return_code: int | None, details: str | None) -> None:
+    def _store_final_state(self, status: str, return_code: int | None, details: str | None) -> None:
         """Store the final state, with the bills of all runs."""
         facts = self.facts
         self._wait_for_bills()
         bills = (leg.billed for leg in facts.legs)
         facts.billed = sum(filter(None, bills), Decimal(0)) if facts.has_all_bills else None
         state = {"status": status, "return_code": return_code, "details": details, "ended": time.time()}
-        facts.state = {**self._moments(), **state, "is_final": True}
-        self._store()
+        facts.state = {**self._build_start_fields(), **state, "is_final": True}
+        self._store_facts()
 
 
 class _LogCopier(threading.Thread):
@@ -484,19 +487,22 @@ class _LogCopier(threading.Thread):
             with self._path.open("r+b") as log:
                 log.truncate(self._start_size)
                 log.seek(self._start_size)
-                with closing(RunLog(log_path(self._run_id))) as run_log, closing(self._follower(run_log)) as follower:
+                with (
+                    closing(RunLog(log_path(self._run_id))) as run_log,
+                    closing(self._create_follower(run_log)) as follower,
+                ):
                     for event in follower.events():
-                        if isinstance(event, Output) and self._copy(event.content, log):
+                        if isinstance(event, Output) and self._copy_text(event.content, log):
                             return
                 log.write(self._frame_part.encode("utf-8", "replace"))
         except Exception as error:  # noqa: BLE001 (the driver raises it)
             self.error = error
 
-    def _follower(self, run_log: RunLog) -> Follower:
+    def _create_follower(self, run_log: RunLog) -> Follower:
         is_squeezed = self._connection.assumptions["newlines"] == "extra"
         return Follower(self._connection.client, self._run_id, run_log, squeeze=is_squeezed, late=True)
 
-    def _copy(self, text: str, log: Any) -> bool:
+    def _copy_text(self, text: str, log: Any) -> bool:
         """Copy text; return whether it has the last message of the run. Then the log ends at the checkpoint."""
         for piece in _FRAME_END.split(self._hold_frame(text)):
             items = self._splitter.feed(piece)
@@ -551,13 +557,13 @@ class LogTail:
 
 
 @cache
-def _relays() -> dict[tuple[str, str], RelayRun]:
+def _get_relay_registry() -> dict[tuple[str, str], RelayRun]:
     return {}
 
 
 def open_relay(connection: Connection, token: str) -> RelayRun:
     """Return a relay by its token, the same object for each caller. Raises UsageError for one of another machine."""
-    relays, key = _relays(), (connection.base_url, token)
+    relays, key = _get_relay_registry(), (connection.base_url, token)
     if key not in relays:
         relays[key] = RelayRun(connection, read_relay(token))
     return relays[key]
@@ -565,4 +571,4 @@ def open_relay(connection: Connection, token: str) -> RelayRun:
 
 def keep_relay(connection: Connection, relay: RelayRun) -> None:
     """Let ``open_relay`` return this relay."""
-    _relays()[connection.base_url, relay.facts.token] = relay
+    _get_relay_registry()[connection.base_url, relay.facts.token] = relay

@@ -45,8 +45,8 @@ def repair_log(log: bytes, record: bytes, seams: Sequence[int], *, ordered: bool
     starts = [0, *accumulate(len(line) + 1 for line in lines)]
     texts = [line for line in record.split(b"\n") if line.strip()]
     torn = {max(0, bisect_left(starts, seam + 1) - 1) for seam in seams}
-    covered = _covered_part(lines, texts, torn)
-    if covered is None and ordered and (covered := _covered_part(lines, texts[1:], torn)):  # from within a line on
+    covered = _find_covered_part(lines, texts, torn)
+    if covered is None and ordered and (covered := _find_covered_part(lines, texts[1:], torn)):  # from within a line on
         if not (covered.start and line_key(lines[covered.start - 1]).endswith(line_key(texts[0]))):
             return None
         texts = texts[1:]
@@ -56,7 +56,7 @@ def repair_log(log: bytes, record: bytes, seams: Sequence[int], *, ordered: bool
     is_first = texts[0].startswith(first_line) and len(record) >= len(log)
     if ordered and not covered.start and 0 in torn and not is_first:  # the record may lack the first line
         return None
-    merged, lacking = _merge([line for at, line in covered.confirmed if at >= covered.start], texts)
+    merged, lacking = _merge_lines([line for at, line in covered.confirmed if at >= covered.start], texts)
     if covered.start:  # without blank lines and part of a line before it
         record = record[(b"\n" + record).index(b"\n" + texts[0]) :]
     text = record if ordered else b"".join(line + b"\n" for line in merged)
@@ -72,7 +72,7 @@ class _Part:
     is_torn: bool
 
 
-def _covered_part(lines: Sequence[bytes], texts: Sequence[bytes], torn: set[int]) -> _Part | None:
+def _find_covered_part(lines: Sequence[bytes], texts: Sequence[bytes], torn: set[int]) -> _Part | None:
     """Return the part of the log that the record covers; None if the record doesn't fit.
 
     The log is read from its end: a record may have only the last part of a long output. Only lines at a seam, lines
@@ -111,18 +111,18 @@ def _covered_part(lines: Sequence[bytes], texts: Sequence[bytes], torn: set[int]
 
 def _is_fragment(line: bytes, lines: Sequence[bytes]) -> bool:
     """Return whether a line consists of the start of a line in ``lines`` and the end of a line in ``lines``."""
-    begins = max(_common_length(line, each) for each in lines)
-    ends = max(_common_length(line[::-1], each[::-1]) for each in lines)
+    begins = max(_measure_common_length(line, each) for each in lines)
+    ends = max(_measure_common_length(line[::-1], each[::-1]) for each in lines)
     return begins + ends >= len(line)
 
 
-def _common_length(line: bytes, other: bytes) -> int:
+def _measure_common_length(line: bytes, other: bytes) -> int:
     """Return how many bytes two lines have in common at their start."""
     pairs = enumerate(zip(line, other, strict=False))
     return next((at for at, (byte, same) in pairs if byte != same), min(len(line), len(other)))
 
 
-def _merge(confirmed: Sequence[bytes], texts: Sequence[bytes]) -> tuple[list[bytes], list[bytes]]:
+def _merge_lines(confirmed: Sequence[bytes], texts: Sequence[bytes]) -> tuple[list[bytes], list[bytes]]:
     """Insert the lines that ``confirmed`` lacks, each after its predecessor; return all lines, and the new lines."""
     places: dict[bytes, list[int]] = defaultdict(list)
     for at, line in enumerate(confirmed):

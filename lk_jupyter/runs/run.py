@@ -419,7 +419,7 @@ class Run:
     def wait_aside(self, timeout: float | None = None) -> ExecutionRecord:
         """Wait as ``wait`` does; an interrupt ends the waiting only, and the run keeps running."""
         with waiting_on(self.execution_id) as released:
-            return self._wait(timeout, released)
+            return self._wait_for_end(timeout, released)
 
     @property
     def _detaches_on_interrupt(self) -> bool:
@@ -445,7 +445,7 @@ class Run:
             abort.hurry()
             return f"Stopped waiting. {abort.words}"
 
-    def _wait(self, timeout: float | None, released: threading.Event) -> ExecutionRecord:
+    def _wait_for_end(self, timeout: float | None, released: threading.Event) -> ExecutionRecord:
         end = None if timeout is None else time.monotonic() + timeout
         answered_at, pause, state = time.monotonic(), 0.05, "active"
         while True:

@@ -43,9 +43,9 @@ class LoggedRun(Protocol):
 def read_scalars(run: LoggedRun, *, most_points: int | None = MOST_POINTS, with_times: bool = False) -> ScalarParser:
     """Return the numbers of a run so far. Times are in seconds since 1970, NaN where the cloud has stored none."""
     parser = ScalarParser(most_points)
-    times = _line_times(run) if with_times else {}
+    times = _read_line_times(run) if with_times else {}
     splitter, moment, pending = run.messages.splitter(), math.nan, ""
-    for piece in _log_pieces(run):
+    for piece in _iterate_log_pieces(run):
         for item in splitter.feed(piece) if splitter else [piece]:
             if isinstance(item, Frame) and item.kind == SCALARS:
                 parser.add_points(item.payload)
@@ -69,7 +69,7 @@ def scalar_table(run: LoggedRun) -> Any:
     return frame
 
 
-def _log_pieces(run: LoggedRun) -> Iterator[str]:
+def _iterate_log_pieces(run: LoggedRun) -> Iterator[str]:
     """Yield the local log in pieces; without a local log, the output in the record."""
     if run.log_path.exists():
         with run.log_path.open(encoding="utf-8", errors="replace", newline="") as log:
@@ -80,7 +80,7 @@ def _log_pieces(run: LoggedRun) -> Iterator[str]:
     yield record.combined_output or record.stdout or ""
 
 
-def _line_times(run: LoggedRun) -> Mapping[str, deque[float]]:
+def _read_line_times(run: LoggedRun) -> Mapping[str, deque[float]]:
     """Return line → times at which the cloud stored the line."""
     times: defaultdict[str, deque[float]] = defaultdict(deque)
     with suppress(LkError):  # a cloud without stored lines has no times

@@ -65,12 +65,12 @@ class OutputSplicer:
     def feed(self, data: bytes) -> bytes:
         """Accept a chunk, and return its new part."""
         if self._unplaced is None:
-            return self._new(self._remove_repeated_lines(data) if self._again or self._line else data)
+            return self._append_to_log(self._remove_repeated_lines(data) if self._again or self._line else data)
         if self._unplaced:
             return self._skip_overlap(self._unplaced + data)
         if self._late and not self.log.size:
             self._late = False
-            return self._new(data) if self._is_beginning(data) else self._skip_overlap(data)
+            return self._append_to_log(data) if self._is_beginning(data) else self._skip_overlap(data)
         replayed = self.log.read(self._repeated, len(data))
         if not data.startswith(replayed):
             return self._skip_overlap(self.log.read(0, self._repeated) + data)
@@ -78,7 +78,7 @@ class OutputSplicer:
         self.is_joined = True
         if self._repeated == self.log.size:
             self.seams = []
-        return self._new(data[len(replayed) :]) if len(replayed) < len(data) else b""
+        return self._append_to_log(data[len(replayed) :]) if len(replayed) < len(data) else b""
 
     def _is_beginning(self, output: bytes) -> bool:
         """Return whether this is the start of the output, as far as the log and the stored log show."""
@@ -93,29 +93,29 @@ class OutputSplicer:
         """Find where this output continues the known output, if it isn't a replay from the start."""
         filled = b""
         self.is_joined = True
-        if count_repeated_bytes(self._tail(), output) is None:
-            at_line = not self.log.size or self._tail().endswith(b"\n")
-            gap = self._missing_lines()
+        if count_repeated_bytes(self._read_tail(), output) is None:
+            at_line = not self.log.size or self._read_tail().endswith(b"\n")
+            gap = self._find_missing_lines()
             self.is_joined = bool(gap) or not self.log.size
-            filled = self._new(gap or b"")
+            filled = self._append_to_log(gap or b"")
             self._again = Counter(map(line_key, filter(None, filled.split(b"\n")))) if at_line else Counter()
-        overlap = count_repeated_bytes(self._tail(), output)
+        overlap = count_repeated_bytes(self._read_tail(), output)
         if b"\n" not in output[: overlap or 0] and (self.log.size or self._is_attached):
             self.seams.append(self.log.size)  # the same part of a line can be chance
         if (filled or overlap is None) and self.log.size and self._is_beginning(output):
             self._again = Counter(map(line_key, self.log.lines()))
         if self._again:
             self.is_joined = True
-            return filled + self._new(
+            return filled + self._append_to_log(
                 self._remove_repeated_lines(self._skip_to_next_line(output) if overlap else output)
             )
         overlap = overlap or 0
         if overlap < len(output):
-            return filled + self._new(output[overlap:])
+            return filled + self._append_to_log(output[overlap:])
         self._unplaced = output
         return filled
 
-    def _missing_lines(self) -> bytes | None:
+    def _find_missing_lines(self) -> bytes | None:
         """Return the stored lines that are missing in the log; None if unknown."""
         stored = self._read_stored().text
         gap = missing(self.log, stored)
@@ -131,15 +131,15 @@ class OutputSplicer:
     def _remove_repeated_lines(self, data: bytes) -> bytes:
         """Return the new lines; wait for the rest of an unfinished line."""
         *lines, self._line = (self._line + data).split(b"\n")
-        return b"".join(line + b"\n" for line in lines if not self._comes_again(line))
+        return b"".join(line + b"\n" for line in lines if not self._use_up_repetition(line))
 
-    def _comes_again(self, line: bytes) -> bool:
+    def _use_up_repetition(self, line: bytes) -> bool:
         key = line_key(line)
         again = self._again[key] > 0
         self._again[key] -= again
         return again
 
-    def _tail(self) -> bytes:
+    def _read_tail(self) -> bytes:
         return self.log.read(max(0, self.log.size - _TAIL), _TAIL)
 
     def complete(self, stored: bytes, *, ordered: bool = True) -> bytes:
@@ -149,30 +149,34 @@ class OutputSplicer:
         Lines that were lost in the middle come late. The log becomes the complete text, unless the stored text isn't
         ``ordered`` as the run wrote it. Seams that the stored output explains are removed.
         """
-        unfinished = b"" if any(key.startswith(line_key(self._line)) for key in +self._again) else self._new(self._line)
+        unfinished = (
+            b""
+            if any(key.startswith(line_key(self._line)) for key in +self._again)
+            else self._append_to_log(self._line)
+        )
         rest = missing(self.log, stored)
         late = unseen(self.log, stored) if rest is None else rest
         if late is None:
-            repaired = self._repair(stored, ordered=ordered)
+            repaired = self._repair_log(stored, ordered=ordered)
             return unfinished + (self._join_last_part(stored) if repaired is None else repaired)
         if rest is None and self.seams:
             self.repaired_lines += late.count(b"\n")
         self.seams = []
         if not ordered:
-            return unfinished + self._new(late)
+            return unfinished + self._append_to_log(late)
         if rest is not None or late:
             self.log.replace(stored)
         return unfinished + late
 
     def _join_last_part(self, stored: bytes) -> bytes:
         """Return the part of ``stored`` after the known output; nothing if both parts do not overlap."""
-        overlap = count_repeated_bytes(self._tail(), stored) or 0
+        overlap = count_repeated_bytes(self._read_tail(), stored) or 0
         if overlap == len(stored) or b"\n" not in stored[:overlap]:  # part of a line can be chance
             return b""
         self._forget_seams(self.log.size - overlap)
-        return self._new(stored[overlap:])
+        return self._append_to_log(stored[overlap:])
 
-    def _repair(self, stored: bytes, *, ordered: bool) -> bytes | None:
+    def _repair_log(self, stored: bytes, *, ordered: bool) -> bytes | None:
         """Replace torn lines of the log by the stored output. Return the lacking lines; None without a repair."""
         log = self.log.read(0, self.log.size)
         repair = repair_log(log, stored, [*self.seams, self.log.size], ordered=ordered)
@@ -191,7 +195,7 @@ class OutputSplicer:
         """Forget the seams after this position, which stored output explains."""
         self.seams = [seam for seam in self.seams if start and seam <= start]
 
-    def _new(self, data: bytes) -> bytes:
+    def _append_to_log(self, data: bytes) -> bytes:
         self._unplaced = None
         self.log.append(data)
         return data

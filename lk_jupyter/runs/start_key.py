@@ -41,11 +41,11 @@ def start_with_key(session: Connection, bundle: Bundle, key: str) -> Run:
     lists of the cloud. A broker also refuses a second start at the same moment. Raises UsageError if the key belongs to
     a run with other code or another machine, and OutcomeUnknown if an earlier start with the key has no answer yet.
     """
-    token = _token_for(session, key)
+    token = _compute_token(session, key)
     metadata = {**(bundle.request.metadata or {}), REQUEST_KEY: token, SOURCE_KEY: _digest_source(bundle)}
     bundle = replace(bundle, request=bundle.request.model_copy(update={"metadata": metadata}))
     end = time.monotonic() + _PATIENCE
-    with _lock(token, end):
+    with _hold_start_lock(token, end):
         while (run := _find_run(session, bundle, key)) is None:
             try:
                 return Run.submit(session, bundle)
@@ -63,11 +63,11 @@ def start_with_key(session: Connection, bundle: Bundle, key: str) -> Run:
 
 def find_started(session: Connection, key: str) -> Run | None:
     """Return the run that this machine started with a key, or None. Raises OutcomeUnknown as ``start_with_key``."""
-    entry = journal().get(_token_for(session, key))
+    entry = journal().get(_compute_token(session, key))
     return None if entry is None or entry.state == REFUSED else open_run(session, entry)
 
 
-def _token_for(session: Connection, key: str) -> str:
+def _compute_token(session: Connection, key: str) -> str:
     place = "\n".join([session.base_url, session.target.org or "", key])
     return hashlib.sha256(f"lk start key\n{place}".encode()).hexdigest()[:_TOKEN_LENGTH]
 
@@ -128,7 +128,7 @@ def _digest_source(bundle: Bundle) -> str:
 
 
 @contextmanager
-def _lock(token: str, end: float) -> Iterator[None]:
+def _hold_start_lock(token: str, end: float) -> Iterator[None]:
     """Wait until no other process starts a run with this mark. Raises OutcomeUnknown at ``end``."""
     folder = setting("journal").parent / "start-keys"
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -142,12 +142,12 @@ def _lock(token: str, end: float) -> Iterator[None]:
     finally:
         if sys.platform == "win32":  # refuses to delete an open file, also of another process
             os.close(descriptor)
-            _delete(path)
+            _delete_file(path)
         else:
-            _delete(path)  # while locked: later, it could be the locked file of another process
+            _delete_file(path)  # while locked: later, it could be the locked file of another process
             os.close(descriptor)
 
 
-def _delete(path: Path) -> None:
+def _delete_file(path: Path) -> None:
     with suppress(OSError):
         path.unlink()

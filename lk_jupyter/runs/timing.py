@@ -62,9 +62,9 @@ class RunTiming:
     @property
     def label(self) -> str:
         """The phases in words, each with its cost if the bill contains it."""
-        return " · ".join(self._labels())
+        return " · ".join(self._iterate_labels())
 
-    def _labels(self) -> Iterator[str]:
+    def _iterate_labels(self) -> Iterator[str]:
         parts = {"image": self.image, "installation": self.installation, "start": self.start}
         later = [("installation", parts.pop("installation"))] if self.installs_in_run else []
         together = [name for name, seconds in parts.items() if seconds is None]

@@ -97,7 +97,7 @@ class _Execution:
     status = abort_streaming = abort_image = get
 
     def __getattr__(self, name: str) -> Any:
-        return partial(_refuse, name)
+        return partial(_refuse_operation, name)
 
 
 class _Workloads:
@@ -127,14 +127,14 @@ class _Logs:
         """Return the last lines of the log, with times while the run is active."""
         lines = self._vm_run.log().splitlines(keepends=True)
         sizes = list(accumulate(len(line.encode()) for line in lines))
-        times = list(self._times(sizes))
+        times = list(self._iterate_times(sizes))
         entries = [
             LogEntry(message=line.rstrip("\r\n"), execution_id=execution_id, timestamp=written_at)
             for line, written_at in zip(lines, times, strict=True)
         ]
         return LogEntries(logs=entries[-limit:], total=len(lines))
 
-    def _times(self, sizes: list[int]) -> Iterator[datetime | None]:
+    def _iterate_times(self, sizes: list[int]) -> Iterator[datetime | None]:
         """Yield the moment at which the log had each size; None if unknown."""
         facts = self._vm_run.facts
         samples = self._vm_run.log_times() if facts.is_started and not facts.state.get("is_final") else []
@@ -144,7 +144,7 @@ class _Logs:
             yield moment(moments[place]) if place < len(moments) else None
 
 
-def _refuse(operation: str, *_: object, **__: object) -> Any:
+def _refuse_operation(operation: str, *_: object, **__: object) -> Any:
     raise OperationNotAvailable(f"{operation} of a run on a VM", "a VM")
 
 
@@ -182,7 +182,7 @@ def _find_error_output(text: str, metadata: Any) -> str | None:
     return text if TRACEBACK in plain_text or TRACEBACK in moved else None
 
 
-def _common_size(one: bytes, other: bytes) -> int:
+def _measure_common_size(one: bytes, other: bytes) -> int:
     """Return the number of bytes with which both start."""
     size = min(len(one), len(other))
     if one[:size] == other[:size]:
@@ -217,7 +217,7 @@ class OffsetFollower(Follower):
             except BROKEN as error:
                 self._check_patience(error, answered_at)
             self.stop.wait(_LOOK)
-        if record := self._record():
+        if record := self._read_record():
             if rest := self.vm_run.log().encode()[self.log.size :]:  # saved by the VM after the last connection
                 self.log.append(rest)
                 yield Output(decode(rest))
@@ -236,18 +236,18 @@ class OffsetFollower(Follower):
             return
         self._stream = cast("Any", stream)
         try:
-            yield from stream if is_joined else self._join(stream, start, facts.active_id)
+            yield from stream if is_joined else self._join_other_log(stream, start, facts.active_id)
         finally:
             self.drop()
 
-    def _join(self, pieces: Iterable[bytes], start: int, vm_id: str) -> Iterator[bytes]:
+    def _join_other_log(self, pieces: Iterable[bytes], start: int, vm_id: str) -> Iterator[bytes]:
         """Yield the part of another VM's log that this log lacks: the VM prints the lines since its checkpoint again.
 
         If a line differs, the log continues with the line of the other VM.
         """
         for data in pieces:
             stored = self.log.read(start, len(data)) if start < self.log.size else b""
-            same = _common_size(stored, data)
+            same = _measure_common_size(stored, data)
             if same < len(stored) and same < len(data):
                 line = max(0, start + same - _LINE_BYTES)
                 before = self.log.read(line, start + same - line)

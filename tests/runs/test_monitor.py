@@ -45,7 +45,7 @@ def test_text_that_comes_while_the_cell_reads_is_not_lost(tmp_path):
 
     follower = SimpleNamespace(events=events, recalls=True, lost=False, close=lambda: None)
     monitor = monitor_of(follower, tmp_path)
-    monitor._read()
+    monitor._read_stream()
     taken.append(monitor.take())
     assert "".join(taken) == "one\ntwo\nthree\n"
     assert monitor.error is None
@@ -70,7 +70,7 @@ def test_text_says_that_a_run_runs_unless_an_earlier_look_has_kept_it(tmp_path, 
     follower = SimpleNamespace(events=lambda: events, recalls=recalls, lost=False)
     monitor = monitor_of(follower, tmp_path)
     before = monitor.state
-    monitor._read()
+    monitor._read_stream()
     assert monitor.error is None
     assert monitor.state == (before if recalls else "running")
 
@@ -79,7 +79,7 @@ def test_text_that_only_begins_like_a_frame_is_shown_at_the_end(tmp_path):
     events = iter([SimpleNamespace(content="one\n\x1b]7411;"), Finished(0)])
     monitor = monitor_of(SimpleNamespace(events=lambda: events, recalls=False, lost=False), tmp_path)
     monitor._splitter = monitor._reader.splitter = Splitter("5f2c9f0e8d7b4a61")
-    monitor._read()
+    monitor._read_stream()
     assert monitor.take() == "one\n\x1b]7411;"
 
 
@@ -108,7 +108,7 @@ def test_the_states_of_three_runs_are_read_with_one_request_and_of_an_unlisted_r
     workloads = SimpleNamespace(list=lambda: requests.append(1) or listed)
     runs = [Listed(name, tmp_path) for name in "abc"]
     monitors = [RunMonitor(run) for run in runs]
-    module._inform(SimpleNamespace(client=SimpleNamespace(workloads=workloads)), monitors)
+    module._update_states(SimpleNamespace(client=SimpleNamespace(workloads=workloads)), monitors)
     for monitor in monitors:
         monitor._reader.log.close()
     assert len(requests) == 1

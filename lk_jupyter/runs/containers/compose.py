@@ -39,8 +39,8 @@ class Stack:
         checker = _Checker(root, first_line)
         checker.check()
         services = checker.services.values()
-        images = [_scalar_text(image) for service in services if (image := _child(service, "image"))]
-        ports = [port for service in services for port in _ports(_child(service, "ports"))]
+        images = [_read_scalar(image) for service in services if (image := _find_child(service, "image"))]
+        ports = [port for service in services for port in _iterate_ports(_find_child(service, "ports"))]
         return cls(tuple(dict.fromkeys(images)), tuple(dict.fromkeys(ports)))
 
 
@@ -48,7 +48,7 @@ def _parse_compose(text: str, first_line: int) -> yaml.MappingNode:
     try:
         root = yaml.compose(text, yaml.SafeLoader)
     except yaml.YAMLError as error:
-        raise UsageError(f"{_yaml_error_text(error, first_line)}. Nothing was sent.") from None
+        raise UsageError(f"{_format_yaml_error(error, first_line)}. Nothing was sent.") from None
     except RecursionError:
         raise UsageError("The cell is nested too deeply for a compose file. Nothing was sent.") from None
     if not isinstance(root, yaml.MappingNode):
@@ -56,7 +56,7 @@ def _parse_compose(text: str, first_line: int) -> yaml.MappingNode:
     return root
 
 
-def _yaml_error_text(error: yaml.YAMLError, first_line: int) -> str:
+def _format_yaml_error(error: yaml.YAMLError, first_line: int) -> str:
     mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
     problem = getattr(error, "problem", None) or getattr(error, "reason", None) or "it can't be read"
     if "\\t" in problem:
@@ -78,38 +78,40 @@ class _Checker:
         self._check_circles()
 
     def _check_top(self) -> None:
-        for key, _ in self._pairs(self._root):
-            if _scalar_text(key) not in _TOP and not _scalar_text(key).startswith("x-"):
+        for key, _ in self._iterate_pairs(self._root):
+            if _read_scalar(key) not in _TOP and not _read_scalar(key).startswith("x-"):
                 self._fail(
-                    key, f"'{_scalar_text(key)}' isn't a top-level key of a compose file", _scalar_text(key), _TOP
+                    key, f"'{_read_scalar(key)}' isn't a top-level key of a compose file", _read_scalar(key), _TOP
                 )
-        services: yaml.Node | None = _child(self._root, "services")
+        services: yaml.Node | None = _find_child(self._root, "services")
         if not isinstance(services, yaml.MappingNode) or not services.value:
             self._fail(services or self._root, "a compose file needs 'services:' with at least one service below it")
-        self.services = {_scalar_text(key): value for key, value in self._pairs(services)}
+        self.services = {_read_scalar(key): value for key, value in self._iterate_pairs(services)}
 
     def _check_service(self, name: str, service: yaml.Node) -> None:
         if not isinstance(service, yaml.MappingNode):
             self._fail(service, f"service '{name}' is empty: give it an image")
-        keys = {_scalar_text(key): key for key, _ in self._pairs(service)}
+        keys = {_read_scalar(key): key for key, _ in self._iterate_pairs(service)}
         if not _SOURCES & set(keys):
             self._fail(service, f"service '{name}' has no image")
         for key, why in _LOCAL_KEYS.items():
             if key in keys:
                 self._fail(keys[key], f"service '{name}': {key} {why}")
-        for dependency in _names(_child(service, "depends_on")):
-            if _scalar_text(dependency) not in self.services:
+        for dependency in _list_names(_find_child(service, "depends_on")):
+            if _read_scalar(dependency) not in self.services:
                 problem = (
-                    f"service '{name}' depends on '{_scalar_text(dependency)}', which isn't a service of this file"
+                    f"service '{name}' depends on '{_read_scalar(dependency)}', which isn't a service of this file"
                 )
-                self._fail(dependency, problem, _scalar_text(dependency), self.services)
+                self._fail(dependency, problem, _read_scalar(dependency), self.services)
         for kind in _NAMED:
             self._check_named(name, service, kind)
 
     def _check_named(self, name: str, service: yaml.Node, kind: str) -> None:
-        declared = {_scalar_text(node) for node in _names(_child(self._root, kind))} | _IMPLICIT_NAMES.get(kind, set())
-        for node in _names(_child(service, kind)):
-            reference = _scalar_text(_child(node, "source") or node)
+        declared = {_read_scalar(node) for node in _list_names(_find_child(self._root, kind))} | _IMPLICIT_NAMES.get(
+            kind, set()
+        )
+        for node in _list_names(_find_child(service, kind)):
+            reference = _read_scalar(_find_child(node, "source") or node)
             if reference not in declared:
                 problem = (
                     f"service '{name}' uses {kind[:-1]} '{reference}', which isn't declared in '{kind}:' at the top"
@@ -125,20 +127,20 @@ class _Checker:
                 circle = " → ".join([*above[above.index(name) :], name])
                 self._fail(self.services[name], f"these services wait for each other: {circle}")
             if name not in done:
-                for dependency in _names(_child(self.services[name], "depends_on")):
-                    visit(_scalar_text(dependency), (*above, name))
+                for dependency in _list_names(_find_child(self.services[name], "depends_on")):
+                    visit(_read_scalar(dependency), (*above, name))
                 done.add(name)
 
         for name in self.services:
             visit(name, ())
 
-    def _pairs(self, node: yaml.MappingNode) -> Iterator[tuple[yaml.Node, yaml.Node]]:
+    def _iterate_pairs(self, node: yaml.MappingNode) -> Iterator[tuple[yaml.Node, yaml.Node]]:
         """Yield the keys of a map with their values. Refuse a key that appears twice."""
         keys: set[str] = set()
         for key, value in node.value:
-            if _scalar_text(key) in keys:
-                self._fail(key, f"'{_scalar_text(key)}' appears twice")
-            keys.add(_scalar_text(key))
+            if _read_scalar(key) in keys:
+                self._fail(key, f"'{_read_scalar(key)}' appears twice")
+            keys.add(_read_scalar(key))
             yield key, value
 
     def _fail(self, node: yaml.Node, problem: str, value: str = "", choices: Any = ()) -> NoReturn:
@@ -154,27 +156,27 @@ _LOCAL_KEYS = {
 }
 
 
-def _scalar_text(node: yaml.Node) -> str:
+def _read_scalar(node: yaml.Node) -> str:
     return str(node.value) if isinstance(node, yaml.ScalarNode) else ""
 
 
-def _child(node: yaml.Node | None, key: str) -> Any:
+def _find_child(node: yaml.Node | None, key: str) -> Any:
     """Return the node below a key of a map."""
     pairs = node.value if isinstance(node, yaml.MappingNode) else ()
-    return next((value for name, value in pairs if _scalar_text(name) == key), None)
+    return next((value for name, value in pairs if _read_scalar(name) == key), None)
 
 
-def _names(node: yaml.Node | None) -> list[yaml.Node]:
+def _list_names(node: yaml.Node | None) -> list[yaml.Node]:
     """Return the names in a list, or the keys of a map."""
     if isinstance(node, yaml.MappingNode):
         return [key for key, _ in node.value]
     return list(node.value) if isinstance(node, yaml.SequenceNode) else []
 
 
-def _ports(node: yaml.Node | None) -> Iterator[int]:
+def _iterate_ports(node: yaml.Node | None) -> Iterator[int]:
     """Yield the ports at which a service is reached from outside."""
     for port in node.value if isinstance(node, yaml.SequenceNode) else ():
-        port_text = _scalar_text(_child(port, "published") or _child(port, "target") or port)
+        port_text = _read_scalar(_find_child(port, "published") or _find_child(port, "target") or port)
         parts = port_text.partition("/")[0].split(":")
         published = parts[-2] if len(parts) > 1 else parts[-1]
         if published.isdecimal():

@@ -47,9 +47,9 @@ def prepare_image(session: Connection, source: Source, options: DockerOptions, a
     login = login_for([options.image], options, ask)
     variables, local_values = environment(options.env)
     request = DockerExecutionRequest(
-        **_common_fields(session, source, options, login),
+        **_build_common_fields(session, source, options, login),
         docker_image_ref=options.image,
-        docker_run_cmd=_command(source.code, options),
+        docker_run_cmd=_build_command(source.code, options),
         docker_run_env="\n".join(f"{name}={value}" for name, value in variables.items()) or None,
         docker_run_user=options.user,
         enable_s3_mount=options.mount is not False,
@@ -64,7 +64,7 @@ def prepare_compose(session: Connection, source: Source, options: ComposeOptions
     login = login_for(stack.images, options, ask)
     ports = tuple(dict.fromkeys([*options.port, *stack.ports]))
     request = DockerComposeExecutionRequest(
-        **_common_fields(session, source, options, login, ports),
+        **_build_common_fields(session, source, options, login, ports),
         compose_file_code=source.code,
         enable_s3_mount=bool(options.mount),
     )
@@ -155,7 +155,7 @@ def _read_variable(name: str) -> str:
     return os.environ[name]
 
 
-def _command(script: str, options: DockerOptions) -> list[str] | None:
+def _build_command(script: str, options: DockerOptions) -> list[str] | None:
     """Return the command of a container; None for a script without commands, which means the command of the image."""
     if all(line.strip().startswith("#") for line in script.splitlines() if line.strip()):
         return None
@@ -167,7 +167,7 @@ def _command(script: str, options: DockerOptions) -> list[str] | None:
         raise UsageError(f"Can't read the command ({str(error).lower()}). Nothing was sent.") from None
 
 
-def _common_fields(
+def _build_common_fields(
     session: Connection,
     source: Source,
     options: ContainerOptions,

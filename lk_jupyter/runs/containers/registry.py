@@ -59,44 +59,44 @@ def login_for(images: Sequence[str], options: ContainerOptions, ask: Ask | None)
         return RegistryLogin()
     hosts = list(dict.fromkeys(map(registry_host, images)))
     if options.login == AWS:
-        return _aws(hosts)
+        return _read_aws_login(hosts)
     if len(private := [host for host in hosts if host != DOCKER_HUB] or hosts) > 1:
         raise UsageError(
             f"--login is for one registry, but the images come from {', '.join(private)}. Nothing was sent."
         )
-    return _basic(private[0], options.login, ask, anew=options.reset_password)
+    return _build_basic_login(private[0], options.login, ask, anew=options.reset_password)
 
 
-def _basic(host: str, user: str, ask: Ask | None, *, anew: bool) -> RegistryLogin:
-    password = None if anew else _stored_password(host, user)
+def _build_basic_login(host: str, user: str, ask: Ask | None, *, anew: bool) -> RegistryLogin:
+    password = None if anew else _read_stored_password(host, user)
     if password is None:
         password = _prompt_password(host, user, ask)
     fields = {"docker_registry_credential_type": "basic", "docker_username": user, "docker_password": password}
     return RegistryLogin(fields, (password,))
 
 
-def _name(host: str, user: str) -> str:
+def _build_secret_name(host: str, user: str) -> str:
     return f"registry {host} {user}"
 
 
-def _stored_password(host: str, user: str) -> str | None:
+def _read_stored_password(host: str, user: str) -> str | None:
     try:
-        return keyring.read_secret(_name(host, user))
+        return keyring.read_secret(_build_secret_name(host, user))
     except keyring.KeyringUnusable:
         return None
 
 
 def _prompt_password(host: str, user: str, ask: Ask | None) -> str:
-    command = f'keyring set {keyring.SERVICE} "{_name(host, user)}"'
+    command = f'keyring set {keyring.SERVICE} "{_build_secret_name(host, user)}"'
     if ask is None:
         raise UsageError(f"The keyring has no password of {user} at {host}. Nothing was sent. Store it: {command}")
     password = ask(f"Password or token of {user} at {host} (it is not shown): ", f"store it: {command}")
     with suppress(keyring.KeyringUnusable):  # the next run prompts again
-        keyring.store_secret(_name(host, user), password)
+        keyring.store_secret(_build_secret_name(host, user), password)
     return password
 
 
-def _aws(hosts: list[str]) -> RegistryLogin:
+def _read_aws_login(hosts: list[str]) -> RegistryLogin:
     values = {name: os.environ.get(variable, "") for name, variable in _AWS.items()}
     if missing := [_AWS[name] for name, value in values.items() if not value and name != _OPTIONAL]:
         raise UsageError(

@@ -95,7 +95,7 @@ def best_labels(outcomes: Sequence[MemberResult], scores: Sequence[Score]) -> di
     figures = [
         ("cheapest that finished", {o.number: -float(o.cost) for o in completed if o.cost is not None}),
         ("fastest", {o.number: -o.seconds for o in completed if o.seconds is not None}),
-        *((f"best {score.name}", _weights(completed, score)) for score in scores),
+        *((f"best {score.name}", _compute_weights(completed, score)) for score in scores),
     ]
     marks: dict[int, list[str]] = {outcome.number: [] for outcome in outcomes}
     for words, weights in figures:
@@ -107,7 +107,7 @@ def best_labels(outcomes: Sequence[MemberResult], scores: Sequence[Score]) -> di
 def best_number(outcomes: Sequence[MemberResult], score: Score) -> int | None:
     """Return the number of the completed run with the best score, of equal runs the cheapest; None without a score."""
     completed = [outcome for outcome in outcomes if outcome.completed]
-    return _find_first(completed, _weights(completed, score))
+    return _find_first(completed, _compute_weights(completed, score))
 
 
 def _find_first(completed: Sequence[MemberResult], weights: Mapping[int, float]) -> int | None:
@@ -119,7 +119,7 @@ def _find_first(completed: Sequence[MemberResult], weights: Mapping[int, float])
 
 def rank(outcomes: Sequence[MemberResult], scores: Sequence[Score]) -> list[MemberResult]:
     """Return the runs, the best of the first score first, of equal runs the cheapest; runs without a score last."""
-    weights = _weights(outcomes, scores[0]) if scores else {}
+    weights = _compute_weights(outcomes, scores[0]) if scores else {}
 
     def place(outcome: MemberResult) -> tuple[float, float, int]:
         cost = math.inf if outcome.cost is None or outcome.number not in weights else float(outcome.cost)
@@ -128,7 +128,7 @@ def rank(outcomes: Sequence[MemberResult], scores: Sequence[Score]) -> list[Memb
     return sorted(outcomes, key=place)
 
 
-def _weights(outcomes: Iterable[MemberResult], score: Score) -> dict[int, float]:
+def _compute_weights(outcomes: Iterable[MemberResult], score: Score) -> dict[int, float]:
     """Return number of the run → score with the sign that makes the highest the best; without other values."""
     values = {outcome.number: outcome.scores.get(score.name) for outcome in outcomes}
     sign = 1 if score.highest else -1

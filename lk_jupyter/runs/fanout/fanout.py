@@ -138,7 +138,7 @@ class FanOut:
         self._is_started = True
         for number in range(self.parallel):  # in the context of the cell, which the journal records
             call_in_background(partial(copy_context().run, self._run_waiting), f"lk-member-{number}")
-        call_in_background(self._watch, "lk-members")
+        call_in_background(self._watch_members, "lk-members")
         return self
 
     def attach(self) -> None:
@@ -295,7 +295,7 @@ class FanOut:
         for member in self.members:
             if not member.record:
                 member.abort(because)
-        while waiting := self._next():
+        while waiting := self._pop_next_member():
             waiting.conclude(NOT_STARTED, ())
         self._check_end()
 
@@ -308,20 +308,20 @@ class FanOut:
         Raises:
             RunFailed: No run completed, or with ``strict`` a run failed. The text describes the first failed run.
         """
-        if error := self._failure(strict=strict):
+        if error := self._build_failure(strict=strict):
             raise error
 
     @property
     def has_failure(self) -> bool:
         """Whether ``raise_failure`` raises."""
-        return self._failure(strict=False) is not None
+        return self._build_failure(strict=False) is not None
 
     @property
     def cause(self) -> str:
         """Return the last line of the traceback of ``raise_failure``; empty without an error or a traceback."""
-        return getattr(self._failure(strict=False), "traceback", "").rstrip().rpartition("\n")[2]
+        return getattr(self._build_failure(strict=False), "traceback", "").rstrip().rpartition("\n")[2]
 
-    def _failure(self, *, strict: bool) -> Exception | None:
+    def _build_failure(self, *, strict: bool) -> Exception | None:
         failed = [(member, error) for member in self.members if (error := member.failure())]
         if self.winner or not failed or (not (strict or self._strict) and any(o.completed for o in self.outcomes())):
             return None
@@ -340,10 +340,10 @@ class FanOut:
         )
 
     def _run_waiting(self) -> None:
-        while member := self._next():
+        while member := self._pop_next_member():
             self._run_member(member)
 
-    def _next(self) -> FanOutMember | None:
+    def _pop_next_member(self) -> FanOutMember | None:
         with self._lock:
             return self._waiting.popleft() if self._waiting else None
 
@@ -355,11 +355,11 @@ class FanOut:
         member.state = NOT_STARTED if self._stopping.is_set() else SUBMITTING
         if member.state == SUBMITTING:
             self._follow_member(member)
-        self._conclude(member)
+        self._conclude_member(member)
 
     def _follow_member(self, member: FanOutMember) -> None:
         try:
-            member.run = run = member.run or self._submit(member)
+            member.run = run = member.run or self._submit_member(member)
             member.state = STARTED
             if self._stopping.is_set():  # aborted during the start
                 member.abort(self._because)
@@ -370,13 +370,13 @@ class FanOut:
             member.error = error
             member.state = LOST if member.run else REFUSED
 
-    def _submit(self, member: FanOutMember) -> Run:
+    def _submit_member(self, member: FanOutMember) -> Run:
         member.submission = Submission(self._session, member.plan.bundle, member.plan.group)
         if self._stopping.is_set():  # aborted before the submission existed
             member.submission.abort_soon()
         return Run.from_submission(self._session, member.submission)
 
-    def _conclude(self, member: FanOutMember) -> None:
+    def _conclude_member(self, member: FanOutMember) -> None:
         with self._lock:
             wins = self._first and self.winner is None and member.state in SUCCEEDED_STATES
             self.winner = member if wins else self.winner
@@ -385,7 +385,7 @@ class FanOut:
         member.conclude(member.state, self._requested_scores, is_relevant=self.winner in {None, member})
         self._check_end()
 
-    def _watch(self) -> None:
+    def _watch_members(self) -> None:
         """Let observers look at all runs and check the cost of the fan-out, once a second."""
         while not self.done.wait(WATCH_SECONDS):
             active = [member for member in self.members if member.run and not member.record and not member.error]

@@ -128,16 +128,16 @@ class FanOutMember:
         if run.bundle is None:  # an earlier run
             monitor.stopwatch.look(run)
         for items in monitor.batches(complete=False):
-            self._observe(items)
+            self._observe_items(items)
             self.apply_state(monitor.state)
         self.record = run.wait_aside()
         self.state = self.record.status.lower()
 
-    def _observe(self, items: list[str | Frame]) -> None:
-        self.bar = _outer_bar(items, self.bar)
+    def _observe_items(self, items: list[str | Frame]) -> None:
+        self.bar = _find_outer_bar(items, self.bar)
         for frame in (item for item in items if isinstance(item, Frame)):
             self._observers.saw(frame)
-        text = _plain_text(items)
+        text = _format_items(items)
         self._tail = (self._tail + text)[-_TAIL:]
         self._unobserved.append(text)
 
@@ -196,7 +196,7 @@ class FanOutMember:
         if self.run:
             facts |= {"execution_id": self.run.execution_id, "log": str(self.run.log_path)}
         with suppress(Exception):  # missing figures aren't a failure of the run
-            facts |= self._figures(scores, is_relevant=is_relevant)
+            facts |= self._collect_figures(scores, is_relevant=is_relevant)
         result = MemberResult(**facts)
         if self.record:
             default = choose_score(self.scalars.measures) if not scores else None
@@ -204,7 +204,7 @@ class FanOutMember:
             keep_figures(result.execution_id, {**figures(result.gpu), **measures, **result.scores})
         self.outcome = result  # now the run counts as ended
 
-    def _figures(self, scores: Sequence[Score], *, is_relevant: bool) -> dict[str, Any]:
+    def _collect_figures(self, scores: Sequence[Score], *, is_relevant: bool) -> dict[str, Any]:
         if self.run is None or self.record is None:
             return {}
         self._observers.tick(self.run, None, self._take_unobserved())
@@ -229,19 +229,19 @@ class FanOutMember:
     def lines(self) -> Iterator[str]:
         """Iterate over the lines of the log so far, with displays as plain text."""
         line = ""
-        for items in self._items():
-            *lines, line = (line + _plain_text(items)).split("\n")
+        for items in self._iterate_items():
+            *lines, line = (line + _format_items(items)).split("\n")
             yield from lines
         if line:
             yield line
 
     def frames(self) -> Iterator[Frame]:
         """Iterate over the complete frames of the log."""
-        for items in self._items():
+        for items in self._iterate_items():
             frames = [item for item in items if isinstance(item, Frame)]
             yield from (self.run.messages.complete(frame) for frame in frames if self.run)
 
-    def _items(self) -> Iterator[list[str | Frame]]:
+    def _iterate_items(self) -> Iterator[list[str | Frame]]:
         if self.run is None or not self.run.log_path.exists():
             return
         splitter = Splitter(self.run.messages.nonce or NO_NONCE, key=self.run.messages.key)
@@ -251,7 +251,7 @@ class FanOutMember:
         yield splitter.end()
 
 
-def _outer_bar(items: Iterable[str | Frame], bar: dict[str, Any] | None) -> dict[str, Any] | None:
+def _find_outer_bar(items: Iterable[str | Frame], bar: dict[str, Any] | None) -> dict[str, Any] | None:
     for item in items:
         if not isinstance(item, Frame) or item.kind != BAR:
             continue
@@ -261,12 +261,12 @@ def _outer_bar(items: Iterable[str | Frame], bar: dict[str, Any] | None) -> dict
     return bar
 
 
-def _plain_text(items: Iterable[str | Frame]) -> str:
+def _format_items(items: Iterable[str | Frame]) -> str:
     """Return the items as plain text."""
-    return "".join(item if isinstance(item, str) else format_frame(item) or _frame_text(item) for item in items)
+    return "".join(item if isinstance(item, str) else format_frame(item) or _format_output_frame(item) for item in items)
 
 
-def _frame_text(frame: Frame) -> str:
+def _format_output_frame(frame: Frame) -> str:
     data = frame.payload.get("data")
     displayed = data.get("text/plain") if frame.kind == "display" and isinstance(data, dict) else None
     text = frame.payload.get("plain") if frame.kind == STORED else displayed

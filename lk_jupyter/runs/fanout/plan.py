@@ -61,7 +61,7 @@ class RunPlan:
     @property
     def title(self) -> str:
         """Return a title that distinguishes the run, such as ``A100 · lr=0.1``."""
-        return " · ".join([machine_name(self.machine), *_pairs(self.values)])
+        return " · ".join([machine_name(self.machine), *_format_pairs(self.values)])
 
 
 def prepare_plans(session: Connection, source: Source, options: RunOptions) -> list[RunPlan]:
@@ -79,7 +79,7 @@ def prepare_plans(session: Connection, source: Source, options: RunOptions) -> l
             prepare(
                 session,
                 replace(source, values=values),
-                _single_run_options(options, choice, values, group, number),
+                _build_run_options(options, choice, values, group, number),
                 count=len(choices),
             ),
         )
@@ -95,25 +95,25 @@ def estimate_costs(session: Connection, source: Source, options: MachineOptions)
         return [estimate_cost(session, source, options)]
     choices = _run_choices(options)
     return [
-        estimate_cost(session, source, _single_run_options(options, choice, values, "", number), len(choices))
+        estimate_cost(session, source, _build_run_options(options, choice, values, "", number), len(choices))
         for number, (choice, values) in enumerate(choices, 1)
     ]
 
 
 def _run_choices(options: RunOptions) -> list[tuple[dict[str, str], dict[str, Any]]]:
     """Return the machine and the swept values of each run. Raises UsageError for too many runs."""
-    combined = [dict(values) for values in product(*map(_sweep, options.sweep))]
-    choices = [(choice, values) for choice in _machine_choices(options) for values in combined]
+    combined = [dict(values) for values in product(*map(_list_sweep_values, options.sweep))]
+    choices = [(choice, values) for choice in _iterate_machine_choices(options) for values in combined]
     if len(choices) > MAX_RUNS:
         raise UsageError(f"This would start {len(choices)} runs; the limit is {MAX_RUNS}. Nothing was sent.")
     return choices
 
 
-def _single_run_options(
+def _build_run_options(
     options: RunOptions, choice: dict[str, str], values: dict[str, Any], group: str, number: int
 ) -> RunOptions:
     """Return the options of a single run, with machine, and swept values in labels and metadata."""
-    pairs = _pairs(values)
+    pairs = _format_pairs(values)
     swept = {name: str(value) for name, value in values.items()}
     return options.model_copy(
         update={
@@ -126,11 +126,11 @@ def _single_run_options(
     )
 
 
-def _pairs(values: Mapping[str, Any]) -> list[str]:
+def _format_pairs(values: Mapping[str, Any]) -> list[str]:
     return [f"{name}={value}" for name, value in values.items()]
 
 
-def _machine_choices(options: RunOptions) -> Iterator[dict[str, str]]:
+def _iterate_machine_choices(options: RunOptions) -> Iterator[dict[str, str]]:
     """Yield the option that selects the machine of each run; empty if the settings select the machine."""
     option = "gpu" if options.gpu else "machine"
     names = (options.gpu or options.machine or "").split(",")
@@ -156,10 +156,10 @@ def _check_machines(plans: list[RunPlan]) -> None:
         )
 
 
-def _sweep(text: str) -> list[tuple[str, Any]]:
+def _list_sweep_values(text: str) -> list[tuple[str, Any]]:
     """Return a name with each of its values, from ``lr=0.1,0.01``."""
     name, values = _parse_sweep(text)
-    return [(name, _value(value)) for value in values]
+    return [(name, _parse_value(value)) for value in values]
 
 
 def _parse_sweep(text: str) -> tuple[str, list[str]]:
@@ -168,13 +168,13 @@ def _parse_sweep(text: str) -> tuple[str, list[str]]:
         raise UsageError(
             f"--sweep takes a variable and its values, got '{text}'. Nothing was sent. Example: --sweep lr=0.1,0.01"
         )
-    texts = list(map(str.strip, _split(values)))
+    texts = list(map(str.strip, _split_at_commas(values)))
     if not all(texts):
         raise UsageError(f"--sweep: a value is missing in '{text}'. Nothing was sent.")
     return name, texts
 
 
-def _split(text: str) -> list[str]:
+def _split_at_commas(text: str) -> list[str]:
     """Split a text at commas outside of brackets and quotes."""
     parts, depth, quote = [""], 0, ""
     for sign in text:
@@ -191,7 +191,7 @@ def _split(text: str) -> list[str]:
     return parts
 
 
-def _value(text: str) -> Any:
+def _parse_value(text: str) -> Any:
     """Return the value of a Python literal; other text unchanged."""
     try:
         return ast.literal_eval(text)
@@ -210,14 +210,14 @@ def _check_names(code: str, names: list[str], inputs: list[str]) -> None:
             raise UsageError(
                 f"--sweep {name}: the cell doesn't use '{name}', so all runs would be identical. Nothing was sent."
             )
-        if _sets(code, name):
+        if _is_assigned_before_use(code, name):
             raise UsageError(
                 f"--sweep {name}: the cell sets '{name}' itself, so all runs would be identical. Nothing was "
                 "sent. Delete that line."
             )
 
 
-def _sets(code: str, name: str) -> bool:
+def _is_assigned_before_use(code: str, name: str) -> bool:
     """Return whether the code assigns the variable before the first use."""
     try:
         statements = parse(replace_ipython_syntax(code)).body

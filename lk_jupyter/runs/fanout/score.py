@@ -35,7 +35,7 @@ class Score:
         highest = direction == "max" if direction else is_highest_best(name)
         if _NAME.fullmatch(name):
             return cls(name, re.compile(rf"(?<![\w./@-]){re.escape(name)}{_AFTER}", re.IGNORECASE), highest)
-        return cls(name, _pattern(name), highest)
+        return cls(name, _compile_pattern(name), highest)
 
     @classmethod
     def from_name(cls, name: str) -> Score:
@@ -48,10 +48,10 @@ class Score:
         for line in lines:
             for match in self.pattern.finditer(COLOUR.sub("", line)):
                 number = match[1]
-        return None if number is None else _number(number)
+        return None if number is None else _parse_number(number)
 
 
-def _pattern(text: str) -> re.Pattern[str]:
+def _compile_pattern(text: str) -> re.Pattern[str]:
     try:
         pattern = re.compile(text)
     except re.error as error:
@@ -64,7 +64,7 @@ def _pattern(text: str) -> re.Pattern[str]:
     return pattern
 
 
-def _number(text: str) -> float | str:
+def _parse_number(text: str) -> float | str:
     try:
         return float(text)
     except ValueError:

@@ -210,7 +210,7 @@ def read_payload(run: Run, call: FunctionCall, payload: Mapping[str, Any], stora
         if not payload:
             run.result()
             raise RunFailed(f"Run {run.short_id} finished without an answer.", execution_id=run.execution_id)
-        results: list[Any] = _results(run, _answer(run, call, payload, storage))
+        results: list[Any] = _unpickle_results(run, _read_answer(run, call, payload, storage))
         return results
     finally:
         with suppress(LkError):
@@ -220,7 +220,7 @@ def read_payload(run: Run, call: FunctionCall, payload: Mapping[str, Any], stora
                 storage().remove(call_key(call.token))
 
 
-def _results(run: Run, answer: bytes) -> Any:
+def _unpickle_results(run: Run, answer: bytes) -> Any:
     """Return the results in an answer. Raises RunFailed for a pickle that calls anything that values don't need."""
     try:
         return pickles.loads(answer)
@@ -231,7 +231,7 @@ def _results(run: Run, answer: bytes) -> Any:
         ) from None
 
 
-def _answer(run: Run, call: FunctionCall, payload: Mapping[str, Any], storage: Callable[[], Storage]) -> bytes:
+def _read_answer(run: Run, call: FunctionCall, payload: Mapping[str, Any], storage: Callable[[], Storage]) -> bytes:
     """Return the packed answer. Anyone may have written to the bucket, so the answer must match the signed log."""
     if "size" not in payload:
         return a2b_base64(payload["data"])
@@ -248,7 +248,7 @@ def _answer(run: Run, call: FunctionCall, payload: Mapping[str, Any], storage: C
 
 def read_item(run: Run, entry: bytes | Mapping[str, str]) -> Any:
     """Return the result of an item, an ``ItemError`` if the item failed. Raises RunFailed for an unsafe pickle."""
-    return _results(run, entry) if isinstance(entry, bytes) else ItemError(_load_error(run, entry))
+    return _unpickle_results(run, entry) if isinstance(entry, bytes) else ItemError(_load_error(run, entry))
 
 
 def _load_error(run: Run, payload: Mapping[str, str]) -> BaseException:

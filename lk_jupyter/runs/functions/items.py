@@ -96,18 +96,18 @@ class Chunk:
                 size = min(2 * size, len(self.items)) if self.stored else size
             except ConnectionFailed as error:
                 size = 1  # one item at a time shows the item that ends machines
-                entries = self._entries_before_loss(call)[: len(selected)]
+                entries = self._read_entries_before_loss(call)[: len(selected)]
                 lost = selected[len(entries) :]
                 if lost and self._count_loss(lost) > 1:
                     entries, size = [*entries, error], len(self.items)
-            pending = self._add(call, selected, entries, read) + pending[len(entries) :]
+            pending = self._add_results(call, selected, entries, read) + pending[len(entries) :]
             if self._has_failed:
                 self.failed.append(self.number)
         results = [self._results[index] for index in sorted(self._results)]
         self._results.clear()
         return results
 
-    def _entries_before_loss(self, call: FunctionCall) -> list[Any]:
+    def _read_entries_before_loss(self, call: FunctionCall) -> list[Any]:
         """Return the entries that arrived before the machine was lost, or that the machine stored before."""
         if call.stored is None:
             return []
@@ -145,7 +145,7 @@ class Chunk:
             isinstance(result, ItemError) for result in self._results.values()
         )
 
-    def _add(
+    def _add_results(
         self, call: FunctionCall, selected: Sequence[int], entries: Sequence[Any], read: Callable[[Any], Any]
     ) -> list[int]:
         """Add and store the results of the first selected items; return the items that must be called again."""
@@ -206,22 +206,26 @@ class ItemMap:
         position = 0
         try:
             for item in self._items if self._loaded else ():
-                yield self._loaded.pop(item.key) if item.key in self._loaded else self._unwrap(next(results), position)
+                yield (
+                    self._loaded.pop(item.key)
+                    if item.key in self._loaded
+                    else self._unwrap_result(next(results), position)
+                )
                 position += 1
             while True:
                 result = [next(results)]  # popped: no reference to a result stays while the next is waited for
-                yield self._unwrap(result.pop(), position)
+                yield self._unwrap_result(result.pop(), position)
                 position += 1
         except StopIteration:
             return
         except LkError as error:
-            raise add_advice(error, self._advice(position, total)) from error.__cause__
+            raise add_advice(error, self._format_advice(position, total)) from error.__cause__
         finally:
             close = getattr(results, "close", None)
             if close:
                 close()
 
-    def _unwrap(self, result: Any, position: int) -> Any:
+    def _unwrap_result(self, result: Any, position: int) -> Any:
         """Return a result, or the error of an item. An error of the product shows the number of the item."""
         if not isinstance(result, ItemError):
             return result
@@ -232,7 +236,7 @@ class ItemMap:
             raise error
         return error
 
-    def _advice(self, position: int, total: int) -> str:
+    def _format_advice(self, position: int, total: int) -> str:
         """Return which items have a result, and how another map continues."""
         items = f"Results of the first {position:,}{f' of {total:,}' if total else ''} items arrived."
         if self._resume is None:

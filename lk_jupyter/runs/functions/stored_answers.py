@@ -54,9 +54,9 @@ class StoredAnswers:
 
     def remove(self, token: str) -> None:
         """Remove the answer of a call in the background; objects that stay are deleted after 14 days."""
-        call_in_background(partial(self._remove, token), "lk-remove")
+        call_in_background(partial(self._remove_answer, token), "lk-remove")
 
-    def _remove(self, token: str) -> None:
+    def _remove_answer(self, token: str) -> None:
         with suppress(LkError):
             self.storage().remove(answer_key(token))
 

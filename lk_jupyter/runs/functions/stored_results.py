@@ -113,7 +113,7 @@ def _hash_function(function: Any, folder: Path, visited: set[int]) -> str:
     if not isinstance(function, FunctionType) or id(function) in visited or not _is_local(function, folder):
         return hash_value(function)
     visited.add(id(function))
-    names = sorted(_names_in(function.__code__) & function.__globals__.keys())
+    names = sorted(_list_names(function.__code__) & function.__globals__.keys())
     cells = [cell.cell_contents for cell in function.__closure__ or () if is_filled(cell)]
     values = [*(function.__globals__[name] for name in names), *cells]
     parts = [
@@ -137,9 +137,9 @@ def _is_local(function: FunctionType, folder: Path) -> bool:
     return function.__module__ == "__main__" or is_below(sys.modules.get(function.__module__), folder)
 
 
-def _names_in(code: Any) -> set[str]:
+def _list_names(code: Any) -> set[str]:
     """Return the names that code reads, with the code of inner functions."""
-    inner = [_names_in(constant) for constant in code.co_consts if hasattr(constant, "co_names")]
+    inner = [_list_names(constant) for constant in code.co_consts if hasattr(constant, "co_names")]
     return set(code.co_names).union(*inner)
 
 

@@ -22,7 +22,9 @@ def audit_table(options: HistoryOptions) -> Any:
     if unfit := [name for name in _RUN_OPTIONS if getattr(options, name)]:
         raise UsageError(f"--audit and --{unfit[0]} can't be combined: the audit log contains no {unfit[0]}.")
     since = parse_moment(options.since) if options.since else None
-    rows = [row for row in _audit.entries() if (since is None or row["time"] >= since) and _fits(row, options)]
+    rows = [
+        row for row in _audit.entries() if (since is None or row["time"] >= since) and _matches_options(row, options)
+    ]
     rows = plain_values(rows[: options.limit])
     try:
         import pandas  # noqa: ICN001, PLC0415 (for those who use tables)
@@ -31,7 +33,7 @@ def audit_table(options: HistoryOptions) -> Any:
     return pandas.DataFrame(rows, columns=list(_audit.COLUMNS))
 
 
-def _fits(row: dict[str, Any], options: HistoryOptions) -> bool:
+def _matches_options(row: dict[str, Any], options: HistoryOptions) -> bool:
     words = " ".join(str(value) for value in row.values()).lower()
     notebook = (options.notebook or "").lower()
     return all(word.lower() in words for word in options.text) and notebook in str(row["source"]).lower()

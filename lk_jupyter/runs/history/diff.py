@@ -84,11 +84,11 @@ def compare(*sides: Side) -> Diff:
     """Put runs side by side: scores first, then the facts in the order of the first run."""
     names = dict.fromkeys(name for side in sides for name in side.facts)
     facts = [Fact(name, tuple(side.facts.get(name, _NONE) for side in sides)) for name in names]
-    code = [line for side in sides[1:] for line in _code_difference(sides[0], side)]
+    code = [line for side in sides[1:] for line in _compare_code(sides[0], side)]
     return Diff(sides, [fact for fact in facts if any(fact.values)], code)
 
 
-def _code_difference(before: Side, after: Side) -> Iterator[str]:
+def _compare_code(before: Side, after: Side) -> Iterator[str]:
     old, new = before.code.rstrip().splitlines(), after.code.rstrip().splitlines()
     return difflib.unified_diff(old, new, before.title, after.title, lineterm="")
 
@@ -102,20 +102,20 @@ def read_side(session: Connection, name: str) -> Side:
     except ApiError:
         if entry is None:
             raise
-    scalars = _scalars(session, execution_id)
-    scores = {name: _figure(value) for name, value in scalars.measures.items()}
-    facts = {**scores, **{name: fact for name, fact in _run_facts(entry, record) if name not in scores}}
-    return Side(execution_id, _code(entry, record), facts, tuple(scalars.curves))
+    scalars = _read_scalars(session, execution_id)
+    scores = {name: _format_figure(value) for name, value in scalars.measures.items()}
+    facts = {**scores, **{name: fact for name, fact in _iterate_run_facts(entry, record) if name not in scores}}
+    return Side(execution_id, _find_code(entry, record), facts, tuple(scalars.curves))
 
 
-def _scalars(session: Connection, execution_id: str) -> ScalarParser:
+def _read_scalars(session: Connection, execution_id: str) -> ScalarParser:
     """Return the numbers that a run has printed; none if neither this machine nor the cloud has its log."""
     with suppress(LkError, OSError):
         return read_scalars(Run(session, execution_id))
     return ScalarParser()
 
 
-def _code(entry: JournalEntry | None, record: ExecutionRecord | None) -> str:
+def _find_code(entry: JournalEntry | None, record: ExecutionRecord | None) -> str:
     if entry and entry.code:
         return entry.code
     code = record.python_code or "" if record else ""
@@ -124,25 +124,25 @@ def _code(entry: JournalEntry | None, record: ExecutionRecord | None) -> str:
     )
 
 
-def _run_facts(entry: JournalEntry | None, record: ExecutionRecord | None) -> Iterator[tuple[str, str]]:
+def _iterate_run_facts(entry: JournalEntry | None, record: ExecutionRecord | None) -> Iterator[tuple[str, str]]:
     request: dict[str, Any] = entry.request if entry else {}
     if record:
-        yield from _how_it_went(record, entry.price_per_hour if entry else None)
+        yield from _iterate_outcome_facts(record, entry.price_per_hour if entry else None)
     elif entry:
         yield from (("State", entry.state), ("Cost", credits_label(entry.cost) if entry.cost is not None else ""))
     if entry:
-        yield from ((_words(key), _figure(value)) for key, value in entry.summary.items())
+        yield from ((_format_figure_name(key), _format_figure(value)) for key, value in entry.summary.items())
     yield "Machine", str(request.get("execution_type") or (record and record.hardware_profile) or "")
     yield "Time limit", f"{request['timeout']} s" if "timeout" in request else ""
-    yield from _packages(request.get("requirements_content") or (record and record.python_requirements) or "")
-    for file, text in _uploaded_files(request.get("import_files")).items():
+    yield from _iterate_packages(request.get("requirements_content") or (record and record.python_requirements) or "")
+    for file, text in _parse_uploaded_files(request.get("import_files")).items():
         if not is_internal(file):
             yield f"File {file}", f"{len(text.encode()):,} bytes, {sha256(text.encode()).hexdigest()[:SHORT_ID]}"
     if entry:
-        yield from _option_facts(entry)
+        yield from _iterate_option_facts(entry)
 
 
-def _uploaded_files(text: str | None) -> dict[str, str]:
+def _parse_uploaded_files(text: str | None) -> dict[str, str]:
     """Return the files of a request; none if the journal removed them, such as files with a secret."""
     try:
         content = json.loads(text or "{}")
@@ -151,7 +151,7 @@ def _uploaded_files(text: str | None) -> dict[str, str]:
     return {str(name): str(value) for name, value in content.items()} if isinstance(content, dict) else {}
 
 
-def _how_it_went(record: ExecutionRecord, price_per_hour: Decimal | None) -> Iterator[tuple[str, str]]:
+def _iterate_outcome_facts(record: ExecutionRecord, price_per_hour: Decimal | None) -> Iterator[tuple[str, str]]:
     bill = calculate_bill(record, price_per_hour)
     yield "State", record.status
     yield "Exit code", "" if record.return_code is None else str(record.return_code)
@@ -161,7 +161,7 @@ def _how_it_went(record: ExecutionRecord, price_per_hour: Decimal | None) -> Ite
     yield "Error", str(build_error(record)).partition("\n")[0].partition("(")[2].rpartition(")")[0] if failed else ""
 
 
-def _packages(requirements: str) -> Iterator[tuple[str, str]]:
+def _iterate_packages(requirements: str) -> Iterator[tuple[str, str]]:
     for line in filter(None, map(str.strip, requirements.splitlines())):
         with suppress(InvalidRequirement):
             package = Requirement(line)
@@ -174,28 +174,28 @@ def _packages(requirements: str) -> Iterator[tuple[str, str]]:
 _SUMMARIZED = {"gpu", "machine", "timeout", "requirements", "files", "save", "detach", "quiet", "dry_run", "label"}
 
 
-def _option_facts(entry: JournalEntry) -> Iterator[tuple[str, str]]:
+def _iterate_option_facts(entry: JournalEntry) -> Iterator[tuple[str, str]]:
     yield "Labels", ", ".join(entry.labels)
     yield "Note", entry.note
     yield "Git commit", entry.git_commit[:COMMIT_SIZE]
     for name, value in entry.options.items():
         if name not in _SUMMARIZED and value not in (None, False, [], {}):
-            yield option_flag(RunOptions, name), _option(value)
+            yield option_flag(RunOptions, name), _format_option(value)
     yield "Notebook", entry.notebook or ""
 
 
-def _option(value: Any) -> str:
+def _format_option(value: Any) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{key}={inner}" for key, inner in value.items() if not str(key).startswith("lk_"))
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
-def _words(name: str) -> str:
+def _format_figure_name(name: str) -> str:
     """Return the name of a measured figure in words; a score keeps the name that its author chose."""
     return name.replace("_", " ").capitalize().replace("gpu", "GPU") if "_gpu_" in name else name
 
 
-def _figure(value: Any) -> str:
+def _format_figure(value: Any) -> str:
     if value is None:
         return ""
     return f"{value:g}" if isinstance(value, float) else str(value)

@@ -33,7 +33,7 @@ def render_script(request: dict[str, Any], base_url: str, *, org: str | None = N
     """
     _check_needs_no_bucket(request)
     metadata = {key: value for key, value in (request.get("metadata") or {}).items() if key != REQUEST_KEY}
-    names = {"BASE_URL": base_url, "ORG": org or "", "NONCE": read_nonce(metadata) or "", "START": _start_path(request)}
+    names = {"BASE_URL": base_url, "ORG": org or "", "NONCE": read_nonce(metadata) or "", "START": _choose_start_path(request)}
     body = json.dumps({**request, "metadata": metadata}, indent=1).replace("'", "\\u0027")
     values = [*(f"{name} = {value!r}" for name, value in names.items()), f"REQUEST = json.loads(r'''{body}''')"]
     _, _, program = _PROGRAM.read_text(encoding="utf-8").partition('"""\n\n')  # without its docstring
@@ -42,7 +42,7 @@ def render_script(request: dict[str, Any], base_url: str, *, org: str | None = N
     return f"#!/bin/sh\n# {title}\n{_NEEDS}\n{_SHELL}\n\n{program}"
 
 
-def _start_path(request: dict[str, Any]) -> str:
+def _choose_start_path(request: dict[str, Any]) -> str:
     """Return the path that starts such a run."""
     kinds = {"docker_image_ref": "image", "compose_file_code": "compose"}
     return f"/execution/{next((kind for name, kind in kinds.items() if name in request), 'streaming')}/start"

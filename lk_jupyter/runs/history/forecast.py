@@ -90,11 +90,11 @@ def predict_interval(durations: Sequence[float]) -> tuple[float, float]:
     logarithms = [math.log(seconds) for seconds in durations]
     center, count = fmean(logarithms), len(durations)
     least = max(_LEAST_SHARE, _LEAST_SECONDS / fmean(durations))
-    width = _student_quantile(count - 1) * max(stdev(logarithms), least) * math.sqrt(1 + 1 / count)
+    width = _compute_student_quantile(count - 1) * max(stdev(logarithms), least) * math.sqrt(1 + 1 / count)
     return math.exp(center - width), math.exp(center + width)
 
 
-def _student_quantile(degrees: int) -> float:
+def _compute_student_quantile(degrees: int) -> float:
     """Return the quantile of Student's distribution for 90 %, by the expansion of the normal quantile in degrees."""
     z = _NORMAL
     terms = (

@@ -148,21 +148,23 @@ def history(session: Connection, options: HistoryOptions) -> History:
     since = parse_moment(options.since) if options.since else None
     cloud_runs = CloudRuns(session, since)
     for most in _WINDOWS:
-        runs, horizon = _window(session, cloud_runs, since, most)
-        fitting = [past for past in runs if (not horizon or past.created_at >= horizon) and _fits(past, options)]
+        runs, horizon = _list_newest_runs(session, cloud_runs, since, most)
+        fitting = [
+            past for past in runs if (not horizon or past.created_at >= horizon) and _matches_options(past, options)
+        ]
         if len(fitting) >= options.limit or not horizon:
             break
     return History(_add_metrics(session, fitting[: options.limit]), cloud_runs.note)
 
 
-def _window(
+def _list_newest_runs(
     session: Connection, cloud_runs: CloudRuns, since: datetime | None, most: int | None
 ) -> tuple[list[RunSummary], datetime | None]:
     """Return the newest runs, and the moment before which some may be missing."""
     billed, oldest_billed = cloud_runs.newest(most)
     entries = journal().entries(since=since.timestamp() if since else None, limit=most)
     cut = most is not None and len(entries) >= most
-    oldest = min((_utc_datetime(entry.created_at) for entry in entries), default=None) if cut else None
+    oldest = min((_convert_to_utc(entry.created_at) for entry in entries), default=None) if cut else None
     members = list_members()  # a relay is one row
     unmatched = {past.execution_id: past for past in billed if past.execution_id not in members}
     local_entries = [
@@ -200,12 +202,12 @@ def _add_metrics(session: Connection, runs: list[RunSummary]) -> list[RunSummary
     if not missing:
         return runs
     with ThreadPoolExecutor(_MEASURED) as readers:
-        read = readers.map(lambda past: _read(session, past), missing)
+        read = readers.map(lambda past: _read_summary(session, past), missing)
         figures = dict(zip((past.execution_id for past in missing), read, strict=True))
     return [replace(past, summary=figures.get(past.execution_id, past.summary)) for past in runs]
 
 
-def _read(session: Connection, past: RunSummary) -> dict[str, Any]:
+def _read_summary(session: Connection, past: RunSummary) -> dict[str, Any]:
     now = session.client.utc_now
     settled = now - past.created_at > _SETTLED + timedelta(seconds=past.seconds or 0)
     return keep_summary(Run(session, past.execution_id), past.seconds, settled=settled)
@@ -234,29 +236,29 @@ def _read_cloud_runs(session: Connection, since: datetime | None) -> Iterator[Ru
     client = session.client
     prices = {machine.hardware_profile: machine.price_per_hour for machine in session.machines()}
     for going_on in filter(_has_id, client.workloads.list()):
-        if since is None or _request_moment(going_on) >= since:
-            yield _cloud_summary(going_on, Bill())
+        if since is None or _find_request_time(going_on) >= since:
+            yield _build_cloud_summary(going_on, Bill())
     for ended in filter(_has_id, islice(client.billing.history(limit=_PAGE).all(), _MOST)):
-        if since is not None and _request_moment(ended) < since:
+        if since is not None and _find_request_time(ended) < since:
             return
-        yield _cloud_summary(ended, calculate_bill(ended, prices.get(ended.hardware_profile), at=client.now()))
+        yield _build_cloud_summary(ended, calculate_bill(ended, prices.get(ended.hardware_profile), at=client.now()))
 
 
 def _has_id(run: ExecutionSummary | Workload) -> bool:
     return is_run_id(run.execution_id)
 
 
-def _request_moment(run: ExecutionSummary | Workload) -> datetime:
+def _find_request_time(run: ExecutionSummary | Workload) -> datetime:
     """Return when a run was requested; a run without a date counts as new, so that every list includes it."""
     return run.known_since or datetime.now(timezone.utc)
 
 
-def _cloud_summary(run: ExecutionSummary | Workload, bill: Bill) -> RunSummary:
+def _build_cloud_summary(run: ExecutionSummary | Workload, bill: Bill) -> RunSummary:
     """Return a run that the cloud knows; some servers give more than the API says: name and labels."""
     extra = run.model_extra or {}
     return RunSummary(
         run.execution_id,
-        _request_moment(run),
+        _find_request_time(run),
         run.status.lower(),
         run.hardware_profile or "",
         bill.seconds,
@@ -276,7 +278,7 @@ def _join_entry(entry: JournalEntry, cloud_run: RunSummary | None) -> RunSummary
     """Return a run of the journal, with the state, the duration and the cost that the cloud reports."""
     past = RunSummary(
         str(entry.execution_id),
-        _utc_datetime(entry.created_at),
+        _convert_to_utc(entry.created_at),
         entry.state,
         entry.machine or "",
         entry.seconds,
@@ -318,11 +320,11 @@ def _estimate_cost(past: RunSummary, entry: JournalEntry) -> RunSummary:
     return replace(past, cost=cost, cost_is=None if cost is None else "estimated")
 
 
-def _utc_datetime(seconds: float) -> datetime:
+def _convert_to_utc(seconds: float) -> datetime:
     return datetime.fromtimestamp(seconds, timezone.utc)
 
 
-def _fits(past: RunSummary, options: HistoryOptions) -> bool:
+def _matches_options(past: RunSummary, options: HistoryOptions) -> bool:
     words = " ".join(map(str, [past.execution_id, past.name, past.machine, past.state, *past.labels, past.notebook]))
     words += " ".join(
         [

@@ -71,7 +71,7 @@ def rebuild_run(
     ``timeout`` is in seconds. Raises UsageError.
     """
     request = _renew_tokens(stored_request(name, entry))
-    code, options = (entry.code, _options(entry, request)) if entry else ("", RunOptions())
+    code, options = (entry.code, _restore_options(entry, request)) if entry else ("", RunOptions())
     machine_type = session.machines().resolve(machine or request.execution_type)
     if timeout is not None:
         require_allowed_timeout(timeout, setting("max_timeout"))
@@ -80,12 +80,12 @@ def rebuild_run(
     if (machine or timeout) and options.max_cost is not None:
         seconds = min(time_limit, seconds_for(machine_type, options.max_cost))
     return Bundle(
-        _source(request, code),
+        _build_source(request, code),
         options,
         request.model_copy(update={"execution_type": machine_type.hardware_profile, "timeout": seconds}),
         machine_type,
-        _author_files(request),
-        _line_shift(request, code),
+        _select_author_files(request),
+        _compute_line_shift(request, code),
         options.max_cost,
         cost_binds=options.max_cost is not None and seconds < time_limit,
         secrets_allowed=True,  # the journal keeps none
@@ -116,7 +116,7 @@ def _renew_tokens(stored: dict[str, Any]) -> StartRequest:
     return kind.model_validate(request).model_copy(update={"timeout": timeout})
 
 
-def _options(entry: JournalEntry, request: StartRequest) -> StartOptions:
+def _restore_options(entry: JournalEntry, request: StartRequest) -> StartOptions:
     """Return the options of the run, as far as today's version still has these options."""
     kind = next(options for request_type, options in _KINDS.values() if isinstance(request, request_type))
     with suppress(ValidationError):
@@ -124,18 +124,18 @@ def _options(entry: JournalEntry, request: StartRequest) -> StartOptions:
     return RunOptions()
 
 
-def _source(request: StartRequest, code: str) -> Source:
+def _build_source(request: StartRequest, code: str) -> Source:
     name = request.file_name or Source.file_name
     is_cell = name != Source.file_name
     return Source(code, name, first_line=2 if is_cell else 1, is_cell=is_cell)
 
 
-def _author_files(request: StartRequest) -> dict[str, str]:
+def _select_author_files(request: StartRequest) -> dict[str, str]:
     files: dict[str, str] = json.loads(request.import_files or "{}")
     return {name: text for name, text in files.items() if not is_internal(name)}
 
 
-def _line_shift(request: StartRequest, code: str) -> int:
+def _compute_line_shift(request: StartRequest, code: str) -> int:
     """Return the offset for line numbers of the script: unlike a cell, a script has no spare line for arguments."""
     if not isinstance(request, StreamingExecutionRequest):
         return 0

@@ -83,13 +83,13 @@ class Metrics:
             UsageError: pandas is missing.
         """
         library = import_pandas()
-        columns = {series.column: self._column(library, series) for series in SERIES}
+        columns = {series.column: self._build_column(library, series) for series in SERIES}
         frame = library.DataFrame(columns, columns=list(columns), dtype=float)
         frame.index = library.to_datetime(frame.index.astype(float), unit="s", utc=True).rename("time")
         frame.attrs = {"run": self.label, "hostname": self.hostname, "units": {s.column: s.unit for s in SERIES}}
         return frame
 
-    def _column(self, library: Any, series: Series) -> Any:
+    def _build_column(self, library: Any, series: Series) -> Any:
         samples = self.broken(series.column)
         moments = library.Index([moment for moment, _ in samples], dtype=float)  # of an empty list too
         return library.Series([value for _, value in samples], index=moments, dtype=float)
@@ -190,16 +190,17 @@ def read(
         5
     """
     record = run.record
-    began, ended = _window(record, run.session.client.utc_now)
+    began, ended = _compute_window(record, run.session.client.utc_now)
     first, last = _add_local_zone(start) or began, _add_local_zone(end) or ended
     if last < first:
         raise UsageError(f"The window ends at {last:%H:%M:%S}, before it starts at {first:%H:%M:%S}.")
-    seconds = step_for((last - first).total_seconds()) if step is None else _seconds(step)
+    seconds = step_for((last - first).total_seconds()) if step is None else _parse_seconds(step)
     is_entire_run = start is None and end is None
     answers = [
-        _ask(run, window, seconds, is_entire_run=is_entire_run) for window in _split_window(first, last, seconds)
+        _request_metrics(run, window, seconds, is_entire_run=is_entire_run)
+        for window in _split_window(first, last, seconds)
     ]
-    joined = Metrics.from_response(answers[0], label=_name(run, record), step=seconds, start=began)
+    joined = Metrics.from_response(answers[0], label=_format_name(run, record), step=seconds, start=began)
     for answer in answers[1:]:
         for series in SERIES:
             joined.samples[series.column].extend(points(answer, series))
@@ -240,7 +241,9 @@ def _split_window(first: datetime, last: datetime, step: float) -> Iterator[tupl
     yield first, last
 
 
-def _ask(run: Run, window: tuple[datetime, datetime], step: float, *, is_entire_run: bool) -> ExecutionMetrics:
+def _request_metrics(
+    run: Run, window: tuple[datetime, datetime], step: float, *, is_entire_run: bool
+) -> ExecutionMetrics:
     read_metrics, duration = (
         run.session.client.execution.metrics,
         f"{round(step * 1000)}ms" if step % 1 else f"{step:.0f}s",
@@ -251,7 +254,7 @@ def _ask(run: Run, window: tuple[datetime, datetime], step: float, *, is_entire_
     return read_metrics(run.execution_id, first.isoformat(), last.isoformat(), duration)
 
 
-def _window(record: ExecutionRecord, at: datetime) -> tuple[datetime, datetime]:
+def _compute_window(record: ExecutionRecord, at: datetime) -> tuple[datetime, datetime]:
     began = record.start_time or record.job_start or record.known_since or at
     ended = record.end_time or record.job_end or record.finish_time
     return began, max(began, ended or at)
@@ -262,22 +265,22 @@ def _add_local_zone(moment: datetime | None) -> datetime | None:
     return moment.astimezone() if moment and moment.tzinfo is None else moment
 
 
-def _seconds(step: str | float) -> float:
+def _parse_seconds(step: str | float) -> float:
     text = str(step).strip()
     match = _STEP.fullmatch(text)
-    seconds = int(match[1]) * _UNITS[match[2]] if match else _number(text)
+    seconds = int(match[1]) * _UNITS[match[2]] if match else _parse_number(text)
     if not 0 < seconds < math.inf:
         raise UsageError(f"The step '{text[:40]}' isn't a duration. Give seconds, or for example 5s or 1m.")
     return seconds
 
 
-def _number(text: str) -> float:
+def _parse_number(text: str) -> float:
     try:
         return float(text)
     except ValueError:
         return 0.0
 
 
-def _name(run: Run, record: ExecutionRecord) -> str:
+def _format_name(run: Run, record: ExecutionRecord) -> str:
     name = (record.model_extra or {}).get("run_name")
     return f"{run.short_id} {name}" if name else run.short_id

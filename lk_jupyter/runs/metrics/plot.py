@@ -24,11 +24,11 @@ def draw(runs: Sequence[Sampled], columns: Sequence[str]) -> Any:
 
 def fill(figure: Any, runs: Sequence[Sampled], columns: Sequence[str] = (), head: str = "") -> Any:
     """Draw these series into a figure, below some lines of text, independently of the current style."""
-    panels = _panels(runs, _select_series(runs, columns))
+    panels = _group_panels(runs, _select_series(runs, columns))
     high = _PANEL * max(1, len(panels)) + _FOOT + _LINE * len(head.splitlines())
     clear_figure(figure, high, head)
     axes = [row[0] for row in figure.subplots(max(1, len(panels)), sharex=True, squeeze=False)]
-    unit, seconds = _time_unit(runs)
+    unit, seconds = _choose_time_unit(runs)
     for axis, panel in zip(axes, panels, strict=False):
         _draw_panel(axis, panel, runs, seconds)
     hosts = ", ".join(dict.fromkeys(run.hostname for run in runs if run.hostname))
@@ -49,14 +49,14 @@ def _select_series(runs: Sequence[Sampled], columns: Sequence[str]) -> list[Seri
     return [series for series in selected if any(measured_values(run.samples.get(series.column, [])) for run in runs)]
 
 
-def _panels(runs: Sequence[Sampled], chosen: Sequence[Series]) -> list[list[Series]]:
+def _group_panels(runs: Sequence[Sampled], chosen: Sequence[Series]) -> list[list[Series]]:
     """Return the series of each panel. The series of a single run share a panel, the series of several runs don't."""
     if len(runs) > 1:
         return [[series] for series in chosen]
     return [list(group) for _, group in groupby(chosen, key=lambda series: series.panel)]
 
 
-def _time_unit(runs: Sequence[Sampled]) -> tuple[str, float]:
+def _choose_time_unit(runs: Sequence[Sampled]) -> tuple[str, float]:
     ends = [samples[-1][0] - run.start.timestamp() for run in runs for samples in run.samples.values() if samples]
     longest = max(ends, default=0.0)
     return next(((unit, size) for unit, size in (("h", 3600.0), ("min", 60.0)) if longest > 2 * size), ("s", 1.0))

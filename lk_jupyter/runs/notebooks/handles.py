@@ -79,7 +79,7 @@ def _fetch_saved(session: Connection, name: str, names: list[str], namespace: Mu
         else:
             reason = str(lost.get(selected, "wasn't saved"))
             namespace[selected] = RemoteValue(selected, name, reason=reason)
-    return _saved_notices(name, names, {each: why for each, why in lost.items() if each in names}, moment)
+    return _build_saved_notices(name, names, {each: why for each, why in lost.items() if each in names}, moment)
 
 
 def restore_saved(session: Connection, name: str, namespace: MutableMapping[str, Any]) -> list[Notice]:
@@ -89,7 +89,7 @@ def restore_saved(session: Connection, name: str, namespace: MutableMapping[str,
     """
     values, lost, moment = _read_saved_variables(session, name, f"Session '{name}' has saved no variables.")
     namespace.update(values)
-    return _saved_notices(name, sorted(values), lost, moment)
+    return _build_saved_notices(name, sorted(values), lost, moment)
 
 
 def _read_saved_variables(
@@ -111,7 +111,7 @@ def _read_saved_variables(
     return variables
 
 
-def _saved_notices(name: str, names: list[str], lost: Mapping[str, str], moment: float | None) -> list[Notice]:
+def _build_saved_notices(name: str, names: list[str], lost: Mapping[str, str], moment: float | None) -> list[Notice]:
     """Return the notices about variables that were read, and about variables that weren't saved."""
     words = f"These variables were read from the saved state of session {name}{moment_words(moment)}"
     notices = [Notice(f"{words}: {', '.join(names) or 'none'}")]

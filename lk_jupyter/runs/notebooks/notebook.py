@@ -54,18 +54,18 @@ def prepare_notebook(session: Connection, options: NotebookRunOptions, content: 
     book = insert_parameters(read(path) if content is None else parse(content, path), options.parameter)
     target = resolve_output(path, options.output)
     settings = {"book": book, "target": str(target.absolute()), "inline": setting("inline_output")}
-    source = _source(path, book)
-    imported = _imported_modules(book)
+    source = _build_source(path, book)
+    imported = _list_imported_modules(book)
     local = local_files(imported, source.folder)
     foreign = {name for name in imported if not local_files({name}, source.folder)}
-    block = _first_block(book, path)
-    chosen = _run_options(options, [*options.files, *local], foreign, block.dependencies if block else ())
+    block = _read_first_block(book, path)
+    chosen = _build_run_options(options, [*options.files, *local], foreign, block.dependencies if block else ())
     bundle = prepare(session, replace(source, block=block), chosen, [RemoteModule(PART, settings, ("script.offload",))])
     texts = {f"cell {at}": cell["source"] for at, cell in enumerate(book["cells"], 1)}
     return replace(bundle, secrets=(*bundle.secrets, *secret_scan.scan_texts(texts, (session.target.key.token,))))
 
 
-def _source(path: Path, book: dict[str, Any]) -> Source:
+def _build_source(path: Path, book: dict[str, Any]) -> Source:
     """Return the code that executes a notebook; the code contains a digest, so that equal notebooks are found again."""
     digest = sha256(json.dumps([cell["source"] for cell in book["cells"]]).encode()).hexdigest()[:16]
     code = f"# {path.name}, {digest}\nimport {PACKAGE}.{PART}\n{PACKAGE}.{PART}.run()\n"
@@ -73,13 +73,13 @@ def _source(path: Path, book: dict[str, Any]) -> Source:
     return Source(code, f"{name}.py", folder=path.absolute().parent)
 
 
-def _first_block(book: dict[str, Any], path: Path) -> ScriptBlock | None:
+def _read_first_block(book: dict[str, Any], path: Path) -> ScriptBlock | None:
     """Return the script block of the first code cell; None without a block. Raises UsageError."""
     first = next(cell["source"] for cell in book["cells"] if cell["cell_type"] == "code")
     return read_block(first, place=describe_first_cell(path), notebook=path.absolute())
 
 
-def _run_options(
+def _build_run_options(
     options: NotebookRunOptions, files: list[str], foreign: set[str], dependencies: Sequence[str]
 ) -> RunOptions:
     notebook_options = set(NotebookRunOptions.model_fields) - set(RunOptions.model_fields)
@@ -103,7 +103,7 @@ def _run_options(
     )
 
 
-def _imported_modules(book: dict[str, Any]) -> set[str]:
+def _list_imported_modules(book: dict[str, Any]) -> set[str]:
     """Return the modules that the code imports, without cells that aren't Python."""
     modules: set[str] = set()
     for cell in book["cells"]:
@@ -175,8 +175,8 @@ def insert_parameters(book: dict[str, Any], parameters: dict[str, str]) -> dict[
     """
     if not parameters:
         return book
-    place = next((index for index, cell in enumerate(book["cells"]) if PARAMETERS in _tags(cell)), None)
-    names = set() if place is None else _names(book["cells"][place]["source"])
+    place = next((index for index, cell in enumerate(book["cells"]) if PARAMETERS in _read_tags(cell)), None)
+    names = set() if place is None else _list_assigned_names(book["cells"][place]["source"])
     for name in parameters:
         if not name.isidentifier():
             raise UsageError(f"-p takes NAME=VALUE, and '{name}' isn't a variable name. Nothing was sent.")
@@ -187,7 +187,7 @@ def insert_parameters(book: dict[str, Any], parameters: dict[str, str]) -> dict[
                 f"-p {name}: the notebook's cell with the tag 'parameters' doesn't set this variable. Nothing was "
                 f"sent. {hint}"
             )
-    lines = ["# Parameters", *(f"{name} = {_value(text)!r}" for name, text in parameters.items())]
+    lines = ["# Parameters", *(f"{name} = {_parse_value(text)!r}" for name, text in parameters.items())]
     cell: dict[str, Any] = {
         "cell_type": "code",
         "metadata": {"tags": [INJECTED]},
@@ -197,24 +197,24 @@ def insert_parameters(book: dict[str, Any], parameters: dict[str, str]) -> dict[
     }
     if book.get("nbformat_minor", 0) >= 5:
         cell["id"] = "injected-parameters"
-    cells = [cell for cell in book["cells"] if INJECTED not in _tags(cell)]
-    index = 0 if place is None else next(n for n, cell in enumerate(cells) if PARAMETERS in _tags(cell)) + 1
+    cells = [cell for cell in book["cells"] if INJECTED not in _read_tags(cell)]
+    index = 0 if place is None else next(n for n, cell in enumerate(cells) if PARAMETERS in _read_tags(cell)) + 1
     return {**book, "cells": [*cells[:index], cell, *cells[index:]]}
 
 
-def _tags(cell: dict[str, Any]) -> list[str]:
+def _read_tags(cell: dict[str, Any]) -> list[str]:
     tags: list[str] = cell.get("metadata", {}).get("tags", [])
     return tags
 
 
-def _names(code: str) -> set[str]:
+def _list_assigned_names(code: str) -> set[str]:
     with suppress(SyntaxError):
         stored = (node for node in ast.walk(ast.parse(code)) if isinstance(node, ast.Name))
         return {node.id for node in stored if isinstance(node.ctx, ast.Store)}
     return set()
 
 
-def _value(text: str) -> Any:
+def _parse_value(text: str) -> Any:
     try:
         return ast.literal_eval(text)
     except (ValueError, SyntaxError):

@@ -75,7 +75,7 @@ def prepare_server(
     hashed = hashed_password(server_password(token), secrets.token_hex(16))
     request = DockerExecutionRequest(
         docker_image_ref=options.image,
-        docker_run_cmd=[*_command(hashed), *flags],
+        docker_run_cmd=[*_build_command(hashed), *flags],
         job_type=JOB_TYPE,
         execution_type=resolve_machine(session, options).hardware_profile,
         enable_s3_mount=options.mount is not False,
@@ -103,7 +103,7 @@ def hashed_password(password: str, salt: str) -> str:
     return f"sha256:{salt}:{hashlib.sha256((password + salt).encode()).hexdigest()}"
 
 
-def _command(hashed: str) -> list[str]:
+def _build_command(hashed: str) -> list[str]:
     """Return the command of the cloud's own tool, without a limit of output, which the user's server may limit."""
     sign_in = [f"--{name}={value}" for pair in _SIGN_IN for name, value in zip(pair, (hashed, ""), strict=True)]
     server = ["start-notebook.sh", *sign_in, f"--port={PORT}", "--ip=0.0.0.0", "--no-browser"]

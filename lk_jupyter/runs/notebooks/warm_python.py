@@ -161,7 +161,7 @@ class WarmPython:
         self._notices: list[Notice] = []  # for the receipt of the current cell
         self._restored: list[Notice] = []  # for the receipt of the first cell of a new Python
         self.digests: dict[str, str | None] = {}
-        self.channel = Channel(kernel.server, kernel.kernel_id, self._closing_reason)
+        self.channel = Channel(kernel.server, kernel.kernel_id, self._close_if_ended)
         connected_warm_pythons[self.run.execution_id] = self
 
     def __repr__(self) -> str:
@@ -347,7 +347,7 @@ class WarmPython:
         has_end = self.limit < _LONG or self.run.session.client.lease_end is not None
         save = place_to_save(self.run, self.name, remaining) if self.saves and has_end else None
         settings = {"idle": 60 * self.idle, "left": remaining, "save": save, "key": self._key.hex()}
-        _check(self.execute(begin_code(settings), silent=True).answer())
+        _check_reply(self.execute(begin_code(settings), silent=True).answer())
         self._prepared, self._margin = died, session_margin(remaining)
         if earlier.get("run") == self.run.execution_id:
             self._restored = [Notice(text) for text in [self._restore_from(earlier)] if text]
@@ -407,7 +407,7 @@ class WarmPython:
             "files": {name: content for name, content in binary.items() if self._files.get(name) != content},
         }
         if texts or any(rest.values()):
-            _check(self.execute(f"{SESSION_MODULE}.files('.', {texts!r}, {rest!r})", silent=True).answer())
+            _check_reply(self.execute(f"{SESSION_MODULE}.files('.', {texts!r}, {rest!r})", silent=True).answer())
             self._files |= {**texts, **binary}
         if links is not None:
             request = json.dumps({"settings": bundle.payload.settings, "links": links})
@@ -427,7 +427,7 @@ class WarmPython:
         payload, storage = bundle.payload, self.run.session.storage
         expressions = cell.reply.get("user_expressions") or {}
         is_answered = expressions.get(_ANSWER, {}).get("status") == "ok"
-        answer = self._signed_answer(cell.reply, self._question) if is_answered else self.call("after", "")
+        answer = self._read_signed_answer(cell.reply, self._question) if is_answered else self.call("after", "")
         message = answer.get("message")
         if message is None and "returned" in answer:
             message = download_message(storage, bundle.token, answer["returned"])
@@ -447,7 +447,7 @@ class WarmPython:
         load_origin = origin_loader(payload.settings, blob_reader(storage, payload.settings))
         state = read_state(message, storage, bundle.token, payload.origin, load_origin)
         notices = set_state(state, namespace, in_session=True)
-        self._remember(namespace, [*payload.origin.values, *state.names, *state.missing])
+        self._store_digests(namespace, [*payload.origin.values, *state.names, *state.missing])
         if "handles" not in payload.settings:
             return notices
         for name in (*state.handles, *state.refused):
@@ -506,7 +506,7 @@ class WarmPython:
                 return
             time.sleep(_RELEASE_PACE)
 
-    def _remember(self, namespace: Mapping[str, Any], names: Iterable[str]) -> None:
+    def _store_digests(self, namespace: Mapping[str, Any], names: Iterable[str]) -> None:
         """Store digests of variables: values with the same digest aren't sent again."""
         from lk_jupyter.remote.carry.digests import digest_value  # noqa: PLC0415 (imports cloudpickle)
 
@@ -537,10 +537,10 @@ class WarmPython:
                 write(str(message["content"]["text"]))
             elif add_message and (content := self.verified(message)):
                 add_message(content)
-        _check(request.reply)
-        return self._signed_answer(request.reply, question)
+        _check_reply(request.reply)
+        return self._read_signed_answer(request.reply, question)
 
-    def _signed_answer(self, reply: Message, question: str) -> dict[str, Any]:
+    def _read_signed_answer(self, reply: Message, question: str) -> dict[str, Any]:
         """Return the answer in a reply. Raises InvalidResponse if the answer isn't signed for the question."""
         signed_text = str(ast.literal_eval(reply["user_expressions"][_ANSWER]["data"]["text/plain"]))
         claimed, _, text = signed_text.partition(" ")
@@ -574,14 +574,14 @@ class WarmPython:
         self.channel.close()
         self._kernel.server.close()
 
-    def _closing_reason(self) -> str:
+    def _close_if_ended(self) -> str:
         """Return the reason of a permanently closed connection; empty if the connection may return."""
-        reason = self._reason()
+        reason = self._find_end_reason()
         if reason:
             self.close()
         return reason
 
-    def _reason(self) -> str:
+    def _find_end_reason(self) -> str:
         try:
             state = self.run.status
             self._last_answer = time.monotonic()
@@ -628,7 +628,7 @@ def _parse_hex(text: str) -> bytes:
     return b""
 
 
-def _check(reply: Message) -> None:
+def _check_reply(reply: Message) -> None:
     """Raise InvalidResponse if code of lk_jupyter failed in a session."""
     if reply.get("status") != "ok":
         why = f"{reply.get('ename', reply.get('status'))}: {reply.get('evalue', '')}"

@@ -152,7 +152,7 @@ class WorkerPool:
         self._idle: deque[Worker] = deque()
         self._is_closed = threading.Event()
         self._starting = threading.Lock()
-        self._bundle = prepare_warm_python(self.session, self._named_options())  # invalid options fail now
+        self._bundle = prepare_warm_python(self.session, self._build_named_options())  # invalid options fail now
 
     @property
     def price_label(self) -> str:
@@ -200,20 +200,20 @@ class WorkerPool:
                 worker.abort_soon()
 
     def _call_once(self, call: FunctionCall, bundle: Bundle, handlers: CallHandlers) -> list[Any]:
-        worker = self._find_idle() or self._new_worker()
+        worker = self._find_idle() or self._create_worker()
         try:
             handlers.on_start(worker)
-            warm = worker.warm or self._start(worker)
+            warm = worker.warm or self._start_worker(worker)
             handlers.on_start(worker)  # the run is known now
             warm.prepare()
             warm.install(requirements_text(bundle))
             warm.bring(bundle, None)
-            self._initialize(worker, warm, handlers)
-            payload = self._send(warm, call, handlers)
+            self._initialize_worker(worker, warm, handlers)
+            payload = self._send_call(warm, call, handlers)
         except BaseException as error:
             handlers.on_end()
             was_aborted = worker.was_aborted_elsewhere or (isinstance(error, RunAborted) and not worker.is_aborted)
-            self._release(worker)
+            self._release_worker(worker)
             if was_aborted:
                 self._is_closed.set()  # otherwise calls that wait would start another machine
             if was_aborted and isinstance(error, ConnectionFailed) and worker.warm:
@@ -230,17 +230,17 @@ class WorkerPool:
     def _describe_loss(self, warm: WarmPython, call: FunctionCall) -> str:
         """Describe a machine that ended during a call, and the cost of all machines so far."""
         machine = warm.run.short_id
-        cost = credits_label(self._cost_until(now()))
+        cost = credits_label(self._compute_cost_until(now()))
         return (
             f"Machine {machine} ended during {call.name}: {ENDED.get(warm.end_state, warm.end_state)}. The machines of "
             f"this executor cost {cost} so far. Read the log: %lk_logs {machine}"
         )
 
-    def _cost_until(self, moment: float) -> Decimal:
+    def _compute_cost_until(self, moment: float) -> Decimal:
         """Return the cost of all machines, of active machines at most until a moment."""
         return sum((worker.cost_until(moment) for worker in self.workers), Decimal(0))
 
-    def _send(self, warm: WarmPython, call: FunctionCall, handlers: CallHandlers) -> Mapping[str, Any]:
+    def _send_call(self, warm: WarmPython, call: FunctionCall, handlers: CallHandlers) -> Mapping[str, Any]:
         """Send a call to a machine and return the answer."""
         settings = call.part().settings
         links = call_links(self.session, settings, timedelta(seconds=warm.remaining_seconds))
@@ -259,12 +259,12 @@ class WorkerPool:
             )
         return answer
 
-    def _initialize(self, worker: Worker, warm: WarmPython, handlers: CallHandlers) -> None:
+    def _initialize_worker(self, worker: Worker, warm: WarmPython, handlers: CallHandlers) -> None:
         """Call the initializer once for each Python. Raises BrokenExecutor if the initializer fails."""
         died = warm.channel.died
         if self.initializer is None or worker.initialized == died:
             return
-        payload = self._send(warm, self.initializer, handlers)
+        payload = self._send_call(warm, self.initializer, handlers)
         try:
             read_payload(warm.run, self.initializer, payload, lambda: self.session.storage)
         except Exception as error:
@@ -281,9 +281,9 @@ class WorkerPool:
                 call_in_background(partial(self._stop_machine, worker), "lk-stop")
         return None
 
-    def _new_worker(self) -> Worker:
+    def _create_worker(self) -> Worker:
         self._refuse_if_closed()
-        bundle = prepare_warm_python(self.session, self._named_options(), self.price_label)
+        bundle = prepare_warm_python(self.session, self._build_named_options(), self.price_label)
         with self._starting:  # two starts must not both fit below the maximum cost
             self._refuse_above_cap(bundle)
             worker = Worker(Submission(self.session, bundle, self.group))
@@ -295,7 +295,7 @@ class WorkerPool:
         cost = machine_cost(bundle.machine, bundle.timeout)
         if bundle.max_cost is None or cost is None:
             return
-        cap, spent = self.size * bundle.max_cost, self._cost_until(inf)
+        cap, spent = self.size * bundle.max_cost, self._compute_cost_until(inf)
         if spent + cost > cap:
             raise UsageError(
                 f"Another machine could exceed the maximum cost of {credits_label(cap)}: the machines of this executor "
@@ -303,7 +303,7 @@ class WorkerPool:
                 f"{2 * bundle.max_cost:f})"
             )
 
-    def _start(self, worker: Worker) -> WarmPython:
+    def _start_worker(self, worker: Worker) -> WarmPython:
         """Start the machine of a worker, and wait until the machine can make calls."""
         if self._is_closed.is_set():
             worker.abort_soon()
@@ -318,10 +318,10 @@ class WorkerPool:
         if self._is_closed.is_set():
             raise UsageError("The machines of this executor have ended. Create another executor.")
 
-    def _named_options(self) -> RunOptions:
+    def _build_named_options(self) -> RunOptions:
         return self.options.model_copy(update={"session": f"pool-{self.group[:8]}-{next(self._numbers)}"})
 
-    def _release(self, worker: Worker) -> None:
+    def _release_worker(self, worker: Worker) -> None:
         """Keep a machine whose Python was restarted; abort a machine that can't make another call."""
         if worker.is_usable and not self._is_closed.is_set():
             self._idle.append(worker)

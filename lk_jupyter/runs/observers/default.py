@@ -55,7 +55,11 @@ def default_observers(  # noqa: PLR0913 (the facts that observers read)
     bundle = bundle and bundle.remove_values()
     scalars = ScalarParser()
     limits = (
-        _limits_at_start(bundle, scalars) if bundle else _limits_from_journal(attached, scalars) if attached else ()
+        _iterate_start_limits(bundle, scalars)
+        if bundle
+        else _iterate_journal_limits(attached, scalars)
+        if attached
+        else ()
     )
     ports = bundle.ports if bundle else attached.ports if attached else ()
     names = named("out", options.outputs if isinstance(options, AttachOptions) else [])
@@ -63,7 +67,7 @@ def default_observers(  # noqa: PLR0913 (the facts that observers read)
     watches: list[RunObserver] = [
         LowBalance(session),
         *([VmProgress(), RelayProgress()] if _is_hosted(bundle, attached) else []),
-        *([RemainingTime(session, scalars, *_time_limit(bundle, attached))] if in_place else []),
+        *([RemainingTime(session, scalars, *_find_time_limit(bundle, attached))] if in_place else []),
     ]
     return ObserverGroup(
         [
@@ -92,21 +96,21 @@ def _is_hosted(bundle: Bundle | None, run: Run | None) -> bool:
     return bool(bundle and bundle.vm_offer) or is_relay or (run is not None and vm_run_in(run.session) is not None)
 
 
-def _limits_at_start(bundle: Bundle, scalars: ScalarParser) -> Iterator[RunObserver]:
+def _iterate_start_limits(bundle: Bundle, scalars: ScalarParser) -> Iterator[RunObserver]:
     yield Countdown(bundle.timeout, bundle, scalars)
     if bundle.max_cost is not None:
         returns = bundle.payload.carries or bool(bundle.payload.outputs)
         yield MaxCost(bundle.machine, bundle.max_cost, saving_seconds(bundle.timeout) if returns else 0.0)
 
 
-def _time_limit(bundle: Bundle | None, run: Run | None) -> tuple[int | None, Decimal | None]:
+def _find_time_limit(bundle: Bundle | None, run: Run | None) -> tuple[int | None, Decimal | None]:
     """Return the time limit in seconds, and the maximum cost in credits if it may end the run."""
     if bundle is None:
         return (run.time_limit if run else None), None
     return bundle.timeout, bundle.max_cost if bundle.cost_binds else None
 
 
-def _limits_from_journal(run: Run, scalars: ScalarParser) -> Iterator[RunObserver]:
+def _iterate_journal_limits(run: Run, scalars: ScalarParser) -> Iterator[RunObserver]:
     entry = journal().get(run.execution_id)
     yield Countdown(entry.request.get("timeout") if entry else None, scalars=scalars)
     max_cost = entry.options.get("max_cost") if entry else None

@@ -70,7 +70,7 @@ class RunHints(RunObserver):
             log=self._tail,
             record=record,
             metrics=self._read_metrics(run, record),
-            machine=self._machine(run),
+            machine=self._find_machine(run),
             machines=self._session.machines() if record.return_code else None,
             bundle=self._bundle,
             imports=parse_imports(self._imports.payload) if self._imports else None,
@@ -81,11 +81,11 @@ class RunHints(RunObserver):
         return hints(case)
 
     def _read_hints(self, run: Run) -> None:
-        machine = self._machine(run)
+        machine = self._find_machine(run)
         if machine and machine.card:
             self.notices = hints(Evidence(metrics=run.metrics(STEP), machine=machine))
 
-    def _machine(self, run: Run) -> MachineType | None:
+    def _find_machine(self, run: Run) -> MachineType | None:
         return self._bundle.machine if self._bundle else run.machine
 
     def _read_metrics(self, run: Run, record: ExecutionRecord) -> ExecutionMetrics | None:

@@ -46,11 +46,11 @@ class Countdown(RunObserver):
         limit = self.time_limit
         if seconds is not None and limit is not None and seconds >= LATE * limit:
             remaining = max(0.0, limit - seconds)
-            self._late = self._late_notices(remaining, limit)
+            self._late = self._build_late_notices(remaining, limit)
             self.notices = [*self._late, *([checkpoint_notice(self._saved.payload)] if self._saved else [])]
         return []
 
-    def _late_notices(self, remaining: float, limit: int) -> list[Notice]:
+    def _build_late_notices(self, remaining: float, limit: int) -> list[Notice]:
         """Return the time until the limit, the time that the code needs, and the action that continues the work."""
         text = f"{whole_seconds_label(remaining)} of {whole_seconds_label(limit)} remain."
         if rest := self._scalars.rate.rest:
@@ -59,9 +59,9 @@ class Countdown(RunObserver):
                 return [Notice(f"{text} Step {step} of {total}: about {whole_seconds_label(needed)} more.", WARNING)]
             text += f" Step {step} of {total}: about {whole_seconds_label(needed)} more,"
             text += " so the limit ends the run before its last step."
-        return [Notice(f"{text}{self._way_to_continue(limit)}", WARNING)]
+        return [Notice(f"{text}{self._describe_continuation(limit)}", WARNING)]
 
-    def _way_to_continue(self, limit: int) -> str:
+    def _describe_continuation(self, limit: int) -> str:
         bundle = self._bundle
         if bundle is None or bundle.cost_binds or "lk_checkpoint" in bundle.source.code:
             return ""
@@ -85,9 +85,9 @@ class Countdown(RunObserver):
 
         A run that ``lk_checkpoint`` ended with SystemExit succeeds, but hasn't finished its work.
         """
-        return [*self._early_end_notices(run, record), *self._checkpoint_notices(run, record)]
+        return [*self._iterate_early_end_notices(run, record), *self._build_checkpoint_notices(run, record)]
 
-    def _early_end_notices(self, run: Run, record: ExecutionRecord) -> Iterator[Notice]:
+    def _iterate_early_end_notices(self, run: Run, record: ExecutionRecord) -> Iterator[Notice]:
         """Report that the cloud ended a run before its long time limit, and assume the documented limit again."""
         limit, documented = self.time_limit or 0, int(find_assumption("longest_run").default)
         if record.status.lower() != "timeout" or limit <= documented or not (record.start_time and record.end_time):
@@ -102,7 +102,7 @@ class Countdown(RunObserver):
                 WARNING,
             )
 
-    def _checkpoint_notices(self, run: Run, record: ExecutionRecord) -> list[Notice]:
+    def _build_checkpoint_notices(self, run: Run, record: ExecutionRecord) -> list[Notice]:
         if self._saved is None:
             return []
         payload = self._saved.payload
@@ -128,10 +128,13 @@ class RemainingTime(RunObserver):
         if eta is None or seconds is None or eta.seconds < _SHORT_REST:
             return []
         if self._limit is not None and seconds < LATE * self._limit:  # later, the countdown warns
-            self.notices = [*self._limit_notices(eta, seconds, self._limit), *self._balance_notices(eta, price)]
+            self.notices = [
+                *self._iterate_limit_notices(eta, seconds, self._limit),
+                *self._iterate_balance_notices(eta, price),
+            ]
         return eta.facts
 
-    def _limit_notices(self, eta: RunEta, seconds: float, limit: int) -> Iterator[Notice]:
+    def _iterate_limit_notices(self, eta: RunEta, seconds: float, limit: int) -> Iterator[Notice]:
         remaining = limit - seconds
         if eta.seconds > remaining:
             needed = duration_label(1.1 * (seconds + eta.seconds))
@@ -142,7 +145,7 @@ class RemainingTime(RunObserver):
                 WARNING,
             )
 
-    def _balance_notices(self, eta: RunEta, price: Decimal | None) -> Iterator[Notice]:
+    def _iterate_balance_notices(self, eta: RunEta, price: Decimal | None) -> Iterator[Notice]:
         balance = self._watch.left
         if balance is not None and eta.cost is not None and price and balance < eta.cost:
             yield Notice(
@@ -193,7 +196,7 @@ class MaxCost(RunObserver):
             if time.monotonic() - self._looked_at > LOOK_SECONDS:
                 self._looked_at = time.monotonic()
                 name = f"lk-cost-{run.short_id}"
-                threading.Thread(target=self._compare, args=(run,), name=name, daemon=True).start()
+                threading.Thread(target=self._check_billed_cost, args=(run,), name=name, daemon=True).start()
         return [f"at most {credits_label(self._max_cost)}"]
 
     def ended(self, run: Run, record: ExecutionRecord) -> list[Notice]:
@@ -217,13 +220,13 @@ class MaxCost(RunObserver):
     def _stop_in(self, remaining: float, run: Run) -> None:
         spent = self._rate * Decimal(str(self._stop_at))
         if remaining <= 0:
-            self._stop(run, spent)
+            self._stop_run(run, spent)
         elif remaining < 2 and self._timer is None:
-            self._timer = threading.Timer(remaining, self._stop, [run, spent])
+            self._timer = threading.Timer(remaining, self._stop_run, [run, spent])
             self._timer.daemon = True
             self._timer.start()
 
-    def _compare(self, run: Run) -> None:
+    def _check_billed_cost(self, run: Run) -> None:
         """Stop the run when the server has charged more than the meter here shows."""
         with suppress(LkError):
             record = run.record
@@ -231,9 +234,9 @@ class MaxCost(RunObserver):
                 return
             remaining = float((self._max_cost - record.billed) / self._rate) - _AHEAD - 1
             if remaining < LOOK_SECONDS and not self._stopping.is_set():
-                self._stop(run, record.billed + self._rate * Decimal(str(max(remaining, 0.0))), max(remaining, 0.0))
+                self._stop_run(run, record.billed + self._rate * Decimal(str(max(remaining, 0.0))), max(remaining, 0.0))
 
-    def _stop(self, run: Run, spent: Decimal, grace: float | None = None) -> None:
+    def _stop_run(self, run: Run, spent: Decimal, grace: float | None = None) -> None:
         """Abort the run, once, in the background: each second costs, and the server may be away."""
         if not self._stopping.is_set():
             self._stopping.set()
@@ -256,7 +259,7 @@ class BillCheck(RunObserver):
         bill, price = run.bill(record), hourly_price(run.machine)
         if bill.cost_is != "billed" or bill.cost is None or bill.seconds is None or not price:
             return []
-        seconds = max(bill.seconds, _seconds_until_end(record))
+        seconds = max(bill.seconds, _compute_seconds_until_end(record))
         least = cost_at(price, bill.seconds) or Decimal(0)
         most = cost_at(price, seconds + _BILL_ROUNDING) or Decimal(0)
         if least / _BILL_FACTOR <= bill.cost + _SMALL and bill.cost <= most * _BILL_FACTOR + _SMALL:
@@ -270,7 +273,7 @@ class BillCheck(RunObserver):
 _SMALL = Decimal("0.01")
 
 
-def _seconds_until_end(record: ExecutionRecord) -> float:
+def _compute_seconds_until_end(record: ExecutionRecord) -> float:
     """Return the seconds from the creation of a run to its end, including the wait for a machine; 0 if unknown."""
     end = record.end_time or record.job_end or record.finish_time
     return (end - record.created_at).total_seconds() if end and record.created_at else 0.0

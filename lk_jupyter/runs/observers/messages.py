@@ -44,7 +44,7 @@ class Messages(RunObserver):
             if warning and kind not in self._kinds:
                 self._kinds.add(kind)
                 body = f"{one_line(warning)}\nStop: %lk_abort {run.short_id}\nLog: %lk_attach {run.short_id}"
-                send = partial(_send, f"{run.execution_id}-{kind}", f"{run_title(run)}: warning", body)
+                send = partial(_send_message, f"{run.execution_id}-{kind}", f"{run_title(run)}: warning", body)
                 threading.Thread(target=send, daemon=True).start()
         return []
 
@@ -61,14 +61,15 @@ class Messages(RunObserver):
         problems: list[str] = []
         title, body = f"{run_title(run)}: {record.status}", "\n".join(lines)
         sender = threading.Thread(
-            target=lambda: problems.append(_send(messages.end_event(run.execution_id), title, body)), name="lk-messages"
+            target=lambda: problems.append(_send_message(messages.end_event(run.execution_id), title, body)),
+            name="lk-messages",
         )
         sender.start()
         sender.join(_PATIENCE)
         return [Notice(problem, WARNING) for problem in problems if problem]
 
 
-def _send(event: str, title: str, text: str) -> str:
+def _send_message(event: str, title: str, text: str) -> str:
     try:
         return messages.send_once(event, title, text)
     except UsageError as error:

@@ -16,12 +16,12 @@ class RelayProgress(RunObserver):
 
     def tick(self, run: Run, seconds: float | None, text: str) -> list[str]:  # noqa: ARG002 (as all observers)
         """Return the place of the current run."""
-        facts = _relay_facts(run)
+        facts = _read_relay_facts(run)
         return [facts.place_label(len(facts.legs))] if facts and facts.legs else []
 
     def ended(self, run: Run, record: ExecutionRecord) -> list[Notice]:  # noqa: ARG002
         """Return the number of runs, with the cost of all."""
-        facts = _relay_facts(run)
+        facts = _read_relay_facts(run)
         if facts is None or not facts.legs:
             return []
         if len(facts.legs) == 1:
@@ -30,6 +30,6 @@ class RelayProgress(RunObserver):
         return [Notice(f"{len(facts.legs)} runs, {cost}.")]
 
 
-def _relay_facts(run: Run) -> RelayFacts | None:
+def _read_relay_facts(run: Run) -> RelayFacts | None:
     facts = getattr(vm_run_in(run.session), "facts", None)
     return facts if isinstance(facts, RelayFacts) else None

@@ -157,7 +157,7 @@ def _save_summary(run: Run, seconds: float | None, score: dict[str, float]) -> N
         keep_summary(run, seconds)
 
 
-def _moment_label(record: ExecutionRecord) -> str:
+def _format_moment(record: ExecutionRecord) -> str:
     """Return the end of a line about variables that shows whether the run finished."""
     state = record.status.lower()
     if state in SUCCEEDED_STATES:
@@ -166,7 +166,7 @@ def _moment_label(record: ExecutionRecord) -> str:
     return f", with the values from the moment when the run {end}"
 
 
-def _saved_moment_notice(moment: float, record: ExecutionRecord) -> Notice:
+def _build_saved_moment_notice(moment: float, record: ExecutionRecord) -> Notice:
     """Return the notice about variables of the last saved moment of a run that was killed."""
     saved = datetime.fromtimestamp(moment, timezone.utc).astimezone()
     end = record.end_time or record.job_end or record.finish_time
@@ -206,7 +206,7 @@ class Returned(RunObserver):
         except LkError as error:
             return [Notice(f"Can't download {', '.join(names)}: {error} Try again: run.outputs()", WARNING)]
         origin = recall(str((run.request_metadata or {}).get(REQUEST_KEY)))
-        after = _moment_label(record)
+        after = _format_moment(record)
         return set_outputs(outputs, origin, self._namespace, after)
 
     def _apply_changes(self, run: Run, record: ExecutionRecord) -> list[Notice]:
@@ -222,10 +222,10 @@ class Returned(RunObserver):
             return [
                 Notice(f"Can't download the changes of the run: {error} Try again: %lk_attach {run.short_id}", WARNING)
             ]
-        after = _moment_label(record)
+        after = _format_moment(record)
         if state.moment is None:
             return set_state(state, self._namespace, after)
-        return [*set_state(state, self._namespace, ""), _saved_moment_notice(state.moment, record)]
+        return [*set_state(state, self._namespace, ""), _build_saved_moment_notice(state.moment, record)]
 
     @staticmethod
     def _list_outputs(run: Run, record: ExecutionRecord) -> list[Notice]:
@@ -266,7 +266,7 @@ class Executed(RunObserver):
         at = frame.payload.get("index")
         if frame.kind == CELL and frame.payload.get("state") == "metadata":
             self._book["metadata"].update(redact_values(dict(frame.payload["metadata"])))
-            self._write()
+            self._write_notebook()
         if frame.kind != CELL or at not in self._code:
             return
         if frame.payload["state"] == "running":
@@ -277,7 +277,7 @@ class Executed(RunObserver):
         outputs = [redact_output(output) for output in frame.payload["outputs"]]
         self._book["cells"][at].update(outputs=outputs, execution_count=frame.payload["count"])
         self._done.add(at)
-        self._write()
+        self._write_notebook()
 
     def ended(self, run: Run, record: ExecutionRecord) -> list[Notice]:  # noqa: ARG002 (the state is enough)
         """Report the path of the notebook, and the number of executed cells."""
@@ -291,7 +291,7 @@ class Executed(RunObserver):
         )
         return [Notice(f"Executed notebook: {self._target}{part}")]
 
-    def _write(self) -> None:
+    def _write_notebook(self) -> None:
         new = self._target.with_name(f".{self._target.name}.new")
         try:
             new.write_text(json.dumps(self._book, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -153,16 +153,16 @@ def gpu_memory_exceeded(case: Evidence) -> str | Hint | None:
     error = next((error for error in case.errors if _GPU_MEMORY.search(error)), None)
     if error is None:
         return None
-    size = _gib(_CAPACITY, error) or (case.machine and case.machine.memory_gib)
+    size = _parse_gib(_CAPACITY, error) or (case.machine and case.machine.memory_gib)
     problem = f"The GPU's memory{f' ({size:.0f} GiB)' if size else ''} was too small. A smaller batch needs less memory"
-    larger = case.machines.larger(size, _needed_gib(error)) if case.machines and size else None
+    larger = case.machines.larger(size, _parse_needed_gib(error)) if case.machines and size else None
     if larger is None:
         return f"{problem}; no machine that you may use has enough memory."
-    option = _option(larger, case.machines)
+    option = _format_machine_option(larger, case.machines)
     return Hint(f"{problem}; {option} has more: {larger.memory_gib} GiB, {price_label(larger)}.", option)
 
 
-def _option(machine: MachineType, machines: Catalogue | None) -> str:
+def _format_machine_option(machine: MachineType, machines: Catalogue | None) -> str:
     """Return the option that gives this very machine, and not another with the same card."""
     wish = (machine.card or "").upper()
     with suppress(UsageError):  # the account may lack permission for the card's first machine
@@ -171,15 +171,15 @@ def _option(machine: MachineType, machines: Catalogue | None) -> str:
     return f"--machine {machine.hardware_profile}"
 
 
-def _needed_gib(error: str) -> float:
+def _parse_needed_gib(error: str) -> float:
     """Return the GiB that would have been enough, as far as the message shows."""
-    size, requested, free = _gib(_CAPACITY, error), _gib(_REQUESTED, error), _gib(_FREE, error)
+    size, requested, free = _parse_gib(_CAPACITY, error), _parse_gib(_REQUESTED, error), _parse_gib(_FREE, error)
     if size and requested:
         return size - (free or 0.0) + requested
     return sum(int(count.replace(",", "")) for count in _BYTES.findall(error)) / 2**30
 
 
-def _gib(pattern: re.Pattern[str], text: str) -> float | None:
+def _parse_gib(pattern: re.Pattern[str], text: str) -> float | None:
     match = pattern.search(text)
     if not match:
         return None
@@ -400,7 +400,7 @@ def killed(case: Evidence) -> str | None:
     """Report the machine's memory when the code was killed from outside."""
     if case.record is None or case.record.return_code not in KILLED:
         return None
-    peak = _peak_ram(case.metrics)
+    peak = _find_peak_ram(case.metrics)
     if peak is None:
         return (
             "The system killed the code (signal 9). The usual cause is that the machine's memory, not the GPU's "
@@ -424,9 +424,9 @@ def crashed(case: Evidence) -> str | None:
     )
 
 
-def _peak_ram(metrics: ExecutionMetrics | None) -> float | None:
-    used = _values(metrics.systemRamUsedBytes if metrics else [])
-    total = max(_values(metrics.systemRamTotalBytes if metrics else []), default=0.0)
+def _find_peak_ram(metrics: ExecutionMetrics | None) -> float | None:
+    used = _list_values(metrics.systemRamUsedBytes if metrics else [])
+    total = max(_list_values(metrics.systemRamTotalBytes if metrics else []), default=0.0)
     return 100 * max(used) / total if used and total else None
 
 
@@ -454,8 +454,8 @@ def time_limit_exceeded(case: Evidence) -> str | Hint | None:
 
 def idle_gpu(case: Evidence) -> str | None:
     """Report that the GPU has had little to do for minutes."""
-    points = _measured_points(case.metrics.gpuUtilizationPercent) if case.metrics else []
-    seconds = _longest_period(points, lambda value: value < IDLE_PERCENT)
+    points = _select_measured_points(case.metrics.gpuUtilizationPercent) if case.metrics else []
+    seconds = _find_longest_period(points, lambda value: value < IDLE_PERCENT)
     if seconds < IDLE_SECONDS:
         return None
     price = (
@@ -474,9 +474,9 @@ def idle_gpu(case: Evidence) -> str | None:
 
 def full_gpu(case: Evidence) -> str | None:
     """Warn of GPU memory that is nearly full and still rising."""
-    points = _measured_points(case.metrics.gpuMemoryUtilizationPercent)[-9:] if case.metrics else []
+    points = _select_measured_points(case.metrics.gpuMemoryUtilizationPercent)[-9:] if case.metrics else []
     values = [point.value or 0.0 for point in points]
-    if len(values) < 4 or any(_seconds_between(a, b) > _GAP for a, b in pairwise(points)):
+    if len(values) < 4 or any(_compute_seconds_between(a, b) > _GAP for a, b in pairwise(points)):
         return None
     rising = all(b >= a for a, b in pairwise(values)) and values[-1] - values[-2] > 0
     if values[-1] <= FULL_PERCENT or values[-1] - values[0] < RISE_POINTS or not rising:
@@ -506,29 +506,29 @@ def slow_imports(case: Evidence) -> str | None:
     )
 
 
-def _measured_points(points: Sequence[MetricPoint]) -> list[MetricPoint]:
+def _select_measured_points(points: Sequence[MetricPoint]) -> list[MetricPoint]:
     return sorted((point for point in points if point.value is not None), key=lambda point: point.timestamp)
 
 
-def _values(points: Sequence[MetricPoint]) -> list[float]:
+def _list_values(points: Sequence[MetricPoint]) -> list[float]:
     return [point.value for point in points if point.value is not None]
 
 
-def _seconds_between(a: MetricPoint, b: MetricPoint) -> float:
+def _compute_seconds_between(a: MetricPoint, b: MetricPoint) -> float:
     return (b.timestamp - a.timestamp).total_seconds()
 
 
-def _longest_period(points: Sequence[MetricPoint], holds: Callable[[float], bool]) -> float:
+def _find_longest_period(points: Sequence[MetricPoint], holds: Callable[[float], bool]) -> float:
     """Return the seconds of the longest period in which the condition was true without a break or a gap."""
     longest, since = 0.0, None
     before: MetricPoint | None = None
     for point in points:
         if point.value is None or not holds(point.value):
             since = None
-        elif since is None or (before and _seconds_between(before, point) > _GAP):
+        elif since is None or (before and _compute_seconds_between(before, point) > _GAP):
             since = point
         else:
-            longest = max(longest, _seconds_between(since, point))
+            longest = max(longest, _compute_seconds_between(since, point))
         before = point
     return longest
 

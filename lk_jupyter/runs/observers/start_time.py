@@ -41,9 +41,9 @@ class StartTime(RunObserver):
 def times_label(phases: Mapping[str, float]) -> str:
     """Return phases in words, such as ``Before the first line: 0.31 s (analysis 0.02 s, …)``."""
     durations = {name: seconds for name, seconds in phases.items() if name != "sent"}
-    each = ", ".join(f"{name} {_seconds(seconds)}" for name, seconds in durations.items())
-    return f"Before the first line: {_seconds(sum(durations.values()))} ({each})"
+    each = ", ".join(f"{name} {_format_seconds(seconds)}" for name, seconds in durations.items())
+    return f"Before the first line: {_format_seconds(sum(durations.values()))} ({each})"
 
 
-def _seconds(seconds: float) -> str:
+def _format_seconds(seconds: float) -> str:
     return f"{seconds:.2f} s" if seconds < 10 else duration_label(seconds)

@@ -21,7 +21,7 @@ class VmProgress(RunObserver):
         vm_run = vm_run_in(run.session)
         if vm_run is None:
             return []
-        self.notices = [Notice(_reason_line(reason), WARNING) for reason in vm_run.facts.reasons[-1:]]
+        self.notices = [Notice(_format_reason(reason), WARNING) for reason in vm_run.facts.reasons[-1:]]
         checkpoint = vm_run.checkpoint
         if problem := checkpoint.get("problem"):
             self.notices.append(Notice(f"The last checkpoint wasn't stored: {one_line(str(problem))[:300]}.", WARNING))
@@ -40,11 +40,11 @@ class VmProgress(RunObserver):
         facts, notices = vm_run.facts, []
         if facts.reasons:
             cost = f", {credits_label(facts.billed)} together" if facts.billed is not None else ""
-            notices.append(Notice(f"{_reason_line(facts.reasons[-1])} {len(facts.reasons) + 1} VMs{cost}."))
+            notices.append(Notice(f"{_format_reason(facts.reasons[-1])} {len(facts.reasons) + 1} VMs{cost}."))
         if record.status.lower() not in SUCCEEDED_STATES and vm_run.checkpoint.get("time"):
             notices.append(Notice(f"Continue from the last checkpoint: --on vm --resume {run.short_id}"))
         return notices
 
 
-def _reason_line(reason: str) -> str:
+def _format_reason(reason: str) -> str:
     return f"{one_line(reason).rstrip('.')}. Another VM continued from the last checkpoint."

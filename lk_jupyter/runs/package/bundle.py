@@ -306,10 +306,10 @@ class BundleBuilder:
             name=source.file_name,
             text=above + self._python,
             source=above + source.code,
-            first=_value_line(source, self.options.arg),
-            show_last=self._is_rich and shows_last(source.code) and (_interactivity() if source.is_cell else True),
+            first=_format_value_line(source, self.options.arg),
+            show_last=self._is_rich and shows_last(source.code) and (_read_interactivity() if source.is_cell else True),
             is_cell=is_cell,
-            flags=_future_flags(source.namespace) if is_cell else 0,
+            flags=_read_future_flags(source.namespace) if is_cell else 0,
         )
         return SCRIPT, 0, build_run_files(cell, parts, nonce, self.bucket_folders)
 
@@ -320,7 +320,7 @@ class BundleBuilder:
         lines = list(map(_parse_requirement, dependencies))
         for requirement in self.options.requirements:
             if requirement == "auto":
-                foreign = _foreign_modules(modules, files, folder)
+                foreign = _list_foreign_modules(modules, files, folder)
                 listed = [*self.options.requirements, *dependencies, *(lock.versions if lock else ())]
                 lines += installed_requirements(foreign, listed)
             elif requirement == PROJECT:
@@ -330,7 +330,7 @@ class BundleBuilder:
             else:
                 lines.append(_parse_requirement(requirement))
         if lock:
-            lines = [lock.requirements.rstrip(), *_beside_lock(lock, lines)]
+            lines = [lock.requirements.rstrip(), *_list_unlocked_requirements(lock, lines)]
         return "\n".join(lines) + "\n" if lines else None
 
     @cached_property
@@ -342,7 +342,7 @@ class BundleBuilder:
 PROJECT = "project"
 
 
-def _beside_lock(lock: ProjectLock, lines: list[str]) -> list[str]:
+def _list_unlocked_requirements(lock: ProjectLock, lines: list[str]) -> list[str]:
     """Return the requirements that a lock doesn't have. Raises UsageError for such a package next to hashes."""
     missing = [line for line in lines if not _is_locked(lock, line)]
     if missing and lock.has_hashes:
@@ -394,7 +394,7 @@ def _prepend_values(source: Source, arguments: list[str], tree: ast.Module) -> t
     Empty lines keep the author's line numbers where possible.
     """
     before = source.first_line - 1
-    first = _value_line(source, arguments)
+    first = _format_value_line(source, arguments)
     if not first:
         return "\n" * before + source.code, 0
     future = [n for n in tree.body if isinstance(n, ast.ImportFrom) and n.module == "__future__"]
@@ -406,25 +406,25 @@ def _prepend_values(source: Source, arguments: list[str], tree: ast.Module) -> t
     return f"{first}\n" + "\n" * (before - 1) + source.code, 0 if before else -1
 
 
-def _value_line(source: Source, arguments: list[str]) -> str:
+def _format_value_line(source: Source, arguments: list[str]) -> str:
     """Return the line that sets arguments and values before the code runs."""
     argv = [f"import sys; sys.argv[1:] = {arguments!r}"] if arguments else []
     return "; ".join([*argv, *(f"{name} = {value!r}" for name, value in source.values.items())])
 
 
-def _interactivity() -> bool | str:
+def _read_interactivity() -> bool | str:
     """Return whether the notebook shows the last expression of a cell, or ``all``."""
     shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
     mode: str = getattr(shell, "ast_node_interactivity", "")
     return mode if mode == "all" else mode != "none"
 
 
-def _future_flags(namespace: Mapping[str, Any]) -> int:
+def _read_future_flags(namespace: Mapping[str, Any]) -> int:
     """Return the compiler flags of ``__future__`` features that earlier cells imported: later cells have them too."""
     return reduce(or_, [feature.compiler_flag for feature in future_features(list(namespace.values()))], 0)
 
 
-def _foreign_modules(modules: AbstractSet[str], files: RunFiles, folder: Path) -> set[str]:
+def _list_foreign_modules(modules: AbstractSet[str], files: RunFiles, folder: Path) -> set[str]:
     """Return the imports of the code and of its local modules that aren't local modules."""
     inner = {name for path in files.local_modules.values() for name in imported_names(parse(path.read_bytes()))}
     return {name for name in modules | inner if not local_files({name}, folder, files.import_folders)}

@@ -47,7 +47,7 @@ def packages_plan(connection: Connection, bundle: Bundle, requirements: str) -> 
 
     The plan has the requirements, the recorded parts, and links to the bucket, which are secrets.
     """
-    place = _place(connection, requirements)
+    place = _compute_digest(connection, requirements)
     rows = [_complete_row(connection, row) for row in _read_rows(place)]
     records = [row for row in rows if row and "parts" in row][:_MOST_PLATFORMS]
     is_keeping = any(row and "parts" not in row for row in rows)
@@ -63,7 +63,7 @@ def packages_plan(connection: Connection, bundle: Bundle, requirements: str) -> 
     return build_plan(requirements, bundle.timeout, restorable, put)
 
 
-def _place(connection: Connection, requirements: str) -> str:
+def _compute_digest(connection: Connection, requirements: str) -> str:
     """Return a digest of the server, the organization and the requirements."""
     facts = [connection.base_url, connection.target.org or "", requirements]
     return sha256(json.dumps(facts).encode()).hexdigest()
@@ -122,7 +122,7 @@ def _is_digest(text: object) -> bool:
     return isinstance(text, str) and re.fullmatch(r"[0-9a-f]{32,64}", text) is not None
 
 
-def _rows_file(place: str) -> Path:
+def _build_rows_path(place: str) -> Path:
     return platform_path("data", "packages", f"{place}.json")
 
 
@@ -130,7 +130,7 @@ def _read_rows(place: str) -> list[dict[str, Any]]:
     """Return the runs that keep or have kept these packages, newest first, while the bucket has their objects."""
     oldest = time.time() - KEPT[PACKAGES].total_seconds()
     with suppress(UsageError):
-        rows = read_json(_rows_file(place)).get("runs")
+        rows = read_json(_build_rows_path(place)).get("runs")
         return [row for row in rows if _is_row(row) and row["at"] > oldest] if isinstance(rows, list) else []
     return []
 
@@ -147,4 +147,4 @@ def _write_rows(place: str, rows: list[dict[str, Any]]) -> None:
     for row in rows:
         newest.setdefault(row.get("base", row["token"]), row)
     with suppress(OSError):
-        write_json(_rows_file(place), {"runs": [*newest.values()][: _MOST_PLATFORMS + 1]})
+        write_json(_build_rows_path(place), {"runs": [*newest.values()][: _MOST_PLATFORMS + 1]})

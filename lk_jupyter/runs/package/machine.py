@@ -66,15 +66,15 @@ def choose_machine(session: Connection, options: MachineOptions) -> tuple[Machin
 
 def _describe_need(need: MachineFilter) -> str:
     memory = f"{need.memory_gib:g} GiB or more" if need.memory_gib else ""
-    price = "" if need.price is None else f"a price up to {_plain(need.price)} credits/h"
+    price = "" if need.price is None else f"a price up to {_format_amount(need.price)} credits/h"
     return " and ".join(filter(None, [memory, price])) or "a published price"
 
 
 def _list_offers(offers: Iterable[MachineOffer]) -> str:
-    return ", ".join(f"{offer.profile} ({_plain(offer.price_per_hour)} credits/h)" for offer in offers)
+    return ", ".join(f"{offer.profile} ({_format_amount(offer.price_per_hour)} credits/h)" for offer in offers)
 
 
-def _plain(amount: Decimal | None) -> str:
+def _format_amount(amount: Decimal | None) -> str:
     return "unknown" if amount is None else f"{amount.normalize():f}"
 
 
@@ -84,7 +84,7 @@ def _explain_no_match(offers: list[MachineOffer], need: MachineFilter, reason: s
     if sold_out:
         reason = f"{_list_offers(sold_out[:_MAX_LISTED])} match, but are sold out."
     nearest = [
-        f"{offer.profile} ({offer.memory_gib or '?'} GiB, {_plain(offer.price_per_hour)} credits/h): {option}"
+        f"{offer.profile} ({offer.memory_gib or '?'} GiB, {_format_amount(offer.price_per_hour)} credits/h): {option}"
         for offer, option in nearest_matches(offers, need)
     ]
     available = f" Available: {'; '.join(nearest)}." if nearest else ""

@@ -70,9 +70,9 @@ def collect_files(
     source: Source, tree: ast.Module, modules: AbstractSet[str], patterns: list[str], payload: VariablePayload
 ) -> RunFiles:
     """Return the files that a run gets. ``modules`` are imported modules. Raises UsageError for unusable files."""
-    folder, import_folders = source.folder, _added_folders() if payload.carries else ()
+    folder, import_folders = source.folder, _list_added_folders() if payload.carries else ()
     local = local_files(modules, folder, import_folders)
-    paths = {**local, **_matching_files(patterns, folder)}
+    paths = {**local, **_find_matching_files(patterns, folder)}
     listed: dict[str, Path] = {}
     named: dict[str, Path] = {}
     folders: set[str] = set()
@@ -88,37 +88,37 @@ def collect_files(
     return RunFiles(paths, texts, binary, sorted(folders), skipped, tuple(named), local, import_folders)
 
 
-def _added_folders() -> tuple[str, ...]:
+def _list_added_folders() -> tuple[str, ...]:
     """Return the folders near the code that the notebook added to ``sys.path``."""
     from lk_jupyter.remote import ambient  # noqa: PLC0415 (imports cloudpickle)
 
     return tuple(path for path in ambient.added_paths() if Path(path).is_dir() and not Path(path).is_absolute())
 
 
-def _matching_files(patterns: list[str], folder: Path) -> dict[str, Path]:
+def _find_matching_files(patterns: list[str], folder: Path) -> dict[str, Path]:
     files: dict[str, Path] = {}
     for pattern in patterns:
         matches = [Path(match) for match in sorted(glob(pattern, root_dir=folder, recursive=True))]  # noqa: PTH207
         matching_files = [match for match in matches if (folder / match).is_file()]
         if not matching_files:
             raise UsageError(f"--files: no file matches '{pattern}' in {folder}. Nothing was sent.")
-        files.update({_key_below(match, folder): folder / match for match in matching_files})
+        files.update({_build_key(match, folder): folder / match for match in matching_files})
     return files
 
 
 def find_listed_files(tree: ast.Module, folder: Path) -> dict[str, Path]:
     """Return the content of folders that the code lists, as in ``!ls`` and ``os.listdir("data")``: key → path."""
     listed: dict[str, Path] = {}
-    for name in _listed_folders(tree):
+    for name in _find_listed_folders(tree):
         with suppress(OSError, ValueError, UsageError):
-            key = _key_below(Path(name), folder) if (folder / name).is_dir() else None
+            key = _build_key(Path(name), folder) if (folder / name).is_dir() else None
             for path in sorted((folder / key).glob("*"))[:_MATCHES] if key else ():
                 if not (path.name.startswith((".", "__pycache__")) or is_reserved(path.name)):
-                    listed[_key_below(path, folder)] = path
+                    listed[_build_key(path, folder)] = path
     return listed
 
 
-def _listed_folders(tree: ast.Module) -> list[str]:
+def _find_listed_folders(tree: ast.Module) -> list[str]:
     """Return the texts that may name folders which the code lists."""
     names: list[str] = []
     for command in commands_in(tree):
@@ -142,15 +142,15 @@ class NamedFileSearch:
         self._folder = folder
         self._payload = payload
         self._values = list(payload.origin.values.values()) if payload.origin else []
-        self._tree = ast.Module([*tree.body, *_function_definitions(self._values)], [])
+        self._tree = ast.Module([*tree.body, *_iterate_function_code(self._values)], [])
 
     def find_files(self, listed: Mapping[str, Path]) -> dict[str, Path]:
         """Return the small files with these names: key → path. ``listed`` are files of listed folders."""
         files: dict[str, Path] = {}
         budget = ALL
-        for name in (*self._matches(listed), *sorted(self._payload.named_files)):
+        for name in (*self._iterate_matches(listed), *sorted(self._payload.named_files)):
             with suppress(OSError, ValueError, UsageError):
-                path, key = self._folder / name, _key_near(Path(name), self._folder)
+                path, key = self._folder / name, _build_nearby_key(Path(name), self._folder)
                 size = path.stat().st_size if path.is_file() and key not in files else EACH + 1
                 if size <= min(EACH, budget) and not is_internal(key):
                     files[key] = path
@@ -161,14 +161,14 @@ class NamedFileSearch:
         """Return the folders with these names, in which the run may write files."""
         if not self._payload.origin:
             return []
-        return _existing_folders({*self._texts, *map(os.path.dirname, self._payload.named_files)}, self._folder)
+        return _find_existing_folders({*self._texts, *map(os.path.dirname, self._payload.named_files)}, self._folder)
 
-    def _matches(self, listed: Mapping[str, Path]) -> Iterator[str]:
+    def _iterate_matches(self, listed: Mapping[str, Path]) -> Iterator[str]:
         """Yield the files of all names and patterns: for each pattern, the first by name."""
         texts = sorted(self._texts)
-        below = [f"{folder}/{text}" for folder in _existing_folders(self._texts, self._folder) for text in texts]
+        below = [f"{folder}/{text}" for folder in _find_existing_folders(self._texts, self._folder) for text in texts]
         safe = [key for key, path in listed.items() if not _contains_secret(path)]
-        for pattern in [*map(escape, [*texts, *below, *safe]), *sorted(_file_patterns(self._tree))]:
+        for pattern in [*map(escape, [*texts, *below, *safe]), *sorted(_find_file_patterns(self._tree))]:
             with suppress(OSError, ValueError):
                 yield from sorted(glob(pattern, root_dir=self._folder))[:_MATCHES]  # noqa: PTH207 (relative)
 
@@ -177,12 +177,12 @@ class NamedFileSearch:
         """Return the texts that may name a file, or a file in a folder: in code, variables, and open files."""
         nodes = ast.walk(self._tree)
         texts = [node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)]
-        texts += self._variable_texts()
+        texts += self._iterate_variable_texts()
         names = {text for text in texts if 0 < len(text) < _LONGEST_NAME and "\n" not in text}
         words = {word.strip("'\"") for text in commands_in(self._tree) for word in text.split()}  # !head name
         return names | words | {f"{word}.py" for word in words}  # %run name
 
-    def _variable_texts(self) -> Iterator[str]:
+    def _iterate_variable_texts(self) -> Iterator[str]:
         """Yield texts and paths in variables, and the names of open files and databases."""
         sequences = [value for value in self._values if type(value) in (list, tuple) and len(value) <= _MATCHES]
         items = [item for sequence in sequences for item in sequence]
@@ -191,10 +191,10 @@ class NamedFileSearch:
             file = value.fid if type(value).__name__ == "NpzFile" else value
             if isinstance(file, IOBase) and hasattr(file, "name"):
                 yield str(file.name)
-            yield from _database_files(value)
+            yield from _list_database_files(value)
 
 
-def _function_definitions(values: list[Any]) -> Iterator[ast.stmt]:
+def _iterate_function_code(values: list[Any]) -> Iterator[ast.stmt]:
     """Yield the code of functions and methods of the notebook that are uploaded: this code may open files too."""
     kinds = {value if isinstance(value, type) else type(value) for value in values}
     attributes = [part for kind in kinds if kind.__module__ == "__main__" for part in vars(kind).values()]
@@ -207,7 +207,7 @@ def _function_definitions(values: list[Any]) -> Iterator[ast.stmt]:
                 yield from ast.parse(dedent(inspect.getsource(function))).body
 
 
-def _database_files(value: object) -> list[str]:
+def _list_database_files(value: object) -> list[str]:
     """Return the files of an open SQLite connection, relative to the working folder."""
     kind = getattr(sys.modules.get("sqlite3"), "Connection", None)
     if kind is None or type(value) is not kind:
@@ -219,7 +219,7 @@ def _database_files(value: object) -> list[str]:
     return []
 
 
-def _file_patterns(tree: ast.Module) -> set[str]:
+def _find_file_patterns(tree: ast.Module) -> set[str]:
     """Return patterns of the files that the code may name: patterns in the code, and texts that contain values.
 
     A pattern ends like a file or starts like a folder: a label such as ``f"{a}_{b}"`` names no file.
@@ -243,12 +243,12 @@ def _contains_secret(path: Path) -> bool:
     return False
 
 
-def _existing_folders(texts: AbstractSet[str], folder: Path) -> list[str]:
+def _find_existing_folders(texts: AbstractSet[str], folder: Path) -> list[str]:
     keys = set()
     for path in {path for text in texts for path in (Path(text), Path(text).parent)}:
         with suppress(OSError, ValueError, UsageError):
             if not path.is_absolute() and (folder / path).is_dir():
-                keys.add(_key_below(path, folder))
+                keys.add(_build_key(path, folder))
     return sorted(keys - {"."})
 
 
@@ -275,17 +275,17 @@ def _read_files(paths: Mapping[str, Path]) -> tuple[dict[str, str], dict[str, st
     return texts, binary
 
 
-def _key_near(path: Path, folder: Path) -> str:
+def _build_nearby_key(path: Path, folder: Path) -> str:
     """Return the key of a named file: its path below the code's folder, or next to that folder. Raises UsageError."""
     parts = Path(os.path.normpath(path)).parts
     if parts[:1] != ("..",):
-        return _key_below(path, folder)
+        return _build_key(path, folder)
     if len(parts) < 2 or parts[1] in ("..", *_RESERVED_FOLDERS) or is_reserved(parts[1]):
         raise UsageError(f"'{path}' isn't in the parent folder of {folder}. Nothing was sent.")
     return "/".join(parts)
 
 
-def _key_below(path: Path, folder: Path) -> str:
+def _build_key(path: Path, folder: Path) -> str:
     """Return the key of a file, which is its path below the code's folder. Raises UsageError."""
     try:
         return (folder / path).resolve().relative_to(folder.resolve()).as_posix()

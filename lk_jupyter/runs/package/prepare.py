@@ -180,7 +180,7 @@ def prepare_cell(
     return prepare(session, source, options, warm_digests=warm_digests)
 
 
-def _syncs(source: Source, options: RunOptions) -> bool:
+def _decide_sync(source: Source, options: RunOptions) -> bool:
     """Whether a run gets the variables that its code reads, and returns its changes: a cell does, unless --fresh.
 
     A session has the variables of its cells already.
@@ -197,7 +197,7 @@ def _pack_variables(
     source: Source, options: RunOptions, warm_digests: Mapping[str, str | None] | None
 ) -> tuple[Mapping[str, Any], VariablePayload]:
     """Return name → value of the uploaded variables, and their payload."""
-    carries = _syncs(source, options)
+    carries = _decide_sync(source, options)
     outputs = named("out", options.outputs)
     if source.is_cell and (options.keep or not options.session):
         _refuse_undefined(source)
@@ -214,7 +214,7 @@ def _pack_variables(
     if options.keep and remote_names:
         # a value that only the machine has may refer to any value that the notebook exchanged before
         names += [name for name, digest in (warm_digests or {}).items() if digest and name in source.namespace]
-    optional_names = source.namespace if reads_all(source.code) else _picklable_names(source)
+    optional_names = source.namespace if reads_all(source.code) else _list_picklable_names(source)
     code, limit = source.code, setting("carry_limit")
     with suppress_prints(), _replace_session_advice(options):
         payload = add_digests(pack_state(names, source.namespace, outputs, limit, optional_names, warm_digests, code))
@@ -259,7 +259,7 @@ HANDLE_BYTES = 10_000_000
 _UNPICKLES = re.compile(r"pickle|joblib|shelve|dill|\bload")
 
 
-def _picklable_names(source: Source) -> list[str]:
+def _list_picklable_names(source: Source) -> list[str]:
     """Return the names of the notebook's classes and functions if the code may read pickles that refer to them."""
     if not _UNPICKLES.search(source.code):
         return []

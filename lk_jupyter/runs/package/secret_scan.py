@@ -120,10 +120,10 @@ def require_consent(bundles: Iterable[Bundle], ask: Callable[[str], bool] | None
     findings = dict.fromkeys(finding for bundle in unconfirmed for finding in bundle.secrets)
     if not findings:
         return bundles
-    if ask and setting("secret_guard") == "ask" and ask(f"{_carries(findings)} Send it anyway? [y/N] "):
+    if ask and setting("secret_guard") == "ask" and ask(f"{_format_findings(findings)} Send it anyway? [y/N] "):
         return [replace(bundle, secrets_allowed=True) for bundle in bundles]
     raise UsageError(
-        f"{_carries(findings)} Nothing was sent.\n{BETTER}\nSend it anyway: --allow-secrets (in Python "
+        f"{_format_findings(findings)} Nothing was sent.\n{BETTER}\nSend it anyway: --allow-secrets (in Python "
         "allow_secrets=True)"
     )
 
@@ -161,7 +161,7 @@ def permit_text(text: str, subject: str, ask: Callable[[str], bool] | None = Non
     raise UsageError(f"{problem} Nothing was sent.\nRemove the secret, or send the text anyway: --allow-secrets")
 
 
-def _carries(findings: Iterable[SecretFinding]) -> str:
+def _format_findings(findings: Iterable[SecretFinding]) -> str:
     named = list(map(str, findings))
     more = f" and {len(named) - _MAX_PLACES} more" if len(named) > _MAX_PLACES else ""
     return f"The run seems to contain a secret: {', '.join(named[:_MAX_PLACES])}{more}."
@@ -187,10 +187,10 @@ def _scan_value(value: Any, place: str, active_secrets: tuple[str, ...]) -> Iter
         elif id(inner) not in searched_ids:
             searched_ids.add(id(inner))
             with suppress(Exception):  # a class can raise any error during the search
-                waiting += _contents(inner, path)
+                waiting += _iterate_contents(inner, path)
 
 
-def _contents(value: Any, path: str) -> Iterator[tuple[Any, str]]:
+def _iterate_contents(value: Any, path: str) -> Iterator[tuple[Any, str]]:
     if isinstance(value, Mapping):
         for key, inner in value.items():
             inner_path = (

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 def enforce_budgets(session: Connection, bundle: Bundle, *, run_journal: Journal | None = None) -> None:
     """Refuse a run that might exceed a budget; the journal must contain the run. Raises UsageError."""
-    request = CostRequest("this run", bundle.worst_case, _unpriced(bundle), run=bundle.token)
+    request = CostRequest("this run", bundle.worst_case, _explain_missing_price(bundle), run=bundle.token)
     refuse_over_budget(session, request, partial(_refresh_charge, session, run_journal or journal()))
 
 
@@ -39,13 +39,13 @@ def enforce_budgets_for_all(session: Connection, bundles: Sequence[Bundle], max_
     UsageError.
     """
     costs = [bundle.worst_case for bundle in bundles if bundle.worst_case is not None]
-    unpriced = "".join(_unpriced(bundle) for bundle in bundles if bundle.worst_case is None)
+    unpriced = "".join(_explain_missing_price(bundle) for bundle in bundles if bundle.worst_case is None)
     total = sum(costs, Decimal(0)) if max_cost is None else min(sum(costs, Decimal(0)), max_cost)
     request = CostRequest(f"these {len(bundles)} runs", None if unpriced else total, unpriced)
     refuse_over_budget(session, request, partial(_refresh_charge, session, journal()))
 
 
-def _unpriced(bundle: Bundle) -> str:
+def _explain_missing_price(bundle: Bundle) -> str:
     return f"{bundle.machine.hardware_profile} has no published price. Machines with a price: %lk_machines."
 
 

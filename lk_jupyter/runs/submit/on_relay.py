@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def question(bundle: Bundle) -> str:
     """Return the question before a relay: number of starts, highest cost, and which process must stay on."""
     starts = count_runs(bundle.timeout, setting("max_timeout"))
-    cost = "price unknown" if bundle.worst_case is None else f"at most {credits_label(_highest_cost(bundle))}"
+    cost = "price unknown" if bundle.worst_case is None else f"at most {credits_label(_compute_highest_cost(bundle))}"
     machine = machine_name(bundle.machine.hardware_profile)
     return (
         f"Run this cell as a relay of about {starts} runs on {machine}: {cost} for {limit_label(bundle.timeout)}. Each "
@@ -45,7 +45,7 @@ def require_consent(bundle: Bundle) -> None:
     )
 
 
-def _highest_cost(bundle: Bundle) -> Decimal | None:
+def _compute_highest_cost(bundle: Bundle) -> Decimal | None:
     return bundle.worst_case if bundle.max_cost is None else min(bundle.max_cost, bundle.worst_case or bundle.max_cost)
 
 

@@ -33,7 +33,7 @@ def question(bundle: Bundle, purpose: str = "cell") -> str:
     )
     cost = "price unknown" if bundle.worst_case is None else f"at most {credits_label(bundle.worst_case)}"
     plan = f"Rent VM {bundle.vm_offer} for this {purpose}: {cost} for {limit_label(bundle.timeout)}."
-    plan += _end_notice(bundle) if purpose == "cell" else ""
+    plan += _format_end_notice(bundle) if purpose == "cell" else ""
     if volume := bundle.vm_volume:
         plan += f" The {volume.label} still exists after the {purpose}. It {volume.price_label} until you delete it."
     if has_key(bundle):
@@ -49,7 +49,7 @@ def question(bundle: Bundle, purpose: str = "cell") -> str:
     return f"{plan} The VM can't delete itself: this notebook must stay on until {until}. [y/N] "
 
 
-def _end_notice(bundle: Bundle) -> str:
+def _format_end_notice(bundle: Bundle) -> str:
     """Return how a run continues after its VM failed or was reclaimed; empty if neither spot nor retries are chosen."""
     retries = getattr(bundle.options, "retries", 0)
     is_spot = bundle.vm_offer is not None and bundle.vm_offer.instance_type == "spot"

@@ -46,7 +46,7 @@ def upload_stage_list(
                 rows.append((folder, name, info))
             else:
                 skipped.append(f"{info.key!r} can't be a file name")
-    listed = {**_sign(storage, rows, life), "skipped": skipped}
+    listed = {**_sign_links(storage, rows, life), "skipped": skipped}
     content = zlib.compress(json.dumps(listed).encode(), 1)
     key = stage_key(token)
     storage.put(content, key)
@@ -54,7 +54,7 @@ def upload_stage_list(
     return {"get": link.url, "size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
 
 
-def _sign(storage: Storage, rows: list[tuple[str, str, ObjectInfo]], life: timedelta) -> dict[str, Any]:
+def _sign_links(storage: Storage, rows: list[tuple[str, str, ObjectInfo]], life: timedelta) -> dict[str, Any]:
     """Return a row for each object: folder, name, path, size, ETag, time, signature; and the rest of the links.
 
     All links are signed in the same second, so only their paths and signatures differ.

@@ -98,7 +98,7 @@ def start_once(client: Client, bundle: Bundle) -> StreamingStartResponse:
     return send_once(
         client,
         bundle.token,
-        lambda: _start(client, request, limited_by_cost=bundle.cost_binds),
+        lambda: _send_start_request(client, request, limited_by_cost=bundle.cost_binds),
         request.model_dump(include=REPEATED),
     )
 
@@ -163,7 +163,7 @@ def send_once(
             was_searched = True
         if runs.user_run:
             return runs.user_run
-    candidates = runs.advice or _candidates(client, requested_at)
+    candidates = runs.advice or _describe_candidates(client, requested_at)
     if (
         isinstance(lost, ServerError) and was_searched and not candidates
     ):  # the server reports a failure, and lists no such run
@@ -174,7 +174,7 @@ def send_once(
     )
 
 
-def _start(client: Client, request: StartRequest, *, limited_by_cost: bool) -> StreamingStartResponse:
+def _send_start_request(client: Client, request: StartRequest, *, limited_by_cost: bool) -> StreamingStartResponse:
     if isinstance(request, DockerExecutionRequest):
         is_longest = limited_by_cost or request.timeout == longest_notebook(client.assumptions)
         if request.job_type == JOB_TYPE and is_longest:
@@ -311,7 +311,7 @@ def _repeats_request(request: Mapping[str, Any], record: ExecutionRecord) -> boo
     return "".join(code.split()) in "".join(record.python_code.split())
 
 
-def _candidates(client: Client, requested_at: datetime) -> str:
+def _describe_candidates(client: Client, requested_at: datetime) -> str:
     """Describe the runs without a mark that started at that time: the run may be among these."""
     try:
         runs = [run for run in client.workloads.list() if run.created_at and run.created_at >= requested_at - _CLOCKS]

@@ -70,7 +70,7 @@ def build_entry(session: Connection, bundle: Bundle, group: str | None = None) -
         session=place.session,
         code=bundle.source.code,
         code_hash=code_hash(bundle.source.code),
-        request=_journal_request(bundle),
+        request=_build_journal_request(bundle),
         machine=bundle.machine.hardware_profile,
         price_per_hour=bundle.machine.price_per_hour,
         options=bundle.options.model_dump(mode="json", exclude_defaults=True),
@@ -86,18 +86,18 @@ def build_entry(session: Connection, bundle: Bundle, group: str | None = None) -
         run_name=request.run_name,
         created_at=time.time(),
         group=group,
-        git_commit=_commit(),
+        git_commit=_read_current_commit(),
     )
 
 
-def _commit() -> str:
+def _read_current_commit() -> str:
     """Return the commit of the working folder; empty without a commit, or without the folder."""
     with suppress(UsageError):
         return read_commit(working_folder())
     return ""
 
 
-def _journal_request(bundle: Bundle) -> dict[str, Any]:
+def _build_journal_request(bundle: Bundle) -> dict[str, Any]:
     """Return the request for the journal: without files if the run contains a secret, which any file may contain.
 
     A mark replaces each word that must not be stored.
@@ -243,7 +243,7 @@ class Submission:
             return
         unwanted.set(self._unwanted)
         try:
-            self._answer = self._send()
+            self._answer = self._prepare_and_start()
         except BaseException as error:  # noqa: BLE001 (answer() raises the error again)
             self._error = error
             if self._is_in_transit and not isinstance(error, LkError):
@@ -258,11 +258,11 @@ class Submission:
         finally:
             self._done.set()
         if self._unwanted.is_set():
-            self._abort()
+            self._find_and_abort_run()
         self._over.set()
         prune_once()
 
-    def _abort(self) -> None:
+    def _find_and_abort_run(self) -> None:
         """Abort the run; search for the run if the answer to its start was lost."""
         if self._answer:
             self._abort_started(self._answer)
@@ -280,30 +280,30 @@ class Submission:
                 if ids:
                     return
 
-    def _continue(self, step: str = "") -> None:
+    def _enter_step(self, step: str = "") -> None:
         self._step = step
         if self._unwanted.is_set():
             raise SubmissionCancelled("Interrupted. Nothing was sent.")
 
     @one_reading()
-    def _send(self) -> StreamingStartResponse:
+    def _prepare_and_start(self) -> StreamingStartResponse:
         started = time.monotonic()
-        self._continue()
+        self._enter_step()
         run_journal = journal()
         run_journal.add(self._entry)
         enforce_budgets(self._session, self.bundle, run_journal=run_journal)
         # The complete bundle contains links, which are secrets: it is sent and stored nowhere.
         if origin := self.bundle.payload.origin:
             remember(self.bundle.token, origin)
-        complete = replace(self.bundle, request=upload_inputs(self._session, self.bundle, self._continue))
+        complete = replace(self.bundle, request=upload_inputs(self._session, self.bundle, self._enter_step))
         complete = add_links(self._session, complete)
-        self._continue()
+        self._enter_step()
         self.bundle.phases.update(upload=time.monotonic() - started, sent=time.monotonic())
         self.submitted_at = now()  # the upload before isn't billed
         self._is_in_transit = True
         run_journal.update(self._entry.token, created_at=time.time())
         with allow_reserved_requests():  # the entry in the journal reserves the cost
-            answer = self._start(complete)
+            answer = self._start_run(complete)
         run_id = answer.execution_id
         if not is_run_id(run_id):
             is_over = abort_soon(self._client, run_id).wait()
@@ -320,7 +320,7 @@ class Submission:
         request = upload_inputs(self._session, self.bundle, lambda _: None)
         return add_links(self._session, replace(self.bundle, request=request))
 
-    def _start(self, complete: Bundle) -> StreamingStartResponse:
+    def _start_run(self, complete: Bundle) -> StreamingStartResponse:
         """Start the run. Use a shorter limit from the answer if the server refuses the default time limit."""
         if complete.vm_offer:
             from lk_jupyter.runs.submit.on_vm import start_on_vm  # noqa: PLC0415 (few runs are on VMs)

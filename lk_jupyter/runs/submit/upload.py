@@ -149,7 +149,7 @@ def upload_links(storage: Storage, settings: dict[str, Any], bundle: Bundle) -> 
     life = timedelta(seconds=bundle.timeout) + QUEUE
     slots = [returned_key(bundle.token, number) for number in range(len(settings["slots"]))]
     if bundle.vm_offer:
-        return _vm_links(storage, settings, bundle, slots)
+        return _sign_vm_links(storage, settings, bundle, slots)
     inputs = storage.presign_all([VALUES + key for key, _ in settings["blobs"]], "GET", life=life)
     outputs = storage.presign_all([*slots, returned_key(bundle.token, "values")] if slots else [], "PUT", life=life)
     _check_life(storage, bundle.timeout, [link.expires_at for link in (*inputs, *outputs)])
@@ -166,7 +166,7 @@ def upload_links(storage: Storage, settings: dict[str, Any], bundle: Bundle) -> 
     }
 
 
-def _vm_links(storage: Storage, settings: dict[str, Any], bundle: Bundle, slots: list[str]) -> dict[str, Any]:
+def _sign_vm_links(storage: Storage, settings: dict[str, Any], bundle: Bundle, slots: list[str]) -> dict[str, Any]:
     """Return the links of a run on a VM: links to the bucket for its start, and to the VM for all later transfers.
 
     Links to the bucket end before a long run does.
@@ -230,14 +230,14 @@ def add_links(session: Connection, bundle: Bundle) -> Bundle:
     text = bundle.request.import_files
     links: dict[str, str] = {}
     if settings := read_part_settings(text, RELAY_PART) or read_part_settings(text, checkpoint.PART):
-        links[checkpoint.LINKS] = json.dumps(_checkpoint_links(session, bundle, settings))
+        links[checkpoint.LINKS] = json.dumps(_sign_checkpoint_links(session, bundle, settings))
     if settings := read_part_settings(text, CALL):
         life = _CALL_WAIT + timedelta(seconds=bundle.timeout)
         links[CALL_LINKS] = json.dumps(call_links(session, settings, life))
     if settings := read_part_settings(text, stage.PART):
         life = _WAIT + timedelta(seconds=bundle.timeout)
         links[stage.LINKS] = json.dumps(upload_stage_list(session.storage, bundle.token, settings["stage"], life))
-    packages = _packages_plan(session, bundle)
+    packages = _plan_packages(session, bundle)
     if not links and not packages:
         return bundle
     files = json.dumps({**json.loads(text or "{}"), **links, **packages})
@@ -245,7 +245,7 @@ def add_links(session: Connection, bundle: Bundle) -> Bundle:
     return replace(bundle, request=bundle.request.model_copy(update=changes))
 
 
-def _packages_plan(session: Connection, bundle: Bundle) -> dict[str, str]:
+def _plan_packages(session: Connection, bundle: Bundle) -> dict[str, str]:
     """Return the file with which a run provides its packages; none if the cloud installs them."""
     requirements = getattr(bundle.request, "requirements_content", None)
     if read_part_settings(bundle.request.import_files, PACKAGES) is None or not requirements or bundle.vm_offer:
@@ -256,7 +256,7 @@ def _packages_plan(session: Connection, bundle: Bundle) -> dict[str, str]:
     return plan
 
 
-def _checkpoint_links(session: Connection, bundle: Bundle, settings: dict[str, Any]) -> dict[str, str]:
+def _sign_checkpoint_links(session: Connection, bundle: Bundle, settings: dict[str, Any]) -> dict[str, str]:
     links: dict[str, str] = {}
     if "resume" in settings:
         links["get"] = session.storage.presign(settings["resume"], life=_WAIT).url

@@ -25,7 +25,7 @@ def iterate_pieces(write: Write) -> Iterator[Any]:
     """Yield the bytes of ``write`` in pieces. Raises the errors of ``write``."""
     queued: queue.Queue[Any] = queue.Queue(_AHEAD)
     closed = threading.Event()
-    cutter = _Cutter(lambda piece: _enqueue(queued, piece, closed))
+    cutter = _Cutter(lambda piece: _enqueue_piece(queued, piece, closed))
 
     def work() -> None:
         last: Any = None
@@ -37,7 +37,7 @@ def iterate_pieces(write: Write) -> Iterator[Any]:
         except BaseException as error:  # noqa: BLE001 (raised again where the pieces are read)
             last = error
         with suppress(_ReaderClosed):
-            _enqueue(queued, last, closed)
+            _enqueue_piece(queued, last, closed)
 
     threading.Thread(target=work, name="lk-pieces", daemon=True).start()
     try:
@@ -49,7 +49,7 @@ def iterate_pieces(write: Write) -> Iterator[Any]:
         closed.set()
 
 
-def _enqueue(queued: queue.Queue[Any], piece: Any, closed: threading.Event) -> None:
+def _enqueue_piece(queued: queue.Queue[Any], piece: Any, closed: threading.Event) -> None:
     while not closed.is_set():
         with suppress(queue.Full):
             queued.put(piece, timeout=0.1)

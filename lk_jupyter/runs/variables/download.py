@@ -192,7 +192,7 @@ def _copy_parts(write: Write, parts: Sequence[tuple[int, memoryview, str]]) -> N
 
 def _download_slots(storage: Storage, token: str, offset: int, view: memoryview) -> None:
     """Download bytes from the objects in which the run has stored its leaves."""
-    for slot, start, part in _slot_parts(offset, view):
+    for slot, start, part in _iterate_slot_parts(offset, view):
         _download_part(storage, returned_key(token, slot), part, start)
 
 
@@ -214,7 +214,7 @@ def matches_record(content: bytes | bytearray | memoryview, record: Mapping[str,
     return len(content) == record.get("size") and hashlib.sha256(content).hexdigest() == record.get("sha256")
 
 
-def _slot_parts(offset: int, view: memoryview) -> Iterator[tuple[int, int, memoryview]]:
+def _iterate_slot_parts(offset: int, view: memoryview) -> Iterator[tuple[int, int, memoryview]]:
     """Yield slot, start in the slot, and the part of the view to fill, for the bytes from ``offset`` on."""
     count = 0
     while count < len(view):

@@ -85,7 +85,7 @@ def write_files(files: Mapping[str, bytes | None], uploaded: Mapping[str, str]) 
     SHA-256 of the files that the run got.
     """
     changes, budget = FileChanges(), ALL
-    listed = sorted(files.items(), key=_deletion_order)
+    listed = sorted(files.items(), key=_compute_deletion_order)
     for name, content in listed[:MOST]:
         try:
             path = _resolve_path(name)
@@ -107,7 +107,7 @@ def write_files(files: Mapping[str, bytes | None], uploaded: Mapping[str, str]) 
     return _shorten_reasons(changes)
 
 
-def _deletion_order(item: tuple[str, bytes | None]) -> tuple[bool, int]:
+def _compute_deletion_order(item: tuple[str, bytes | None]) -> tuple[bool, int]:
     """Return a sort key: deletions last, and the content of a folder before the folder."""
     name, content = item
     return content is None, -name.strip("/").count("/")
@@ -150,10 +150,10 @@ def _write_file(changes: FileChanges, name: str, path: Path, content: bytes, upl
     folder = Path.cwd().resolve()
     risk = execution_risk(path)
     if risk:
-        path = _new_path(path, risk.index)
+        path = _build_new_path(path, risk.index)
     _make_folders(path.parent)
     while not _replace_file(path, content, {uploaded, _written.get(path)}):
-        path = _new_path(path, len(path.parts) - 1)
+        path = _build_new_path(path, len(path.parts) - 1)
     _written[path] = _hash_content(content)
     place = path.relative_to(folder).as_posix()
     if risk:
@@ -236,7 +236,7 @@ def _hash_content(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def _new_path(path: Path, index: int) -> Path:
+def _build_new_path(path: Path, index: int) -> Path:
     """Return the path with a new name in one part: data_from_run.csv; start.pth_from_run, which Python ignores."""
     stem, dot, suffixes = path.parts[index].partition(".")
     is_last = index == len(path.parts) - 1

@@ -24,9 +24,9 @@ _digests: dict[bytes, str] = {}
 
 def fingerprint(write: Write) -> str:
     """Return the SHA-256 of the bytes of ``write``, as hexadecimal digits."""
-    key = _checksum(write)
+    key = _compute_checksum(write)
     if key not in _digests:
-        _digests[key] = _sha256(write)
+        _digests[key] = _compute_sha256(write)
     return _digests[key]
 
 
@@ -35,25 +35,25 @@ def fingerprint_parts(parts: Sequence[Write], joined: Write) -> tuple[list[str],
 
     The checksums of the parts identify all bytes, so bytes that were hashed before are read only once.
     """
-    keys = [_checksum(part) for part in parts]
+    keys = [_compute_checksum(part) for part in parts]
     all_keys = b"".join(keys)
     with ThreadPoolExecutor(1, thread_name_prefix="lk-hash") as thread:  # hashing releases Python's lock
-        digest = None if all_keys in _digests else thread.submit(_sha256, joined)
+        digest = None if all_keys in _digests else thread.submit(_compute_sha256, joined)
         for key, part in zip(keys, parts, strict=True):
             if key not in _digests:
-                _digests[key] = _sha256(part)
+                _digests[key] = _compute_sha256(part)
     if digest:
         _digests[all_keys] = digest.result()
     return [_digests[key] for key in keys], _digests[all_keys]
 
 
-def _checksum(write: Write) -> bytes:
+def _compute_checksum(write: Write) -> bytes:
     quick = xxhash.xxh3_128(seed=_SEED)
     write(quick.update)
     return quick.digest()
 
 
-def _sha256(write: Write) -> str:
+def _compute_sha256(write: Write) -> str:
     slow = hashlib.sha256()
     write(slow.update)
     return slow.hexdigest()

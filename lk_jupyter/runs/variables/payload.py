@@ -179,11 +179,11 @@ def pack_values(
     settings.update(pickle=pickle, carry=0)
     summaries = (VariableSummary(name, type(value).__name__, message.sizes[name]) for name, value in inputs.items())
     modules = frozenset(message.modules)
-    origin = _output_origin(outputs, namespace)
+    origin = _build_output_origin(outputs, namespace)
     return VariablePayload(tuple(summaries), tuple(outputs), tuple(blobs), modules, settings=settings, origin=origin)
 
 
-def _output_origin(names: Sequence[str], namespace: Mapping[str, Any] | None) -> Origin | None:
+def _build_output_origin(names: Sequence[str], namespace: Mapping[str, Any] | None) -> Origin | None:
     """Return the values of a run's outputs in the notebook, before the run replaces them."""
     if namespace is None or not names:
         return None
@@ -281,11 +281,11 @@ def pack_state(  # noqa: PLR0913, PLR0917 (independent choices)
         separated=frozenset(departing.separated),
     )
     modules = frozenset(departing.writer.modules)
-    files = frozenset(islice(_files_in(departing.writer.named), _MAX_FILES))
+    files = frozenset(islice(_iterate_file_names(departing.writer.named), _MAX_FILES))
     return VariablePayload(tuple(summaries), tuple(outputs), tuple(blobs), modules, files, settings, origin)
 
 
-def _files_in(texts: Iterable[str]) -> Iterator[str]:
+def _iterate_file_names(texts: Iterable[str]) -> Iterator[str]:
     """Yield the texts that name files. Many names of a folder are looked up in its list, since some disks are slow."""
     folders: dict[str, list[tuple[str, str]]] = {}
     for text in sorted(texts):

@@ -143,7 +143,7 @@ class ChangedState:
         new_names: dict[str, str] = {}
         if not (self.origin and self.origin.ids):  # copies
             namespace.update(self.changed)
-        self._replace(namespace)
+        self._bind_new_objects(namespace)
         conflicts = {name: new for old, new in self.conflicts for name, value in namespace.items() if value is old}
         for name, value in {**self.mixed, **conflicts}.items():
             namespace[name + MEANWHILE] = value
@@ -152,7 +152,7 @@ class ChangedState:
             _show_as_last(self.unnamed[LAST], namespace)
         put_nameless(self.unnamed)
         _keep_future(self.names, namespace)
-        self._write(self.unnamed.get(FILES, {}))
+        self._write_files(self.unnamed.get(FILES, {}))
         for name, value in self.unnamed.items():
             if name.startswith(OUTPUT_PREFIX):
                 show_widget(name, value)
@@ -167,7 +167,7 @@ class ChangedState:
         self.missing.update(ambient.set_states(self.ambient))
         return new_names
 
-    def _replace(self, namespace: MutableMapping[str, Any]) -> None:
+    def _bind_new_objects(self, namespace: MutableMapping[str, Any]) -> None:
         """Bind the new values of objects that couldn't change in place."""
         for old, new in self.replaced:
             for name in [name for name, value in namespace.items() if value is old]:
@@ -179,7 +179,7 @@ class ChangedState:
             return False
         return bool(ids) and name in namespace and id(namespace[name]) != ids.get(name)
 
-    def _write(self, files: Mapping[str, bytes | None]) -> None:
+    def _write_files(self, files: Mapping[str, bytes | None]) -> None:
         """Write and delete the files as the run did."""
         changes = write_files(files, self.origin.files if self.origin else {})
         self.written.update(changes.written)
@@ -256,7 +256,7 @@ def read_state(  # noqa: PLR0913, PLR0917 (independent facts about a run)
             return read(target)
 
     def read(target: Origin) -> ChangedState:
-        leaf = read_leaf or leaf_reader(storage, token, partial(_local_leaf, target))
+        leaf = read_leaf or leaf_reader(storage, token, partial(_find_local_leaf, target))
         return apply_changes(Arriving(load_json(message), leaf, target.tokens, acceptable_files), target)
 
     target = load_origin() if origin is None else origin
@@ -273,7 +273,7 @@ def read_state(  # noqa: PLR0913, PLR0917 (independent facts about a run)
     return state
 
 
-def _local_leaf(origin: Origin, place: Any) -> Write | None:
+def _find_local_leaf(origin: Origin, place: Any) -> Write | None:
     """Return the writer of a leaf of a local object, by token and number; None without such a leaf."""
     from lk_jupyter.remote.carry.shared import encode_leaf  # noqa: PLC0415 (imports cloudpickle)
 
@@ -323,11 +323,11 @@ def apply_changes(arriving: Any, origin: Origin) -> ChangedState:
         old = origin.tokens[entry["n"]]
         if entry["n"] in local_changes:
             if id(old) in named or entry["of"] not in origin.values:
-                state.conflicts.append((old, _replacement(old, entry, value)))
+                state.conflicts.append((old, _build_replacement(old, entry, value)))
             else:
                 state.mixed[entry["of"]] = None
             continue
-        if reason := _change(state, old, entry, value, partial(_replacement, old, entry, value)):
+        if reason := _change_object(state, old, entry, value, partial(_build_replacement, old, entry, value)):
             state.missing[entry["of"]] = f"{entry['of']} {reason}"
             continue
         if entry["of"] in origin.values:
@@ -339,7 +339,9 @@ def apply_changes(arriving: Any, origin: Origin) -> ChangedState:
     return state
 
 
-def _change(state: ChangedState, old: Any, entry: Mapping[str, Any], value: Any, another: Callable[[], Any]) -> str:
+def _change_object(
+    state: ChangedState, old: Any, entry: Mapping[str, Any], value: Any, another: Callable[[], Any]
+) -> str:
     """Change an object as the run did, or replace the object; return a reason if both fail."""
     from lk_jupyter.remote.carry.base import Refused  # noqa: PLC0415 (imports cloudpickle)
     from lk_jupyter.remote.carry.kinds.libraries import change_leaf  # noqa: PLC0415 (imports cloudpickle)
@@ -375,7 +377,7 @@ def _find_local_changes(origin: Origin, tokens: set[Any]) -> set[Any]:
     return {token for token in other if again.get(token) == now.get(token)}
 
 
-def _replacement(old: Any, entry: Mapping[str, Any], value: Any) -> Any:
+def _build_replacement(old: Any, entry: Mapping[str, Any], value: Any) -> Any:
     """Return a new object with the value of the run."""
     return value if entry["k"] == "leaf" else _copy_with(old, value)
 
@@ -423,14 +425,14 @@ def set_state(
         sentences.append(detached.format(", ".join(sorted(state.detached))))
     return [
         *([Notice(" · ".join(sentences) + after)] if sentences else []),
-        *(Notice(f"{reason}.", WARNING) for reason in [*_conflict_messages(new_names), *state.missing.values()]),
-        *_notices_once(_DETACHED_INPUTS, sorted(state.origin.detached if state.origin else ())),
-        *_notices_once(_SEPARATED, state.separated),
-        *_notices_once(_TEXT_SETS, state.text_sets),
+        *(Notice(f"{reason}.", WARNING) for reason in [*_format_conflicts(new_names), *state.missing.values()]),
+        *_build_notice_once(_DETACHED_INPUTS, sorted(state.origin.detached if state.origin else ())),
+        *_build_notice_once(_SEPARATED, state.separated),
+        *_build_notice_once(_TEXT_SETS, state.text_sets),
     ]
 
 
-def _notices_once(text: str, names: Sequence[str]) -> list[Notice]:
+def _build_notice_once(text: str, names: Sequence[str]) -> list[Notice]:
     """Return the notice about these names, if this kernel hasn't shown the notice before."""
     if not names or text in _reported:
         return []
@@ -438,7 +440,7 @@ def _notices_once(text: str, names: Sequence[str]) -> list[Notice]:
     return [Notice(text.format(", ".join(names)), WARNING)]
 
 
-def _conflict_messages(new_names: Mapping[str, str]) -> list[str]:
+def _format_conflicts(new_names: Mapping[str, str]) -> list[str]:
     words = "{} changed in this notebook during the run, so the value from the run is in {}"
     return [words.format(name, place) for name, place in new_names.items()]
 
@@ -461,7 +463,7 @@ def set_outputs(
     names = [name for name in outputs if name not in new_names]
     return [
         *([Notice(f"Set here: {', '.join(names)}{after}")] if names else []),
-        *(Notice(f"{reason}.", WARNING) for reason in [*_conflict_messages(new_names), *outputs.missing.values()]),
+        *(Notice(f"{reason}.", WARNING) for reason in [*_format_conflicts(new_names), *outputs.missing.values()]),
     ]
 
 

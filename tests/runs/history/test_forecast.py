@@ -8,7 +8,7 @@ import pytest
 from lk_jupyter.code.source import Source
 from lk_jupyter.journal.journal import journal
 from lk_jupyter.options.runs import RunOptions
-from lk_jupyter.runs.history.forecast import MIN_RUNS, _student_quantile, forecast_run, predict_interval
+from lk_jupyter.runs.history.forecast import MIN_RUNS, _compute_student_quantile, forecast_run, predict_interval
 from lk_jupyter.runs.observers.limits import ForecastLabel
 from lk_jupyter.runs.package.prepare import prepare
 from lk_jupyter.runs.submit.submission import build_entry
@@ -20,7 +20,7 @@ TABLE = {2: 2.920, 3: 2.353, 5: 2.015, 9: 1.833, 19: 1.729, 29: 1.699}
 
 @pytest.mark.parametrize(("degrees", "quantile"), TABLE.items())
 def test_the_quantile_is_that_of_the_table(degrees, quantile):
-    assert _student_quantile(degrees) == pytest.approx(quantile, rel=0.005)
+    assert _compute_student_quantile(degrees) == pytest.approx(quantile, rel=0.005)
 
 
 @pytest.mark.parametrize("count", [3, 5, 10, 30])

@@ -240,7 +240,9 @@ def test_another_machine_of_the_owner_stops_a_server_but_does_not_enter_it(owner
 
 def test_a_session_of_an_earlier_version_is_refused_with_the_way_to_stop_it(owner, monkeypatch):
     with monkeypatch.context() as earlier:
-        earlier.setattr(servers, "_command", lambda _: ["start-notebook.sh", "--NotebookApp.token=token-of-the-record"])
+        earlier.setattr(
+            servers, "_build_command", lambda _: ["start-notebook.sh", "--NotebookApp.token=token-of-the-record"]
+        )
         old = prepare_warm_python(owner, RunOptions(session="old", machine="cpu"))
     run_id = Run.submit(owner, old).execution_id
     with pytest.raises(UsageError, match=f"by an earlier version .* each member .* Stop it: %lk_abort {run_id[:8]}"):
@@ -252,7 +254,7 @@ def test_a_session_of_an_earlier_version_is_refused_with_the_way_to_stop_it(owne
 
 def test_a_server_that_asks_for_no_password_gets_none_and_is_not_used(owner, monkeypatch):
     ignored = ["start-notebook.sh", "--ServerApp.token="]
-    monkeypatch.setattr(servers, "_command", lambda hashed: [*ignored, f"--Unknown.password={hashed}"])
+    monkeypatch.setattr(servers, "_build_command", lambda hashed: [*ignored, f"--Unknown.password={hashed}"])
     run = start_server(owner, ServerOptions(machine="cpu"))
     with pytest.raises(InvalidResponse, match=r"has no password.*Nothing was sent"):
         wait_for_server(run)

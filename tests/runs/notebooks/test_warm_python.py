@@ -27,7 +27,7 @@ class Silent:
 def test_a_session_whose_server_is_silent_for_long_is_given_up_with_the_way_to_stop_it(waited, said):
     warm = SimpleNamespace(name="train", run=Silent(), _last_answer=time.monotonic() - waited)
     advice = " The session may still be active. Stop it: %lk_sessions stop train"
-    assert WarmPython._reason(warm) == (said + advice if said else "")
+    assert WarmPython._find_end_reason(warm) == (said + advice if said else "")
 
 
 def test_a_session_whose_python_is_gone_is_stopped_and_its_bill_ends(monkeypatch):
@@ -35,9 +35,11 @@ def test_a_session_whose_python_is_gone_is_stopped_and_its_bill_ends(monkeypatch
     monkeypatch.setattr(warm_python, "stop_server", stopped.append)
     run, kernel = SimpleNamespace(status="running"), SimpleNamespace(exists=lambda: bool(stopped))
     warm = SimpleNamespace(name="train", run=run, _kernel=kernel, _last_answer=0.0)
-    assert WarmPython._reason(warm) == "Session train was idle for too long. The next cell starts a new machine."
+    assert (
+        WarmPython._find_end_reason(warm) == "Session train was idle for too long. The next cell starts a new machine."
+    )
     assert stopped == [run]
-    assert WarmPython._reason(warm) == ""
+    assert WarmPython._find_end_reason(warm) == ""
 
 
 def test_a_cloud_that_answers_404_for_a_while_does_not_hide_an_active_session(make_cloud, home):

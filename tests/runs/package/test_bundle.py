@@ -22,7 +22,7 @@ from lk_jupyter.protocol.parts import RemoteModule
 from lk_jupyter.remote import archive
 from lk_jupyter.remote.carry.digests import digest_value
 from lk_jupyter.runs.package.bundle import BundleBuilder, Limits
-from lk_jupyter.runs.package.prepare import _picklable_names
+from lk_jupyter.runs.package.prepare import _list_picklable_names
 from lk_jupyter.runs.variables.payload import Origin, VariablePayload, pack_state
 from lk_jupyter.views.plan import plan_view
 
@@ -439,5 +439,5 @@ def test_an_open_file_goes_along_wherever_it_is_held(carried, tmp_path, monkeypa
 def test_code_that_reads_pickles_gets_the_classes_and_functions_of_the_notebook():
     space = {"__name__": "__main__"}
     exec("class Point: pass\ndef area(): pass\nalias = Point\nfrom collections import Counter\nrate = 2", space)
-    found = [_picklable_names(Source(code, namespace=space)) for code in ("pickle.loads(data)", "data")]
+    found = [_list_picklable_names(Source(code, namespace=space)) for code in ("pickle.loads(data)", "data")]
     assert found == [["Point", "area"], []]

@@ -100,7 +100,7 @@ def replace_objects(session, change):
 
 
 def set_platform():
-    for path in kept_packages._rows_file("").parent.glob("*.json"):
+    for path in kept_packages._build_rows_path("").parent.glob("*.json"):
         path.write_text(re.sub(r'"base": "\w+"', f'"base": "{"0" * 32}"', path.read_text()))
 
 
