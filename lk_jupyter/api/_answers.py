@@ -49,10 +49,10 @@ def open_download(answer: httpx.Response, host: str) -> Download:
     length = None if "content-encoding" in answer.headers else answer.headers.get("content-length")
     kind = answer.headers.get("content-type", "")
     size = int(length) if length else None
-    return Download(_pieces(answer, host), size=size, content_type=kind, close=answer.close)
+    return Download(_iterate_pieces(answer, host), size=size, content_type=kind, close=answer.close)
 
 
-def _pieces(answer: httpx.Response, host: str) -> Generator[bytes, None, None]:
+def _iterate_pieces(answer: httpx.Response, host: str) -> Generator[bytes, None, None]:
     error = yield from _read_pieces(answer, host)
     if error:
         raise error

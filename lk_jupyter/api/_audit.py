@@ -49,7 +49,7 @@ def log_file() -> Path:
     return platform_path("data", "audit.jsonl")
 
 
-def _rotated_path(path: Path) -> Path:
+def _build_rotated_path(path: Path) -> Path:
     return path.with_suffix(".1.jsonl")
 
 
@@ -68,18 +68,22 @@ def record_call(  # noqa: PLR0913 (the facts of one line)
         return
     fields = {name: getattr(body, name, None) for name in (*_NAMES, *_IDS, *_SEVERAL)}
     returned = answer if isinstance(answer, dict) else {}
-    target = [*_path_values(endpoint, url), *_text_values(fields, _NAMES + _IDS), *_text_values(returned, _IDS)]
+    target = [
+        *_parse_path_values(endpoint, url),
+        *_iterate_text_values(fields, _NAMES + _IDS),
+        *_iterate_text_values(returned, _IDS),
+    ]
     record(endpoint.title, target, status, organization=organization, source=source, server=urlsplit(url).netloc)
 
 
-def _path_values(endpoint: Endpoint, url: str) -> list[str]:
+def _parse_path_values(endpoint: Endpoint, url: str) -> list[str]:
     """Return the values of the placeholders in a path."""
     pattern = PLACEHOLDER.sub(lambda placeholder: "(.+)" if placeholder[2] else "([^/]+)", endpoint.path)
     match = re.search(f"{pattern}$", urlsplit(url).path)
     return [unquote(value) for value in match.groups()] if match else []
 
 
-def _text_values(fields: Mapping[str, Any], names: Iterable[str]) -> Iterator[str]:
+def _iterate_text_values(fields: Mapping[str, Any], names: Iterable[str]) -> Iterator[str]:
     lists = [value for name in _SEVERAL if isinstance(value := fields.get(name), (list, tuple))]
     several = chain.from_iterable(lists)
     values = [*(fields.get(name) for name in names), *(getattr(each, "name", None) for each in several)]
@@ -104,11 +108,19 @@ def record(  # noqa: PLR0913 (the facts of one line)
 
     moment = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
     names = ", ".join(dict.fromkeys(map(clean, target)))[: 4 * LONGEST]
-    values = (moment, operation, names, clean(organization), status, clean(source or _source()), clean(server))
-    _append(json.dumps(dict(zip(COLUMNS, values, strict=True)), ensure_ascii=False))
+    values = (
+        moment,
+        operation,
+        names,
+        clean(organization),
+        status,
+        clean(source or _find_current_program()),
+        clean(server),
+    )
+    _append_line(json.dumps(dict(zip(COLUMNS, values, strict=True)), ensure_ascii=False))
 
 
-def _source() -> str:
+def _find_current_program() -> str:
     """Return the notebook or the script that runs now."""
     ipython = sys.modules.get("IPython")
     shell = ipython.get_ipython() if ipython is not None and hasattr(ipython, "get_ipython") else None
@@ -116,13 +128,13 @@ def _source() -> str:
     return str(notebook or (sys.argv[0] if sys.argv else "")) or "Python"
 
 
-def _append(line: str) -> None:
+def _append_line(line: str) -> None:
     """Append a line with a single write, so that lines of several processes stay complete."""
     global _failed  # noqa: PLW0603 (reported once)
     path = log_file()
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _rotate(path)
+        _rotate_if_large(path)
         descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         try:
             os.write(descriptor, f"{line}\n".encode())
@@ -138,19 +150,19 @@ def _append(line: str) -> None:
             )
 
 
-def _rotate(path: Path) -> None:
+def _rotate_if_large(path: Path) -> None:
     """Let a large log become the older log, in one of several processes."""
     with suppress(FileNotFoundError):  # it doesn't exist yet, or another process has just renamed it
         if path.stat().st_size >= LARGEST:
             with lock_beside(path) as is_free:
                 if is_free and path.stat().st_size >= LARGEST:
-                    put_in_place(path, _rotated_path(path))
+                    put_in_place(path, _build_rotated_path(path))
 
 
 def entries() -> list[dict[str, Any]]:
     """Return the lines of the log, newest first; lines that can't be read are left out."""
     path, rows = log_file(), []
-    for file in (_rotated_path(path), path):
+    for file in (_build_rotated_path(path), path):
         with suppress(FileNotFoundError):
             rows += [row for line in file.read_bytes().splitlines() if (row := _parse_row(line))]
     return rows[::-1]

@@ -22,7 +22,7 @@ _EXCESS = "lk_excess"
 
 def is_compressed(response: httpx.Response) -> bool:
     """Return whether the body of an answer must be unpacked."""
-    return _encoding(response) not in {"", "identity"}
+    return _read_encoding(response) not in {"", "identity"}
 
 
 def get_excess(response: httpx.Response) -> str:
@@ -69,7 +69,7 @@ def read_into(content: bytearray, response: httpx.Response, most: int) -> str:
 
 def refused_encoding(response: httpx.Response) -> str:
     """Return in words the encoding of an unreadable body; empty for a readable body."""
-    encoding = _encoding(response)
+    encoding = _read_encoding(response)
     return "" if encoding in _LIMITED else f"a body in the encoding '{encoding[:40]}', which wasn't requested"
 
 
@@ -81,5 +81,5 @@ def excess_over(most: int, response: httpx.Response) -> str:
     return f"a body of {size}, above the limit of {format_megabytes(most)}"
 
 
-def _encoding(response: httpx.Response) -> str:
+def _read_encoding(response: httpx.Response) -> str:
     return str(response.headers.get("content-encoding", "")).strip().lower()

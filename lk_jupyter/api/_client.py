@@ -54,7 +54,7 @@ if TYPE_CHECKING:
 IRIS_HOSTS = {DEFAULT_SERVER: "https://iris.lyceum.technology"}
 
 
-def _group(kind: str) -> Any:
+def _create_lazy_group(kind: str) -> Any:
     """Return a property that imports a group of operations on first use, because imports take time."""
     module, _, name = kind.rpartition(".")
     return cached_property(lambda client: getattr(import_module(f"lk_jupyter.api.{module}"), name)(client._send))
@@ -75,30 +75,30 @@ class Client:
     A client may be used from several threads. Operations raise the errors of ``lk_jupyter.errors``.
     """
 
-    auth: Auth = _group("auth.Auth")
-    batches: Batches = _group("batches.Batches")
-    billing: Billing = _group("billing.Billing")
-    block: Block = _group("block.Block")
-    environment_variables: EnvironmentVariables = _group("environment_variables.EnvironmentVariables")
-    execution: Execution = _group("execution.Execution")
-    invites: Invites = _group("invites.Invites")
-    files: Files = _group("files.Files")
-    health: Health = _group("health.Health")
-    inference: Inference = _group("inference.Inference")
-    iris: Iris = _group("iris.Iris")
-    logs: Logs = _group("logs.Logs")
-    machine_types: MachineTypes = _group("machine_types.MachineTypes")
-    mfa: Mfa = _group("mfa.Mfa")
-    openai: OpenAI = _group("openai.OpenAI")
-    orgs: Orgs = _group("orgs.Orgs")
-    pricing: Pricing = _group("pricing.Pricing")
-    serverless: Serverless = _group("serverless.Serverless")
-    storage: StorageGroup = _group("storage.StorageGroup")
-    stream: Stream = _group("execution.Stream")
-    user: User = _group("user.User")
-    vms: Vms = _group("vms.Vms")
-    voucher: Voucher = _group("voucher.Voucher")
-    workloads: Workloads = _group("workloads.Workloads")
+    auth: Auth = _create_lazy_group("auth.Auth")
+    batches: Batches = _create_lazy_group("batches.Batches")
+    billing: Billing = _create_lazy_group("billing.Billing")
+    block: Block = _create_lazy_group("block.Block")
+    environment_variables: EnvironmentVariables = _create_lazy_group("environment_variables.EnvironmentVariables")
+    execution: Execution = _create_lazy_group("execution.Execution")
+    invites: Invites = _create_lazy_group("invites.Invites")
+    files: Files = _create_lazy_group("files.Files")
+    health: Health = _create_lazy_group("health.Health")
+    inference: Inference = _create_lazy_group("inference.Inference")
+    iris: Iris = _create_lazy_group("iris.Iris")
+    logs: Logs = _create_lazy_group("logs.Logs")
+    machine_types: MachineTypes = _create_lazy_group("machine_types.MachineTypes")
+    mfa: Mfa = _create_lazy_group("mfa.Mfa")
+    openai: OpenAI = _create_lazy_group("openai.OpenAI")
+    orgs: Orgs = _create_lazy_group("orgs.Orgs")
+    pricing: Pricing = _create_lazy_group("pricing.Pricing")
+    serverless: Serverless = _create_lazy_group("serverless.Serverless")
+    storage: StorageGroup = _create_lazy_group("storage.StorageGroup")
+    stream: Stream = _create_lazy_group("execution.Stream")
+    user: User = _create_lazy_group("user.User")
+    vms: Vms = _create_lazy_group("vms.Vms")
+    voucher: Voucher = _create_lazy_group("voucher.Voucher")
+    workloads: Workloads = _create_lazy_group("workloads.Workloads")
 
     def __init__(  # noqa: PLR0913 (what it takes to reach an account)
         self,

@@ -101,10 +101,10 @@ def request_content(call: Call) -> Iterator[dict[str, Any]]:
         with ExitStack() as opened:
             files = [
                 (name, (upload.name, opened.enter_context(upload.open()), upload.content_type))
-                for name, upload in _uploads(body)
+                for name, upload in _iterate_uploads(body)
             ]
             data = body.model_dump(
-                mode="json", by_alias=True, exclude_none=True, exclude={n for n, _ in _uploads(body)}
+                mode="json", by_alias=True, exclude_none=True, exclude={n for n, _ in _iterate_uploads(body)}
             )
             yield {"headers": call.headers, "files": files, "data": data}
     else:
@@ -112,7 +112,7 @@ def request_content(call: Call) -> Iterator[dict[str, Any]]:
         yield {"headers": {**call.headers, "Content-Type": "application/json"}, "content": body_bytes}
 
 
-def _uploads(body: BaseModel) -> Iterator[tuple[str, Upload]]:
+def _iterate_uploads(body: BaseModel) -> Iterator[tuple[str, Upload]]:
     for name, value in body:
         for upload in value if isinstance(value, list) else [value]:
             if isinstance(upload, Upload):

@@ -41,13 +41,13 @@ def words(content: Any) -> str:
     """Return the message of an error: ``detail``, ``error``, or the complete error."""
     detail = content.get("detail") or content.get("error") if isinstance(content, dict) else content
     if isinstance(detail, list):
-        return "; ".join(map(_field_error, detail))
+        return "; ".join(map(_format_field_error, detail))
     if isinstance(detail, dict):
         detail = detail.get("message") or detail
     return str(detail or "")
 
 
-def _field_error(item: Any) -> str:
+def _format_field_error(item: Any) -> str:
     """Return the field that doesn't fit, with the reason: ``code: Field required``."""
     if not isinstance(item, dict):
         return str(item)

@@ -166,7 +166,7 @@ class Endpoint:
     @cached_property
     def checked_body(self) -> type[Model] | None:
         """The model of a body with a ``problem``: such a body may be valid, but must not be sent unchecked."""
-        models = (model for row in self.signature.parameters.values() for model in _models(row.annotation))
+        models = (model for row in self.signature.parameters.values() for model in _list_models(row.annotation))
         return next((m for m in models if issubclass(m, Model) and m.problem is not Model.problem), None)
 
     @cached_property
@@ -179,7 +179,7 @@ class Endpoint:
             return "path"
         if self.header(name):
             return "header"
-        return "body" if _models(self.signature.parameters[name].annotation) else "query"
+        return "body" if _list_models(self.signature.parameters[name].annotation) else "query"
 
     def header(self, name: str) -> str | None:
         """Return the header of an argument, or None."""
@@ -194,7 +194,7 @@ class Endpoint:
         Raises TypeError for unknown arguments, UsageError for an invalid value.
         """
         by_place: dict[str, dict[str, Any]] = {"path": {}, "header": {}, "body": {}, "query": {}}
-        for name, value in self._bind(*args, **kwargs).items():
+        for name, value in self._bind_arguments(*args, **kwargs).items():
             if value is not None:
                 by_place[self.place(name)][name] = self._validate_argument(name, value)
         body = next(iter(by_place["body"].values()), None)
@@ -204,11 +204,14 @@ class Endpoint:
             self,
             self.server + self._fill_path(by_place["path"]),
             by_place["query"],
-            {str(self.header(name)): self._line(name, value) for name, value in by_place["header"].items()},
+            {
+                str(self.header(name)): self._format_header_value(name, value)
+                for name, value in by_place["header"].items()
+            },
             self._set_stream(body),
         )
 
-    def _bind(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+    def _bind_arguments(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
         try:
             return self.signature.bind(*args, **kwargs).arguments
         except TypeError as error:
@@ -221,7 +224,7 @@ class Endpoint:
             what = explain(error, name)
         raise UsageError(f"{self.title}: {what}.")
 
-    def _line(self, name: str, value: Any) -> str:
+    def _format_header_value(self, name: str, value: Any) -> str:
         """Return a value as the text of a header."""
         text = str(value)
         if not (text.isascii() and text.isprintable()):
@@ -261,7 +264,7 @@ def explain(error: ValidationError, *place: str) -> str:
     return " ".join(filter(None, (".".join(map(str, (*place, *first["loc"]))), describe_problem(first))))
 
 
-def _models(annotation: Any) -> list[type[BaseModel]]:
+def _list_models(annotation: Any) -> list[type[BaseModel]]:
     kinds = (annotation, *get_args(annotation))
     return [kind for kind in kinds if isclass(kind) and not get_args(kind) and issubclass(kind, BaseModel)]
 

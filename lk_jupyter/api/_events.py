@@ -110,7 +110,7 @@ def _read_objects(kind: type[Event], host: str, frames: Iterator[SseMessage]) ->
     for frame in frames:
         if frame.data.strip() == DONE:
             return None
-        message = _message(kind, frame)
+        message = _parse_message(kind, frame)
         if not message and not frame.data:
             continue
         if "error" not in kind.model_fields and message.get("error"):
@@ -125,10 +125,10 @@ def _read_objects(kind: type[Event], host: str, frames: Iterator[SseMessage]) ->
     return ConnectionFailed(f"{host} ended the stream early; the output may be incomplete. Try again.")
 
 
-def _message(kind: type[Event], frame: SseMessage) -> dict[str, Any]:
+def _parse_message(kind: type[Event], frame: SseMessage) -> dict[str, Any]:
     """Return the object of a frame, with the frame's name if events have names."""
     named = frame.event != "message" and "event" in kind.model_fields
-    return {**({"event": frame.event} if named else {}), **_object(_decode_json(frame.data))}
+    return {**({"event": frame.event} if named else {}), **_replace_non_object(_decode_json(frame.data))}
 
 
 def _decode_json(data: str) -> Any:
@@ -146,7 +146,7 @@ def parse(data: str) -> Sequence[StreamEvent]:
     """
     message = _decode_json(data)
     if isinstance(message, dict):
-        event = _event(message)
+        event = _parse_event(message)
         return () if event is None else (event,)
     return [event for line in data.split("\n") for event in parse(line)] if "\n" in data else ()
 
@@ -159,24 +159,24 @@ def _decode_leniently(data: str) -> Any:
         return None
 
 
-def _event(message: dict[str, Any]) -> StreamEvent | None:
+def _parse_event(message: dict[str, Any]) -> StreamEvent | None:
     if isinstance(output := message.get("output"), dict):
-        return _output(output)
+        return _parse_output(output)
     if isinstance(finished := message.get("jobFinished"), dict):
         return _parse_end(finished)
     if isinstance(envelope := message.get("Message"), dict):
-        return _event({"output": envelope.get("Output"), "jobFinished": envelope.get("JobFinished")})
+        return _parse_event({"output": envelope.get("Output"), "jobFinished": envelope.get("JobFinished")})
     legacy = _LEGACY.get(str(message.get("type")))
     return legacy(message) if legacy else None
 
 
-def _output(message: dict[str, Any]) -> Output:
+def _parse_output(message: dict[str, Any]) -> Output:
     return Output(str(message.get("content") or ""))
 
 
 def _parse_end(finished: dict[str, Any]) -> Finished:
     """Return the end of a run; a missing code means 0, because proto-style JSON drops zero values."""
-    result = _object(_object(finished.get("job")).get("result"))
+    result = _replace_non_object(_replace_non_object(finished.get("job")).get("result"))
     code = result.get("returnCode", result.get("return_code")) or 0
     error = result.get("error")
     try:
@@ -185,24 +185,24 @@ def _parse_end(finished: dict[str, Any]) -> Finished:
         return Finished(None, str(error or f"exit code {code}"))
 
 
-def _object(value: Any) -> dict[str, Any]:
+def _replace_non_object(value: Any) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _legacy_completed(message: dict[str, Any]) -> Finished:
+def _parse_legacy_completed(message: dict[str, Any]) -> Finished:
     error = message.get("errors")
     failed = bool(error) or str(message.get("status", "completed")).lower() not in {"completed", "success"}
     return Finished(None, str(error or message.get("status"))) if failed else Finished(0)
 
 
-def _legacy_error(message: dict[str, Any]) -> Finished:
+def _parse_legacy_error(message: dict[str, Any]) -> Finished:
     return Finished(None, str(message.get("message") or "the platform gave no reason"))
 
 
 _LEGACY: dict[str, Callable[[dict[str, Any]], StreamEvent]] = {
-    "output": _output,
-    "completed": _legacy_completed,
-    "error": _legacy_error,
+    "output": _parse_output,
+    "completed": _parse_legacy_completed,
+    "error": _parse_legacy_error,
 }
 
 
@@ -279,19 +279,19 @@ def _split_events(piece: bytes, before: bytes) -> tuple[bytes, bytes, bytes]:
     if not 0 <= start <= last or len(piece) > _MOST_JOINED:
         return piece, b"", b""
     end = last + len(_BETWEEN)
-    return piece[:start], _merge(piece[start:end]), piece[end:]
+    return piece[:start], _merge_events(piece[start:end]), piece[end:]
 
 
-def _merge(events: bytes) -> bytes:
+def _merge_events(events: bytes) -> bytes:
     """Return one event for many, or the events unchanged if any event is more than output."""
     parts = events.split(_BETWEEN + _FIELD)
     if not events.startswith(_FIELD) or b"\r" in events or events.count(b"\n") != 2 * len(parts):
         return events
-    content = _content(b"[[" + events[len(_FIELD) :].replace(_BETWEEN + _FIELD, b"],[") + b"]]", len(parts))
+    content = _join_contents(b"[[" + events[len(_FIELD) :].replace(_BETWEEN + _FIELD, b"],[") + b"]]", len(parts))
     return events if content is None else b'data: {"output":{"content":%b}}\n\n' % to_json(content)
 
 
-def _content(array: bytes, events: int) -> str | None:
+def _join_contents(array: bytes, events: int) -> str | None:
     try:
         messages: list[Any] = from_json(array)
         contents = [message["output"]["content"] for [message] in messages]

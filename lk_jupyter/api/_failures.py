@@ -81,7 +81,7 @@ def too_large(endpoint: Endpoint, host: str, excess: str) -> LkError:
 
 def lost_request(failure: Exception, host: str) -> RequestOutcome:
     loss = Loss.UNREACHABLE if isinstance(failure, _NOT_DELIVERED) else Loss.ANSWER
-    causes = list(_causes(failure))
+    causes = list(_iterate_causes(failure))
     reason = next(
         words.format(getattr(cause, "verify_message", "").rstrip("."))
         for kind, words in _REASONS
@@ -91,7 +91,7 @@ def lost_request(failure: Exception, host: str) -> RequestOutcome:
     return RequestOutcome(loss, f"{loss.value} {host}: {reason}")
 
 
-def _causes(failure: BaseException | None) -> Iterator[BaseException]:
+def _iterate_causes(failure: BaseException | None) -> Iterator[BaseException]:
     while failure is not None:
         yield failure
         failure = failure.__cause__ or failure.__context__

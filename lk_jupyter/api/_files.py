@@ -46,7 +46,7 @@ class Upload:
         self._source = _check_source(source)
         self._start = 0 if isinstance(self._source, Path | bytes) else self._source.tell()
         self._progress = progress
-        self.name = name or _name(self._source)
+        self.name = name or _find_file_name(self._source)
         self.content_type = content_type or mimetypes.guess_type(self.name)[0] or "application/octet-stream"
 
     def __repr__(self) -> str:
@@ -55,14 +55,14 @@ class Upload:
     @property
     def size(self) -> int:
         """Bytes to upload."""
-        with self._reader() as reader:
+        with self._open_reader() as reader:
             return reader.size
 
     def open(self) -> io.BufferedReader:
         """Open the file at its start, any number of times; the caller closes the result."""
-        return io.BufferedReader(self._reader())
+        return io.BufferedReader(self._open_reader())
 
-    def _reader(self) -> _Reader:
+    def _open_reader(self) -> _Reader:
         if isinstance(self._source, Path):
             return _Reader(self._source.open("rb"), 0, self._progress, is_owner=True)
         if isinstance(self._source, bytes):
@@ -99,7 +99,7 @@ def _check_source(source: Any) -> Path | bytes | BinaryIO:
     raise UsageError("An upload needs a path, bytes, or an open binary file that supports seek.")
 
 
-def _name(source: Path | bytes | BinaryIO) -> str:
+def _find_file_name(source: Path | bytes | BinaryIO) -> str:
     named = source if isinstance(source, Path) else getattr(source, "name", None)
     return Path(named).name if isinstance(named, str | PathLike) else "upload"
 
@@ -187,7 +187,7 @@ class Download:
         draft = target.with_name(f".{target.name}.{uuid4().hex}.part")
         with closing(self):
             try:
-                self._write(draft, progress)
+                self._write_pieces(draft, progress)
                 draft.replace(target)
             except OSError as problem:
                 reason = problem.strerror
@@ -197,7 +197,7 @@ class Download:
                 draft.unlink(missing_ok=True)
         raise UsageError(f"Can't write {target}: {reason}.")
 
-    def _write(self, draft: Path, progress: Progress | None) -> None:
+    def _write_pieces(self, draft: Path, progress: Progress | None) -> None:
         received = 0
         with draft.open("xb") as file:
             for piece in self._pieces:

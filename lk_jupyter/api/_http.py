@@ -178,7 +178,7 @@ class Http:
         if isinstance(call.body, Model) and (reason := call.body.broker_reason()):
             self._require_broker(reason)
         outcome = self._send_audited(call)
-        if error := self._error(call.endpoint, outcome, host):
+        if error := self._build_error(call.endpoint, outcome, host):
             raise error
         answer: httpx.Response = outcome.carries
         if call.endpoint.downloads:
@@ -203,7 +203,7 @@ class Http:
         status: int | str = "interrupted"
         answer = None
         try:
-            outcome = self.send_to_first_path(call, lambda url: self._answer(call, url), self._closed)
+            outcome = self.send_to_first_path(call, lambda url: self._send_to_url(call, url), self._closed)
             status = outcome.end if isinstance(outcome.end, int) else _UNANSWERED[outcome.end]
             if isinstance(outcome.carries, httpx.Response) and call.endpoint.is_audited:
                 answer = RawAnswer(outcome.carries.status_code, "", outcome.carries.content).json
@@ -324,7 +324,7 @@ class Http:
         """Return the signer of an operation's requests, if required; ``is_signed`` requires a signature in any case."""
         return self._bearer if endpoint.auth or is_signed else None
 
-    def _answer(self, call: Call, url: str) -> httpx.Response:
+    def _send_to_url(self, call: Call, url: str) -> httpx.Response:
         endpoint = call.endpoint
         with request_content(call) as content, self._borrow_client() as client:
             request = client.build_request(
@@ -347,7 +347,7 @@ class Http:
         error never denies the change.
         """
         if is_page(answer):
-            raise self._bad_answer(answer, host)
+            raise self._build_bad_answer_error(answer, host)
         excess = ""
         try:
             parsed, odd = read_answer(endpoint, answer)
@@ -357,7 +357,7 @@ class Http:
             what = explain(error)
         else:
             if odd:
-                self._say_once(f"{host} answered {endpoint} with a list, and a part of the list can't be read: {odd}.")
+                self._warn_once(f"{host} answered {endpoint} with a list, and a part of the list can't be read: {odd}.")
             return parsed
         changes = endpoint.method != "GET"
         contents = (None,) if endpoint.takes_any_answer else empty(endpoint.answer_type) if changes else ()
@@ -365,25 +365,25 @@ class Http:
             return nothing
         if excess:
             raise too_large(endpoint, host, excess)
-        raise self._form_error(endpoint, answer, host, what)
+        raise self._build_form_error(endpoint, answer, host, what)
 
-    def _form_error(self, endpoint: Endpoint, answer: httpx.Response, host: str, what: str) -> LkError:
+    def _build_form_error(self, endpoint: Endpoint, answer: httpx.Response, host: str, what: str) -> LkError:
         """Return the error for a successful answer of another form; ``what`` is the reason."""
         if endpoint.method != "GET" and not endpoint.repeatable:
-            return self._unreadable(endpoint, answer, host)
+            return self._build_unreadable_error(endpoint, answer, host)
         if answer.content and "json" not in answer.headers.get("content-type", ""):
-            return self._bad_answer(answer, host)
+            return self._build_bad_answer_error(answer, host)
         return InvalidResponse(
             f"{host} answered {endpoint} with something that isn't from this API: {what}.\nCheck "
             "LK_BASE_URL. If the address is right, update lk_jupyter: a newer version may read this answer."
         )
 
-    def _say_once(self, text: str) -> None:
+    def _warn_once(self, text: str) -> None:
         if text not in self._warnings:
             self._warnings.add(text)
             _log.warning("lk_jupyter: %s", text)
 
-    def _error(self, endpoint: Endpoint, outcome: RequestOutcome, host: str) -> LkError | None:
+    def _build_error(self, endpoint: Endpoint, outcome: RequestOutcome, host: str) -> LkError | None:
         """Return the error for the last attempt of a request, if the request failed."""
         if isinstance(outcome.end, int) and outcome.carries.is_success:
             return None
@@ -397,14 +397,14 @@ class Http:
         if is_absent(outcome) and self.lacks(endpoint, answer.status_code):
             return OperationNotAvailable(str(endpoint), host, answer.status_code, read_request_id(answer))
         if answer.is_error and (outcome.end in AGAIN or not is_page(answer)):
-            return error_for(outcome.end, self._detail(answer), read_request_id(answer))
-        return self._bad_answer(answer, host)
+            return error_for(outcome.end, self._format_error_detail(answer), read_request_id(answer))
+        return self._build_bad_answer_error(answer, host)
 
     def lacks(self, endpoint: Endpoint, status: int) -> bool:
         """Return whether an absence means the operation: some servers use the same words for absent objects."""
         return status == 405 or not PLACEHOLDER.search(endpoint.path) or self.assumptions.lacks(str(endpoint))
 
-    def _detail(self, answer: httpx.Response) -> str:
+    def _format_error_detail(self, answer: httpx.Response) -> str:
         """Return the server's message for an error, without secrets and never as a web page."""
         excess = get_excess(answer)
         text = (
@@ -420,20 +420,20 @@ class Http:
         """Return a server's text for a message: without tokens, and without control characters of terminals."""
         return plain(self._tokens.hide(text))[:CLIP]
 
-    def _unreadable(self, endpoint: Endpoint, answer: httpx.Response, host: str) -> OutcomeUnknown:
+    def _build_unreadable_error(self, endpoint: Endpoint, answer: httpx.Response, host: str) -> OutcomeUnknown:
         words = f": {self.clean(error_message(answer.content))!r}" if answer.content else ""
         return OutcomeUnknown(
             f"{host} accepted {endpoint} (HTTP {answer.status_code}), but its answer can't be read{words}.\n"
             f"{check_advice(endpoint)}"
         )
 
-    def _accepted_only_error(
+    def _build_accepted_only_error(
         self, endpoint: Endpoint, answer: httpx.Response, content: dict[str, Any], host: str
     ) -> OutcomeUnknown:
         """Return the error for a question that was only accepted, with the id from the server."""
         name = next((content[name] for name in _ANSWER_IDS if content.get(name)), None)
         if name is None:
-            return self._unreadable(endpoint, answer, host)
+            return self._build_unreadable_error(endpoint, answer, host)
         accepted = OutcomeUnknown(
             f"{host} accepted {endpoint} under the id '{self.clean(str(name))}' (HTTP {answer.status_code}), but sent "
             f"no answer.\nThe request may be billed. Check your bills before you send it again: %lk_billing"
@@ -441,7 +441,7 @@ class Http:
         accepted.is_accepted = True
         return accepted
 
-    def _bad_answer(self, answer: httpx.Response, host: str) -> InvalidResponse:
+    def _build_bad_answer_error(self, answer: httpx.Response, host: str) -> InvalidResponse:
         kind = answer.headers.get("content-type", "").partition(";")[0] or "no content type"
         moved = ", a redirect" if answer.is_redirect else ""
         return InvalidResponse(
@@ -508,9 +508,9 @@ class _Wire(Generic[E]):
     def events(self) -> Generator[E, None, None]:
         endpoint = self._call.endpoint
         opening = self._open_stream()
-        error = self._http._error(endpoint, opening, self._host)
+        error = self._http._build_error(endpoint, opening, self._host)
         if error is None:
-            error = yield from self._read(opening.carries)
+            error = yield from self._read_events(opening.carries)
         if isinstance(error, ApiError):  # an event with the server's message
             error = error_for(error.status, self._http.clean(error.detail), error.request_id)
         if error is not None and not self._closed.is_set():
@@ -519,11 +519,11 @@ class _Wire(Generic[E]):
     def _open_stream(self) -> RequestOutcome:
         """Open the stream. If the server refuses one way to open the stream of a run, use the other way."""
         if not self._is_output:
-            return self._http.send_to_first_path(self._call, self._open, self._closed)
+            return self._http.send_to_first_path(self._call, self._open_response, self._closed)
         assumed, is_api_host = self._http.assumptions, self._host == host_name(self._http.base_url)
         method, is_signed = assumed["stream_method"], is_api_host and assumed["stream_auth"] == "bearer"
         for _ in range(_WAYS):
-            opens = partial(self._open, method=method, is_signed=is_signed)
+            opens = partial(self._open_response, method=method, is_signed=is_signed)
             outcome = self._http.send_to_first_path(self._call, opens, self._closed, self._address)
             if outcome.end == 405:
                 method = "GET" if method == "POST" else "POST"
@@ -537,14 +537,14 @@ class _Wire(Generic[E]):
                 assumed.store_finding("stream_auth", "bearer" if is_signed else "none")
         return outcome
 
-    def _open(self, url: str, *, method: str | None = None, is_signed: bool = False) -> httpx.Response:
+    def _open_response(self, url: str, *, method: str | None = None, is_signed: bool = False) -> httpx.Response:
         signer = self._http.signer(self._call.endpoint, is_signed=is_signed)
         with request_content(self._call) as content:
             request = self._client.build_request(
                 method or self._call.endpoint.method,
                 url,
                 params=to_jsonable_python(self._call.query) or None,
-                extensions={"trace": self._watch},
+                extensions={"trace": self._store_open_socket},
                 **content,
             )
             if signer:
@@ -552,14 +552,14 @@ class _Wire(Generic[E]):
             response = send_once(self._client, request, auth=signer)
         return response if response.is_success else complete(response)
 
-    def _watch(self, step: str, info: dict[str, Any]) -> None:
+    def _store_open_socket(self, step: str, info: dict[str, Any]) -> None:
         """Store the socket as soon as the connection is open."""
         if step in {"connection.connect_tcp.complete", "connection.start_tls.complete"}:
             self._socket = info["return_value"].get_extra_info("socket")
             if self._closed.is_set():
                 self.cut()
 
-    def _read(self, response: httpx.Response) -> Generator[E, None, LkError | None]:
+    def _read_events(self, response: httpx.Response) -> Generator[E, None, LkError | None]:
         """Yield the events; return the error that broke the stream, if any."""
         if is_compressed(response):  # despite the requested encoding; limits count unpacked bytes
             headers, stream = content_headers(response), _Unpacked(response)
@@ -583,10 +583,10 @@ class _Wire(Generic[E]):
         response.read()
         content = RawAnswer(response.status_code, "", response.content).json
         if self._is_output or self._call.endpoint.method == "GET" or not isinstance(content, dict):
-            return self._http._bad_answer(response, self._host)
+            return self._http._build_bad_answer_error(response, self._host)
         if "error" in content or self._holds_answer(content):
             return (yield from self._reader(map(ServerSentEvent, ("message",) * 2, (json.dumps(content), DONE))))
-        return self._http._accepted_only_error(self._call.endpoint, response, content, self._host)
+        return self._http._build_accepted_only_error(self._call.endpoint, response, content, self._host)
 
     def _holds_answer(self, content: dict[str, Any]) -> bool:
         with suppress(ValidationError):

@@ -46,7 +46,7 @@ class Model(BaseModel):
         return ""
 
 
-def _decimal(value: Any) -> Any:
+def _shorten_float(value: Any) -> Any:
     """Read a float by its shortest decimal form, so that 0.0041 stays 0.0041."""
     return repr(value) if isinstance(value, float) else value
 
@@ -65,7 +65,7 @@ def count_problem(name: str, count: int | None) -> str:
 GpuCount = Annotated[int, WithJsonSchema({"type": "integer", "enum": list(GPU_COUNTS)})]
 
 
-def _text_or_list(value: Any) -> Any:
+def _wrap_text_in_list(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
 
@@ -74,23 +74,23 @@ def unless_null(default: T) -> BeforeValidator:
     return BeforeValidator(lambda value: default if value is None else value)
 
 
-def _state(value: Any) -> Any:
+def _normalize_state(value: Any) -> Any:
     return (value or "").strip().lower() or UNKNOWN if value is None or isinstance(value, str) else value
 
 
-def _run_state(value: Any) -> Any:
+def _normalize_run_state(value: Any) -> Any:
     return canonical(value or "") if value is None or isinstance(value, str) else value
 
 
 #: Credits as a JSON number (runs, machine types, ``/billing``).
 Credits = Annotated[
-    Decimal, BeforeValidator(_decimal), PlainSerializer(float, return_type=float, when_used="json-unless-none")
+    Decimal, BeforeValidator(_shorten_float), PlainSerializer(float, return_type=float, when_used="json-unless-none")
 ]
 
 #: Credits as a decimal string (organization ledger, price book), never as 6E-7.
 DecimalString = Annotated[
     Decimal,
-    BeforeValidator(_decimal),
+    BeforeValidator(_shorten_float),
     PlainSerializer(lambda amount: f"{amount:f}", return_type=str, when_used="json-unless-none"),
 ]
 
@@ -127,13 +127,13 @@ Items = Annotated[list[T], BeforeValidator(lambda value: [] if value is None els
 FewProblems = Annotated[list[T], FailFast(), BeforeValidator(lambda value: [] if value is None else value)]
 
 #: A state in lower case; ``unknown`` if a server sends none.
-State = Annotated[str, BeforeValidator(_state, json_schema_input_type=str | None)]
+State = Annotated[str, BeforeValidator(_normalize_state, json_schema_input_type=str | None)]
 
 #: The state of a run in the API's own word, if the server uses a synonym.
-RunStatus = Annotated[str, BeforeValidator(_run_state, json_schema_input_type=str | None)]
+RunStatus = Annotated[str, BeforeValidator(_normalize_run_state, json_schema_input_type=str | None)]
 
 #: Text that some answers contain as a string and some as a list.
-Texts = Annotated[list[str], BeforeValidator(_text_or_list, json_schema_input_type=str | list[str])]
+Texts = Annotated[list[str], BeforeValidator(_wrap_text_in_list, json_schema_input_type=str | list[str])]
 
 
 #: Fields that distinguish the elements of a list.
@@ -167,13 +167,13 @@ class Paged(Listing[T], Generic[T]):
     _query: dict[str, Any] = PrivateAttr(default_factory=dict)
     _fetch: Callable[[dict[str, Any]], Paged[T]] | None = PrivateAttr(default=None)
 
-    def _following(self) -> dict[str, Any] | None:
+    def _build_next_page_query(self) -> dict[str, Any] | None:
         """Return the changes in the query for the next page, None after the last page."""
         raise NotImplementedError
 
     def next_page(self) -> Paged[T] | None:
         """Return the next page, or None after the last page."""
-        changes = self._following() if len(self) else None
+        changes = self._build_next_page_query() if len(self) else None
         return self._fetch(changes) if self._fetch and changes else None
 
     def all(self) -> Iterator[T]:
@@ -204,7 +204,7 @@ class TotalPage(Paged[T], Generic[T]):
         """The number of elements before this page."""
         return int(self._query.get("offset", 0))
 
-    def _following(self) -> dict[str, Any] | None:
+    def _build_next_page_query(self) -> dict[str, Any] | None:
         offset, limit = self.start + len(self), self._query.get("limit")
         is_last = offset >= self.total if self.total is not None else limit is not None and len(self) < limit
         return None if is_last else {"offset": offset}
@@ -228,7 +228,7 @@ class CursorPage(Paged[T], Generic[T]):
     _key = "data"
     has_more: bool | None = None
 
-    def _following(self) -> dict[str, Any] | None:
+    def _build_next_page_query(self) -> dict[str, Any] | None:
         return {"after": self[-1].id} if self.has_more else None  # type: ignore[attr-defined]
 
 

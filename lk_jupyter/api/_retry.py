@@ -51,27 +51,27 @@ class RequestOutcome:
     date: str | None = None
 
 
-def _always(_: Endpoint) -> bool:
+def _is_any_operation(_: Endpoint) -> bool:
     return True
 
 
-def _repeatable(endpoint: Endpoint) -> bool:
+def _is_repeatable(endpoint: Endpoint) -> bool:
     return endpoint.repeatable
 
 
-def _reading(endpoint: Endpoint) -> bool:
+def _is_read(endpoint: Endpoint) -> bool:
     return endpoint.method == "GET"
 
 
 #: Outcomes that justify another attempt, and for which operations. After an outcome that only repeatable operations may
 #: retry, the effect of the request is unknown.
 AGAIN: dict[int | Loss, Callable[[Endpoint], bool]] = {
-    Loss.UNREACHABLE: _always,
-    Loss.ANSWER: _repeatable,
-    429: _always,
-    500: _reading,
+    Loss.UNREACHABLE: _is_any_operation,
+    Loss.ANSWER: _is_repeatable,
+    429: _is_any_operation,
+    500: _is_read,
     # A gateway's message for a missing answer.
-    **dict.fromkeys((408, 425, 502, 503, 504, 520, 522, 524), _repeatable),
+    **dict.fromkeys((408, 425, 502, 503, 504, 520, 522, 524), _is_repeatable),
 }
 
 
@@ -83,7 +83,7 @@ def justifies_retry(endpoint: Endpoint, outcome: RequestOutcome) -> bool:
 
 def unknown(endpoint: Endpoint, outcome: RequestOutcome) -> bool:
     """Return whether an unanswered request may have had an effect."""
-    return AGAIN.get(outcome.end) is _repeatable and not endpoint.repeatable
+    return AGAIN.get(outcome.end) is _is_repeatable and not endpoint.repeatable
 
 
 def server_pause(retry_after: str | None, now: datetime, date: str | None = None) -> float | None:
@@ -121,12 +121,12 @@ _backoff_pause = random_pause(0.5, 8)
 
 def pause(state: RetryCallState) -> float:
     """Return the seconds before the next attempt: the server's request within limits, or our growing pause."""
-    outcome = _last_outcome(state)
+    outcome = _read_last_outcome(state)
     requested = server_pause(outcome.retry_after, datetime.now(timezone.utc), outcome.date)
     return _backoff_pause(state) if requested is None else min(requested, LONGEST_PAUSE)
 
 
-def _last_outcome(state: RetryCallState) -> RequestOutcome:
+def _read_last_outcome(state: RetryCallState) -> RequestOutcome:
     assert state.outcome is not None  # noqa: S101 (tenacity calls back after a try only)
     result: RequestOutcome = state.outcome.result()
     return result
@@ -152,5 +152,5 @@ def send_with_retries(
         wait=lambda state: backoff * pause(state),
         stop=stop_after_attempt(TRIES) | stop_when_event_set(wakes) | stop_when_event_set(stop),
         sleep=sleep_using_event(wakes),
-        retry_error_callback=_last_outcome,
+        retry_error_callback=_read_last_outcome,
     )(unless_unwanted)

@@ -52,18 +52,18 @@ def secret(text: str | None) -> SecretStr | None:
 def expiry(token: SecretStr) -> float | None:
     """Return the expiry of a JWT in Unix seconds, from the unverified token; None without an expiry."""
     try:
-        return float(_claims(token)["exp"])
+        return float(_parse_claims(token)["exp"])
     except (ValueError, KeyError, TypeError):
         return None
 
 
 def subject(token: str) -> str | None:
     """Return the user in an unverified JWT; None without a user."""
-    named = _claims(SecretStr(token)).get("sub")
+    named = _parse_claims(SecretStr(token)).get("sub")
     return str(named) if named else None
 
 
-def _claims(token: SecretStr) -> dict[str, Any]:
+def _parse_claims(token: SecretStr) -> dict[str, Any]:
     """Return the claims of a JWT; empty for another token."""
     try:
         payload = token.get_secret_value().split(".")[1]
@@ -150,9 +150,9 @@ class Tokens:
         access, refresh = map(secret, (self._latest and self._latest()) or (None, None))
         if access is None or refresh is None or access == self._access:
             return False
-        if self._access is not None and _claims(access).get("sub") != _claims(self._access).get("sub"):
+        if self._access is not None and _parse_claims(access).get("sub") != _parse_claims(self._access).get("sub"):
             return False
-        self._access, self._refresh, self._ends = access, refresh, _useful_end(access)
+        self._access, self._refresh, self._ends = access, refresh, _compute_renewal_time(access)
         ends = expiry(access)
         return ends is None or ends > time.time()
 
@@ -174,13 +174,13 @@ class Tokens:
         if access is None:
             raise NotSignedIn("Your session wasn't renewed: the server sent no token. Sign in again: %lk_login")
         self._refresh = refresh or self._refresh
-        self._ends = _useful_end(access)
+        self._ends = _compute_renewal_time(access)
         if self._on_refresh:
             self._on_refresh(access.get_secret_value(), self._refresh.get_secret_value())
         return access
 
 
-def _useful_end(fresh: SecretStr) -> float | None:
+def _compute_renewal_time(fresh: SecretStr) -> float | None:
     """Return the time at which a new token must be renewed; None if the token looks expired already.
 
     Then this machine's clock is wrong or tokens are short-lived, and the server's 401 is a better sign.

@@ -54,7 +54,7 @@ def read(kind: TypeAdapter[Any], returns: Any, body: bytes) -> tuple[Any, str]:
         refused = error
     several = get_args(returns) if get_origin(returns) in {Union, UnionType} else ()
     for one in map(TypeAdapter, several) if several else (kind,):
-        for shape in _shapes(returns, content):
+        for shape in _iterate_shapes(returns, content):
             try:
                 return repair_content(one, shape)
             except ValidationError:
@@ -69,10 +69,10 @@ def _parse_lenient_json(body: bytes) -> Any:
     except ValueError:
         if len(body) > _MOST_DAMAGED_BYTES:
             raise
-        return from_json(_repaired_text(body))
+        return from_json(_repair_text(body))
 
 
-def _repaired_text(body: bytes) -> bytes:
+def _repair_text(body: bytes) -> bytes:
     content = json.loads(body.decode(json.detect_encoding(body), errors="replace"))
     return json.dumps(content, ensure_ascii=False).encode(errors="replace")
 
@@ -91,14 +91,17 @@ def repair_content(kind: TypeAdapter[Any], content: Any) -> tuple[Any, str]:
                 raise
             first = first or error
             problems = error.errors(include_url=False, include_input=False)
-            paths = {_path(content, problem["loc"], missing=problem["type"] == "missing") for problem in problems}
+            paths = {
+                _find_invalid_path(content, problem["loc"], missing=problem["type"] == "missing")
+                for problem in problems
+            }
             if () in paths:
                 raise
             for path in sorted(paths, key=lambda path: [(isinstance(step, int), step) for step in path], reverse=True):
                 rows += isinstance(path[-1], int)
                 if isinstance(path[-1], int):
                     reason = reason or f"{'.'.join(map(str, problems[0]['loc']))} {describe_problem(problems[0])}"
-                _remove(content, path)
+                _remove_path(content, path)
         else:
             if first and rows and isinstance(value, (Listing, Page)) and not len(value):
                 raise first
@@ -106,7 +109,7 @@ def repair_content(kind: TypeAdapter[Any], content: Any) -> tuple[Any, str]:
     return kind.validate_python(content), ""
 
 
-def _path(content: Any, place: tuple[int | str, ...], *, missing: bool) -> tuple[int | str, ...]:
+def _find_invalid_path(content: Any, place: tuple[int | str, ...], *, missing: bool) -> tuple[int | str, ...]:
     """Return the path to the smallest invalid piece of a content."""
     steps: list[int | str] = []
     for step in place[:-1] if missing else place:
@@ -121,17 +124,17 @@ def _is_index(content: Any, step: int | str) -> bool:
     return isinstance(content, list) and isinstance(step, int) and step < len(content)
 
 
-def _remove(content: Any, path: tuple[int | str, ...]) -> None:
+def _remove_path(content: Any, path: tuple[int | str, ...]) -> None:
     for step in path[:-1]:
         content = content[step]
     del content[path[-1]]
 
 
-def _shapes(returns: Any, content: Any) -> Iterator[Any]:
+def _iterate_shapes(returns: Any, content: Any) -> Iterator[Any]:
     """Yield a content, and its possible meanings if the content is wrapped or should be a list."""
     key = _list_key(returns)
     if key is not None:
-        yield from _lists(key, content)
+        yield from _iterate_lists(key, content)
     if key == "" and content is None:  # some languages write an empty list this way
         yield []
     yield content
@@ -152,7 +155,7 @@ def _list_key(returns: Any) -> str | None:
     return "" if is_page else None
 
 
-def _lists(key: str, content: Any) -> Iterator[Any]:
+def _iterate_lists(key: str, content: Any) -> Iterator[Any]:
     if isinstance(content, list) and content and key:
         yield {key: content}
     if isinstance(content, dict) and key not in content:
@@ -161,7 +164,7 @@ def _lists(key: str, content: Any) -> Iterator[Any]:
         if len(lists) == 1:
             yield {**content, key: lists[0]} if key else lists[0]
         elif inner is not None:
-            yield from _lists(key, inner) if key not in inner else [inner]
+            yield from _iterate_lists(key, inner) if key not in inner else [inner]
 
 
 def empty(kind: TypeAdapter[Any]) -> Iterator[BaseModel | None]:

@@ -24,7 +24,7 @@ DEFAULT_TIMEOUT = 60
 MAX_TIMEOUT = 600
 
 
-def _object(value: Any) -> Any:
+def _parse_metadata(value: Any) -> Any:
     """Read metadata sent as JSON text; text without an object gives no metadata."""
     try:
         parsed = load_json(value) if isinstance(value, str) else value
@@ -33,7 +33,7 @@ def _object(value: Any) -> Any:
     return {} if isinstance(value, str) and not isinstance(parsed, dict) else parsed
 
 
-Metadata = Annotated[dict[str, Any], BeforeValidator(_object, json_schema_input_type=dict[str, Any] | str)]
+Metadata = Annotated[dict[str, Any], BeforeValidator(_parse_metadata, json_schema_input_type=dict[str, Any] | str)]
 
 
 class _Script(Model):
@@ -313,7 +313,7 @@ class GpuSelectionStatus(RunState):
     system_errors: list[str] | None = None
     metadata: Annotated[
         GpuSelectionMetadata | None,
-        BeforeValidator(_object, json_schema_input_type=dict[str, Any] | str | None),
+        BeforeValidator(_parse_metadata, json_schema_input_type=dict[str, Any] | str | None),
     ] = None
 
 

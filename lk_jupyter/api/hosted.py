@@ -72,7 +72,7 @@ class HostedServer:
         Raises InvalidResponse if the server refuses the password, or needs none.
         """
         try:
-            return self._sign_in() and _parse_id_list(self._request("GET", "api/kernels")) is not None
+            return self._sign_in() and _parse_id_list(self._send_without_sign_in("GET", "api/kernels")) is not None
         except ConnectionFailed:
             return False
         except httpx.HTTPError:
@@ -97,7 +97,7 @@ class HostedServer:
 
     def _asks_for_password(self) -> bool:
         """Return whether a Jupyter server refuses requests without a sign-in; False while another program answers."""
-        response = self._request("GET", "api/kernels")
+        response = self._send_without_sign_in("GET", "api/kernels")
         if response.is_success and _parse_id_list(response) is not None:
             raise InvalidResponse(
                 f"The Jupyter server at {self.url} has no password, because its image ignores the password option. "
@@ -107,9 +107,9 @@ class HostedServer:
 
     def _post_password(self) -> bool:
         """Send the form of the login page; return False if the page is no login page of Jupyter."""
-        if not self._request("GET", "login").is_success or "_xsrf" not in self._http.cookies:
+        if not self._send_without_sign_in("GET", "login").is_success or "_xsrf" not in self._http.cookies:
             return False
-        response = self._request(
+        response = self._send_without_sign_in(
             "POST", "login", data={"password": self._password, "_xsrf": self._http.cookies["_xsrf"]}
         )
         if response.status_code == 401 or (response.is_redirect and self._is_refused()):
@@ -117,23 +117,23 @@ class HostedServer:
         return response.is_redirect
 
     def _is_refused(self) -> bool:
-        return self._request("GET", "api/kernels").status_code in {401, 403}
+        return self._send_without_sign_in("GET", "api/kernels").status_code in {401, 403}
 
     def start_kernel(self, name: str | None = None) -> str:
         """Start a kernel, by default of the server's own kind, and return its id. Raises ReadOnlyMode."""
         refuse_if_read_only("spends")
         body = {"name": name} if name else {}
         answer = self._send("POST", "api/kernels", body, patience=_START_PATIENCE)
-        kernel = _json(answer)
+        kernel = _parse_json(answer)
         if not isinstance(kernel, dict) or "id" not in kernel:
-            raise self._kernel_error("POST api/kernels")
+            raise self._build_kernel_error("POST api/kernels")
         return str(kernel["id"])
 
     def has_kernel(self, kernel: str) -> bool:
         """Return whether the server still has this kernel."""
         return any(entry["id"] == kernel for entry in self.kernels())
 
-    def _kernel_error(self, request: str) -> InvalidResponse:
+    def _build_kernel_error(self, request: str) -> InvalidResponse:
         return InvalidResponse(
             f"The Jupyter server at {self.url} answered {request}, but the answer contains no kernel."
         )
@@ -145,7 +145,7 @@ class HostedServer:
         """
         kernels = _parse_id_list(self._send("GET", "api/kernels?no_track_activity=1"))
         if kernels is None:
-            raise self._kernel_error("GET api/kernels")
+            raise self._build_kernel_error("GET api/kernels")
         return kernels
 
     def interrupt(self, kernel: str) -> None:
@@ -161,7 +161,9 @@ class HostedServer:
         """Return the address of a kernel's web socket."""
         return f"ws{self.url.removeprefix('http')}api/kernels/{quote(kernel)}/channels?session_id={quote(session)}"
 
-    def _request(self, method: str, path: str, *, timeout: float = PATIENCE, **content: Any) -> httpx.Response:
+    def _send_without_sign_in(
+        self, method: str, path: str, *, timeout: float = PATIENCE, **content: Any
+    ) -> httpx.Response:
         request = self._http.build_request(method, path, timeout=timeout, **content)
         return complete(self._http.send(request, stream=True))
 
@@ -170,7 +172,7 @@ class HostedServer:
             raise ConnectionFailed(f"The Jupyter server at {self.url} doesn't answer.")
         xsrf = {"X-XSRFToken": self._http.cookies.get("_xsrf") or ""}
         try:
-            answer = self._request(method, path, json=body, headers=xsrf, timeout=patience)
+            answer = self._send_without_sign_in(method, path, json=body, headers=xsrf, timeout=patience)
         except httpx.HTTPError as error:
             problem = type(error).__name__
         else:
@@ -186,7 +188,7 @@ class HostedServer:
         raise ConnectionFailed(f"The Jupyter server at {self.url} doesn't answer ({problem}).")
 
 
-def _json(answer: httpx.Response) -> Any:
+def _parse_json(answer: httpx.Response) -> Any:
     """Return the JSON of an answer; None for other content."""
     with suppress(ValueError, RecursionError):
         return load_json(answer.content)
@@ -195,6 +197,6 @@ def _json(answer: httpx.Response) -> Any:
 
 def _parse_id_list(answer: httpx.Response) -> list[dict[str, Any]] | None:
     """Return a list of objects with an id; None for other content."""
-    content = _json(answer)
+    content = _parse_json(answer)
     is_list = isinstance(content, list) and all(isinstance(each, dict) and "id" in each for each in content)
     return content if is_list else None

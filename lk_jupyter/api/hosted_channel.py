@@ -122,7 +122,7 @@ class Channel:
 
     def ask(self, kind: str, content: Message) -> Asked:
         """Send a request. Raises ConnectionFailed with the reason if no kernel can answer."""
-        message = self._new_message(kind, content)
+        message = self._build_message(kind, content)
         name = message["header"]["msg_id"]
         while not self._ready.wait(_TICK):
             pass
@@ -131,7 +131,7 @@ class Channel:
         if not self._waiting:
             self.numbers.missing.clear()
         self._waiting[name] = SimpleQueue()
-        self._send(message)
+        self._send_message(message)
         return Asked(self, name, self._waiting[name])
 
     def forget(self, name: str) -> None:
@@ -139,7 +139,7 @@ class Channel:
         self._waiting.pop(name, None)
         self._started.discard(name)
 
-    def _new_message(self, kind: str, content: Message) -> Message:
+    def _build_message(self, kind: str, content: Message) -> Message:
         header = {
             "msg_id": uuid.uuid4().hex,
             "msg_type": kind,
@@ -151,7 +151,7 @@ class Channel:
         shell = {"channel": "shell", "parent_header": {}, "metadata": {}, "buffers": []}
         return {"header": header, "content": content, **shell}
 
-    def _send(self, message: Message) -> None:
+    def _send_message(self, message: Message) -> None:
         """Send once. After a break, the next connection checks whether the message has arrived."""
         from websockets.exceptions import WebSocketException  # noqa: PLC0415 (an extra brings it)
 
@@ -187,18 +187,18 @@ class Channel:
                     self._ready.set()
                     for data in self._socket:
                         with suppress(*ODD):
-                            self._handle_message(_read(data))
+                            self._handle_message(_parse_message(data))
             except ConnectionClosed as end:
                 if is_too_large(end):
-                    self._fail(list(self._waiting), TOO_LARGE.format(format_megabytes(MOST_MESSAGE_BYTES)))
+                    self._fail_requests(list(self._waiting), TOO_LARGE.format(format_megabytes(MOST_MESSAGE_BYTES)))
             except (WebSocketException, OSError, ConnectionFailed, InvalidResponse):
                 pass
             self._ready.clear()
-            if not self._closed.is_set() and (reason := self._reason()):
-                self._end(reason)
+            if not self._closed.is_set() and (reason := self._find_end_reason()):
+                self._end_channel(reason)
             self._closed.wait(_PAUSE)
 
-    def _reason(self) -> str:
+    def _find_end_reason(self) -> str:
         """Return the reason why no answer will arrive; None after a close."""
         try:
             return self._over()
@@ -210,9 +210,9 @@ class Channel:
     def check(self) -> None:
         """Send a question behind unanswered requests: its answer proves that earlier requests never get an answer."""
         if self._waiting:
-            question = self._new_message("kernel_info_request", {})
+            question = self._build_message("kernel_info_request", {})
             self._checks[question["header"]["msg_id"]] = list(self._waiting), {"kernel_info_reply", "idle"}
-            self._send(question)
+            self._send_message(question)
 
     def _handle_message(self, message: Message) -> None:
         parent, kind = message.get("parent_header", {}).get("msg_id", ""), message["header"]["msg_type"]
@@ -221,31 +221,31 @@ class Channel:
             self._started.add(parent)
         if kind == "status" and message["content"]["execution_state"] in _DEAD:
             self.died += 1
-            self._fail(list(self._waiting), DIED)
+            self._fail_requests(list(self._waiting), DIED)
         elif parent in self._checks:
-            self._end_check(parent, str(message["content"].get("execution_state", kind)))
+            self._fail_lost_requests(parent, str(message["content"].get("execution_state", kind)))
         elif waiting := self._waiting.get(parent):
             waiting.put(message)
 
-    def _end_check(self, question: str, end: str) -> None:
+    def _fail_lost_requests(self, question: str, end: str) -> None:
         """Fail the requests before a question once both channels have delivered its end."""
         names, missing = self._checks[question]
         missing.discard(end)
         if not missing:
             del self._checks[question]
-            self._fail([name for name in names if name not in self._started], LOST)
-            self._fail([name for name in names if name in self._started], CUT)
+            self._fail_requests([name for name in names if name not in self._started], LOST)
+            self._fail_requests([name for name in names if name in self._started], CUT)
 
-    def _fail(self, names: list[str], reason: str) -> None:
+    def _fail_requests(self, names: list[str], reason: str) -> None:
         for name in names:
             if waiting := self._waiting.get(name):
                 waiting.put(reason)
 
-    def _end(self, reason: str) -> None:
+    def _end_channel(self, reason: str) -> None:
         self.gone = reason
         self._closed.set()
         self._ready.set()
-        self._fail(list(self._waiting), reason)
+        self._fail_requests(list(self._waiting), reason)
 
 
 class Asked:
@@ -270,7 +270,7 @@ class Asked:
             try:
                 message = self._messages.get(timeout=tick)
             except Empty:
-                self._check_once(tick)
+                self._check_after_silence(tick)
                 yield None
                 continue
             if isinstance(message, str):
@@ -288,7 +288,7 @@ class Asked:
             if self.reply and self._is_idle:
                 self.forget()
 
-    def _check_once(self, seconds: float) -> None:
+    def _check_after_silence(self, seconds: float) -> None:
         """Check after a long silence whether the kernel has the request: a restarting kernel can lose requests."""
         before, self._silent_seconds = self._silent_seconds, self._silent_seconds + seconds
         if before < _SILENCE <= self._silent_seconds:
@@ -315,7 +315,7 @@ def is_too_large(end: Any) -> bool:
     return end.sent is not None and end.sent.code == _TOO_BIG
 
 
-def _read(data: str | bytes) -> Message:
+def _parse_message(data: str | bytes) -> Message:
     """Parse a message, without its binary parts."""
     text = data
     if isinstance(data, bytes):

@@ -85,7 +85,7 @@ class AnthropicModelList(Listing[AnthropicModel]):
         return {"data": value} if isinstance(value, list) else value
 
 
-def _within_range(seconds: Any) -> Any:
+def _limit_to_range(seconds: Any) -> Any:
     """Limit seconds to the range of the proxy."""
     low, high = TIMEOUT_RANGE
     try:
@@ -96,7 +96,7 @@ def _within_range(seconds: Any) -> Any:
 
 DeploymentId = Annotated[str | None, InHeader("X-Deployment-ID")]
 TimeoutSeconds = Annotated[
-    int, InHeader("X-Timeout-S"), Field(ge=TIMEOUT_RANGE[0], le=TIMEOUT_RANGE[1]), BeforeValidator(_within_range)
+    int, InHeader("X-Timeout-S"), Field(ge=TIMEOUT_RANGE[0], le=TIMEOUT_RANGE[1]), BeforeValidator(_limit_to_range)
 ]
 
 Later = Annotated[Literal["true"] | None, InHeader("X-Async")]

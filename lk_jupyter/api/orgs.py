@@ -22,7 +22,7 @@ from lk_jupyter.api._models import (
 from lk_jupyter.api.states import UNKNOWN
 
 
-def _address(text: str) -> str:
+def _check_email_address(text: str) -> str:
     """Refuse a text that can't be an e-mail address."""
     name, _, host = text.rpartition("@")
     if not name or not host:
@@ -30,7 +30,7 @@ def _address(text: str) -> str:
     return text
 
 
-Email = Annotated[str, Field(json_schema_extra={"format": "email"}), AfterValidator(_address)]
+Email = Annotated[str, Field(json_schema_extra={"format": "email"}), AfterValidator(_check_email_address)]
 Name = Annotated[str, Field(min_length=1, max_length=100)]
 Slug = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[a-z0-9][a-z0-9-]*$")]
 

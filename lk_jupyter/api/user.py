@@ -26,10 +26,10 @@ class UserStatus(Model):
 
 def is_same_user(one: str | None, other: str | None) -> bool:
     """Return whether both ids are of the same user; services write a UUID with or without dashes."""
-    return bool(one and other) and _id_to_compare(one) == _id_to_compare(other)
+    return bool(one and other) and _normalize_id(one) == _normalize_id(other)
 
 
-def _id_to_compare(user_id: str | None) -> str:
+def _normalize_id(user_id: str | None) -> str:
     return str(user_id).replace("-", "").lower()
 
 
