@@ -27,10 +27,10 @@ class _Account(Handler):
         try:
             upstream = await self.desk.upstream()
         except RequestProblem as trouble:
-            facts = {**trouble.content(), **await asyncio.to_thread(_server)}
+            facts = {**trouble.content(), **await asyncio.to_thread(_find_signin_server)}
         else:
-            identity = await _identity(upstream)  # first: the answer has the clock of the API
-            facts = {**_identity_row(upstream), **identity}
+            identity = await _request_identity(upstream)  # first: the answer has the clock of the API
+            facts = {**_build_identity_row(upstream), **identity}
         self.finish({**facts, "said": notices or []})
 
     async def change(self, work: Callable[..., list[str]], *arguments: Any) -> None:
@@ -82,7 +82,7 @@ class Organization(_Account):
         """Use another organization from now on, in kernels too."""
         from lk_jupyter.serverext.models import OrganizationBody  # noqa: PLC0415
 
-        await self.change(_act_as, self.read(OrganizationBody).slug)
+        await self.change(_set_organization, self.read(OrganizationBody).slug)
 
 
 class BurnRate(Handler):
@@ -91,7 +91,7 @@ class BurnRate(Handler):
     @guarded
     async def get(self) -> None:
         """Return each resource with its price, and the sum."""
-        self.finish(await _burn_rate(await self.desk.upstream()))
+        self.finish(await _compute_burn_rate(await self.desk.upstream()))
 
 
 class LocalCloud(_Account):
@@ -100,7 +100,7 @@ class LocalCloud(_Account):
     @guarded
     async def get(self) -> None:
         """Return whether the local cloud is running."""
-        self.finish(await asyncio.to_thread(_local_cloud))
+        self.finish(await asyncio.to_thread(_describe_local_cloud))
 
     @guarded
     async def post(self) -> None:
@@ -113,7 +113,7 @@ class LocalCloud(_Account):
         await self.change(_stop_local)
 
 
-def _server() -> dict[str, Any]:
+def _find_signin_server() -> dict[str, Any]:
     """Return the server that a sign-in would be for."""
     from lk_jupyter.config import files, settings  # noqa: PLC0415
     from lk_jupyter.connection import signin  # noqa: PLC0415
@@ -121,7 +121,7 @@ def _server() -> dict[str, Any]:
     return {"base_url": signin.signin_server(), "is_local": settings.setting("base_url") == files.LOCAL}
 
 
-def _identity_row(upstream: Upstream) -> dict[str, Any]:
+def _build_identity_row(upstream: Upstream) -> dict[str, Any]:
     target = upstream.connection.target
     return {
         "base_url": upstream.connection.base_url,
@@ -133,7 +133,7 @@ def _identity_row(upstream: Upstream) -> dict[str, Any]:
     }
 
 
-async def _identity(upstream: Upstream) -> dict[str, Any]:
+async def _request_identity(upstream: Upstream) -> dict[str, Any]:
     """Request the account and the organization from the server."""
     from lk_jupyter.api._endpoint import endpoint_of  # noqa: PLC0415
     from lk_jupyter.api.user import User  # noqa: PLC0415
@@ -142,16 +142,22 @@ async def _identity(upstream: Upstream) -> dict[str, Any]:
         user, org = await asyncio.gather(*(upstream.call(endpoint_of(way)) for way in (User.status, User.org)))
     except RequestProblem as trouble:
         return trouble.content()
-    return {"state": "signed-in", "detail": "", "user": user, "organization": org, "balance_path": _balance_path(org)}
+    return {
+        "state": "signed-in",
+        "detail": "",
+        "user": user,
+        "organization": org,
+        "balance_path": _build_balance_path(org),
+    }
 
 
-def _balance_path(org: dict[str, Any]) -> str:
+def _build_balance_path(org: dict[str, Any]) -> str:
     """Return the path of the balance behind ``lk/api/``: a team's balance is in the team's ledger."""
     slug = org.get("slug")
     return "billing/credits" if org.get("is_personal") or not slug else f"orgs/{slug}/balance"
 
 
-async def _burn_rate(upstream: Upstream) -> dict[str, Any]:
+async def _compute_burn_rate(upstream: Upstream) -> dict[str, Any]:
     from lk_jupyter.account import burn_rate  # noqa: PLC0415
     from lk_jupyter.api._endpoint import endpoint_of  # noqa: PLC0415 (at first use)
     from lk_jupyter.api.block import Block  # noqa: PLC0415
@@ -192,13 +198,13 @@ async def _burn_rate(upstream: Upstream) -> dict[str, Any]:
         }
         for thing in resources
     ]
-    warnings = await asyncio.to_thread(_exceeded_budgets, upstream)
+    warnings = await asyncio.to_thread(_list_exceeded_budgets, upstream)
     overdue = await asyncio.to_thread(overdue_lines, upstream.client.now())
     sums = {"per_hour": f"{rate.per_hour:f}", "complete": rate.complete, "label": rate.label}
     return {"things": things, **sums, "warnings": warnings, "overdue": overdue}
 
 
-def _exceeded_budgets(upstream: Upstream) -> list[str]:
+def _list_exceeded_budgets(upstream: Upstream) -> list[str]:
     """Return in words which budgets VMs or deployments have exceeded."""
     from lk_jupyter.connection.budget import list_exceeded_budgets  # noqa: PLC0415
 
@@ -219,7 +225,7 @@ def _sign_out() -> list[str]:
     return signin.logout()
 
 
-def _act_as(slug: str | None) -> list[str]:
+def _set_organization(slug: str | None) -> list[str]:
     from lk_jupyter.config import settings  # noqa: PLC0415
 
     settings.save("org", slug)
@@ -227,7 +233,7 @@ def _act_as(slug: str | None) -> list[str]:
     return [] if used == slug else [f"{source} overrides the choice: the organization is {used}."]
 
 
-def _local_cloud() -> dict[str, Any]:
+def _describe_local_cloud() -> dict[str, Any]:
     from importlib.util import find_spec  # noqa: PLC0415
 
     from lk_jupyter.config import settings  # noqa: PLC0415

@@ -88,7 +88,7 @@ def match(method: str, raw_path: str) -> Allowed:
         raise NotAllowed(404, "the path is not UTF-8") from None
     if any(map(leads_elsewhere, parts)) or not all(map(str.isprintable, parts)):
         raise NotAllowed(404, "a part of the path is not allowed")
-    candidates = [(endpoint, values) for endpoint, values in _fitting(parts) if values is not None]
+    candidates = [(endpoint, values) for endpoint, values in _iterate_operations(parts) if values is not None]
     if not candidates:
         raise NotAllowed(404, "the API has no such path")
     for endpoint, values in candidates:
@@ -113,11 +113,11 @@ def leads_elsewhere(name: str) -> bool:
     return True
 
 
-def _fitting(parts: list[str]) -> Iterator[tuple[Endpoint, dict[str, str]]]:
+def _iterate_operations(parts: list[str]) -> Iterator[tuple[Endpoint, dict[str, str]]]:
     """Yield the operations with this path: of several, only operations with the fewest placeholders."""
     fewest = None
     for template, endpoints in path_templates():
-        values = _values(template, parts)
+        values = _match_values(template, parts)
         if values is not None and fewest in {None, template}:
             fewest = template
             yield from ((endpoint, values) for endpoint in endpoints)
@@ -133,7 +133,7 @@ def path_templates() -> list[tuple[tuple[str, ...], list[Endpoint]]]:
     return sorted(templates.items(), key=lambda row: [part.startswith("{") for part in row[0]])
 
 
-def _values(template: tuple[str, ...], parts: list[str]) -> dict[str, str] | None:
+def _match_values(template: tuple[str, ...], parts: list[str]) -> dict[str, str] | None:
     """Return the values of a template's placeholders, None for a path that doesn't fit."""
     values: dict[str, str] = {}
     for at, segment in enumerate(template):
@@ -141,32 +141,32 @@ def _values(template: tuple[str, ...], parts: list[str]) -> dict[str, str] | Non
         if placeholder and placeholder[2]:
             values[placeholder[1]] = "/".join(parts[at:])
             return values if values[placeholder[1]] else None
-        if at >= len(parts) or not (_fits(parts[at]) if placeholder else parts[at] == segment):
+        if at >= len(parts) or not (_is_plain_segment(parts[at]) if placeholder else parts[at] == segment):
             return None
         if placeholder:
             values[placeholder[1]] = parts[at]
     return values if len(parts) == len(template) else None
 
 
-def _fits(value: str) -> bool:
+def _is_plain_segment(value: str) -> bool:
     return bool(value) and not set(value) & set("/\\?#%;")
 
 
 def secret_fields(endpoint: Endpoint) -> frozenset[str]:
     """Return the fields that are removed from the answers of an operation, because they are declared as not shown."""
-    return SECRET_FIELDS | _hidden(endpoint.returns, frozenset())
+    return SECRET_FIELDS | _find_hidden_fields(endpoint.returns, frozenset())
 
 
-def _hidden(kind: Any, visited: frozenset[Any]) -> frozenset[str]:
+def _find_hidden_fields(kind: Any, visited: frozenset[Any]) -> frozenset[str]:
     if kind in visited:
         return frozenset()
     visited |= {kind}
     if parts := get_args(kind):  # looked at first: on Python 3.10 list[str] is an instance of type
-        return frozenset().union(*(_hidden(part, visited) for part in parts))
+        return frozenset().union(*(_find_hidden_fields(part, visited) for part in parts))
     if isinstance(kind, type) and issubclass(kind, BaseModel):
         fields = kind.model_fields
         hidden = frozenset(field.alias or name for name, field in fields.items() if not field.repr)
-        return hidden.union(*(_hidden(field.annotation, visited) for field in fields.values()))
+        return hidden.union(*(_find_hidden_fields(field.annotation, visited) for field in fields.values()))
     return frozenset()
 
 

@@ -40,13 +40,13 @@ class CurveReader:
         """Read the numbers in text of the run; of text that arrives faster than it is read, the start and the end."""
         for start in range(0, len(text), _READ_LENGTH):
             if self._is_behind():
-                self._store(text[start:])
+                self._store_text(text[start:])
                 return
-            self._read(text[start : start + _READ_LENGTH])
+            self._read_numbers(text[start : start + _READ_LENGTH])
 
     def end(self) -> None:
         """Read the stored end."""
-        self._read("")
+        self._read_numbers("")
         self._scalars.end()
 
     def events(self, *, is_last: bool) -> list[dict[str, Any]]:
@@ -64,7 +64,7 @@ class CurveReader:
         seconds = self._read_seconds + seconds_per_character * (self._unread_length + _READ_LENGTH)
         return seconds > _READ_SECONDS + _READ_SHARE * (time.monotonic() - self._opened)
 
-    def _store(self, text: str) -> None:
+    def _store_text(self, text: str) -> None:
         """Store the newest text for later, and skip the text before."""
         self._unread.append(text)
         self._unread_length += len(text)
@@ -72,7 +72,7 @@ class CurveReader:
             self._unread_length -= len(self._unread.popleft())
             self._has_gap = True
 
-    def _read(self, text: str) -> None:
+    def _read_numbers(self, text: str) -> None:
         """Read the numbers of the stored text and of this text."""
         start = time.monotonic()
         unread = "".join(self._unread)

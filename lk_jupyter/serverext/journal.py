@@ -25,7 +25,7 @@ class JournalHandler(Handler):
     async def get(self) -> None:
         """Return ``limit`` runs after the row ``before``, of all notebooks or of one ``notebook``."""
         limit, before = self.number("limit", 100, MOST), self.number("before", None)
-        self.finish(await asyncio.to_thread(_page, limit, before, self.get_query_argument("notebook", None)))
+        self.finish(await asyncio.to_thread(_read_page, limit, before, self.get_query_argument("notebook", None)))
 
 
 class Code(Handler):
@@ -34,7 +34,7 @@ class Code(Handler):
     @guarded
     async def get(self, execution_id: str) -> None:
         """Return the code, the commit, the labels and the note."""
-        self.finish(await asyncio.to_thread(_code_facts, execution_id))
+        self.finish(await asyncio.to_thread(_read_code_facts, execution_id))
 
 
 class RunNoteHandler(Handler):
@@ -48,7 +48,7 @@ class RunNoteHandler(Handler):
         self.finish(await asyncio.to_thread(_store_note, execution_id, self.read(RunNote).note))
 
 
-def _page(limit: int, before: int | None, notebook: str | None) -> dict[str, Any]:
+def _read_page(limit: int, before: int | None, notebook: str | None) -> dict[str, Any]:
     from lk_jupyter.config import settings  # noqa: PLC0415 (at first use)
     from lk_jupyter.journal import entry as journal_rows  # noqa: PLC0415 (at first use)
 
@@ -71,7 +71,7 @@ def _run_facts(row: int, entry: JournalEntry) -> dict[str, Any]:
     return {"row": row, "line": entry.first_line, **facts, **money}
 
 
-def _code_facts(execution_id: str) -> dict[str, Any]:
+def _read_code_facts(execution_id: str) -> dict[str, Any]:
     """Return the code, the commit, the labels and the note of a run. Raises RequestProblem for an unknown run."""
     from lk_jupyter.config import settings  # noqa: PLC0415 (as above)
     from lk_jupyter.journal import entry as journal_rows  # noqa: PLC0415 (as above)
@@ -88,9 +88,9 @@ def _code_facts(execution_id: str) -> dict[str, Any]:
 def _store_note(execution_id: str, note: str) -> dict[str, Any]:
     from lk_jupyter.journal.journal import journal  # noqa: PLC0415 (as above)
 
-    _code_facts(execution_id)  # a journal changes no run that it doesn't know, and doesn't report that
+    _read_code_facts(execution_id)  # a journal changes no run that it doesn't know, and doesn't report that
     entries = journal()
     entries.update(execution_id, note=note)
     if entries.trouble:
         raise RequestProblem("refused", f"{entries.trouble} The note wasn't stored.", 500)
-    return _code_facts(execution_id)
+    return _read_code_facts(execution_id)

@@ -43,7 +43,7 @@ class StartQuestionsSocket(WebSocketMixin, WebSocketHandler, JupyterHandler):
     def open(self, *_: str, **__: str) -> None:
         """Show the questions that wait."""
         super().open()
-        _start_questions().connect(self._send)
+        _import_start_questions().connect(self._send_questions)
 
     def on_message(self, text: str | bytes) -> None:
         """Give the answer of the user; anything else that a page sends is no answer."""
@@ -53,23 +53,23 @@ class StartQuestionsSocket(WebSocketMixin, WebSocketHandler, JupyterHandler):
             answer = StartAnswer.model_validate_json(text)
         except ValueError:
             return
-        _start_questions().answer(answer.id, start=answer.start)
+        _import_start_questions().answer(answer.id, start=answer.start)
 
     def on_close(self) -> None:
         """Show nothing more on this page."""
-        _start_questions().disconnect(self._send)
+        _import_start_questions().disconnect(self._send_questions)
 
-    def _send(self, questions: list[dict[str, Any]]) -> None:
-        self._loop.call_soon_threadsafe(self._write, json.dumps({"questions": questions}))
+    def _send_questions(self, questions: list[dict[str, Any]]) -> None:
+        self._loop.call_soon_threadsafe(self._write_text, json.dumps({"questions": questions}))
 
-    def _write(self, text: str) -> None:
+    def _write_text(self, text: str) -> None:
         try:
             self.write_message(text)
         except WebSocketClosedError:
             self.on_close()
 
 
-def _start_questions() -> StartQuestions:
+def _import_start_questions() -> StartQuestions:
     """Return the questions of this process, loaded on demand: a starting server doesn't need the questions."""
     from lk_jupyter.machines.start_approval import start_questions  # noqa: PLC0415 (at first use)
 

@@ -35,7 +35,7 @@ class MachinesHandler(Handler):
 
         typed = {name: self.get_query_argument(name, str(value)) for name, value in PickerQuery().as_dict().items()}
         flags = {name: typed[name] == "1" for name in ("available", "descending")}
-        self.finish(_content(await _recent_offers(await self.desk.upstream()), PickerQuery.of({**typed, **flags})))
+        self.finish(_build_content(await _get_offers(await self.desk.upstream()), PickerQuery.of({**typed, **flags})))
 
 
 class Default(Handler):
@@ -47,12 +47,12 @@ class Default(Handler):
         from lk_jupyter.serverext.models import MachineBody  # noqa: PLC0415
 
         machine = self.read(MachineBody).machine
-        if machine not in {offer.profile for offer in await _recent_offers(await self.desk.upstream())}:
+        if machine not in {offer.profile for offer in await _get_offers(await self.desk.upstream())}:
             raise RequestProblem("bad-request", f"Unknown machine '{machine[:100]}'. Choose one from the table.")
         self.finish(await asyncio.to_thread(_save_machine, machine))
 
 
-async def _recent_offers(upstream: Upstream) -> list[MachineOffer]:
+async def _get_offers(upstream: Upstream) -> list[MachineOffer]:
     """Return the offers for the account, at most 30 s old. Raises RequestProblem."""
     read, cached = _offers.get(upstream, (0.0, []))
     if not cached or time.monotonic() - read > CACHE_SECONDS:
@@ -83,7 +83,7 @@ async def answer_or_none(answer: Awaitable[Any]) -> Any:
         return await answer
 
 
-def _content(offers: list[MachineOffer], wish: PickerQuery) -> dict[str, Any]:
+def _build_content(offers: list[MachineOffer], wish: PickerQuery) -> dict[str, Any]:
     from lk_jupyter.config.settings import setting  # noqa: PLC0415
     from lk_jupyter.machines.offers import cheapest  # noqa: PLC0415
     from lk_jupyter.machines.picker import offer_table  # noqa: PLC0415

@@ -30,10 +30,10 @@ async def send_messages(desk: UpstreamProvider) -> None:
     with suppress(LkError, RequestProblem):
         if await asyncio.to_thread(setting, "notify"):
             upstream = await desk.upstream()
-            await asyncio.to_thread(_send, upstream.connection)
+            await asyncio.to_thread(_send_messages, upstream.connection)
 
 
-def _send(connection: Connection) -> None:
+def _send_messages(connection: Connection) -> None:
     from lk_jupyter.journal.journal import journal  # noqa: PLC0415 (few users want messages)
     from lk_jupyter.journal.messages import end_event, send_once  # noqa: PLC0415
     from lk_jupyter.vms.facts import list_overdue, overdue_line  # noqa: PLC0415
@@ -41,14 +41,14 @@ def _send(connection: Connection) -> None:
     since = time.time() - _OLDEST_SECONDS
     for entry in journal().entries(going_on=True, base_url=connection.base_url, since=since):
         with suppress(LkError):
-            if entry.execution_id and (line := _end_line(connection, entry)):
+            if entry.execution_id and (line := _format_end(connection, entry)):
                 title = f"{entry.title or 'Run'} ({entry.execution_id[:8]}) has ended"
                 send_once(end_event(entry.execution_id), title, line)
     for facts in list_overdue(connection.client.now()):
         send_once(f"{facts.active_id}-overdue", f"VM {facts.active_id[:8]} is still active", overdue_line(facts))
 
 
-def _end_line(connection: Connection, entry: JournalEntry) -> str:
+def _format_end(connection: Connection, entry: JournalEntry) -> str:
     """Return state, time and cost of a run that has ended; empty for an active run and for a short one."""
     from lk_jupyter.api.execution import is_final  # noqa: PLC0415 (as above)
     from lk_jupyter.journal.messages import needs_message  # noqa: PLC0415
@@ -57,7 +57,7 @@ def _end_line(connection: Connection, entry: JournalEntry) -> str:
 
     execution_id = entry.execution_id or ""
     if vm_id := parse_vm_id(execution_id):
-        status, billed, seconds = _vm_end(connection, vm_id)
+        status, billed, seconds = _read_vm_end(connection, vm_id)
     else:
         record = connection.client.execution.get(execution_id)
         age = connection.client.now() - record.end_time.timestamp() if record.end_time else _KERNEL_SECONDS
@@ -74,7 +74,7 @@ def _end_line(connection: Connection, entry: JournalEntry) -> str:
     return f"{' · '.join(facts)}\nLog and results: %lk_attach {execution_id[:8]}"
 
 
-def _vm_end(connection: Connection, vm_id: str) -> tuple[str, Decimal | None, float | None]:
+def _read_vm_end(connection: Connection, vm_id: str) -> tuple[str, Decimal | None, float | None]:
     """Return state, bill and seconds of a run whose VM has ended; an empty state while the VM is active."""
     from lk_jupyter.api.vms import ENDED_STATES  # noqa: PLC0415 (as above)
     from lk_jupyter.vms.facts import read_facts  # noqa: PLC0415

@@ -56,8 +56,8 @@ class OutputsHandler:
     def feed(self, text: str) -> list[str | dict[str, Any]]:
         """Feed a chunk and return the completed events, in order."""
         if self._splitter is None and (ESCAPE in text or BARE_MARK in text):
-            self._splitter = Splitter(_nonce(self._client, self._execution_id) or NO_NONCE)
-        return self._events(self._splitter.feed(text) if self._splitter else [text])
+            self._splitter = Splitter(_find_nonce(self._client, self._execution_id) or NO_NONCE)
+        return self._build_events(self._splitter.feed(text) if self._splitter else [text])
 
     def kept(self) -> Iterator[str]:
         """Iterate over the log of the run that this machine stores; nothing without a log."""
@@ -82,7 +82,7 @@ class OutputsHandler:
 
     def end(self) -> list[str | dict[str, Any]]:
         """Return the buffered rest."""
-        return self._events(self._splitter.end() if self._splitter else [])
+        return self._build_events(self._splitter.end() if self._splitter else [])
 
     def new_curves(self) -> list[str | dict[str, Any]]:
         """Return the curves of the text so far, now and then, after its lines: reading the numbers takes time."""
@@ -100,19 +100,19 @@ class OutputsHandler:
         """Return the events that wait for the page."""
         return events
 
-    def _events(self, items: list[str | Frame]) -> list[str | dict[str, Any]]:
-        events = [item if isinstance(item, str) else self._event(item) for item in items]
+    def _build_events(self, items: list[str | Frame]) -> list[str | dict[str, Any]]:
+        events = [item if isinstance(item, str) else self._build_event(item) for item in items]
         self._unread_text += [event for event in events if isinstance(event, str)]
         return events
 
-    def _event(self, frame: Frame) -> str | dict[str, Any]:
+    def _build_event(self, frame: Frame) -> str | dict[str, Any]:
         if frame.kind == SCALARS:
             self._curves.add_points(frame.payload)
         if frame.kind == STORED and self._splitter:
-            frame = fetch_content(self._read, self._splitter.nonce, frame)
+            frame = fetch_content(self._read_object, self._splitter.nonce, frame)
         return {"shown": {"kind": frame.kind, **frame.payload}} if frame.kind in SHOWN else format_frame(frame)
 
-    def _read(self, key: str) -> bytes:
+    def _read_object(self, key: str) -> bytes:
         try:
             with self._client.storage.download(key) as content:
                 return content.read()
@@ -158,7 +158,7 @@ class LinesHandler(OutputsHandler):
         if not self._bars.number:
             return events
         self._bars.end()
-        return [*events, self._bars_event("update")]
+        return [*events, self._build_bars_event("update")]
 
     def newest(self, events: list[str | dict[str, Any]]) -> list[str | dict[str, Any]]:
         """Return events without the events that a later clear, or a later update of the same output, replaces."""
@@ -175,46 +175,46 @@ class LinesHandler(OutputsHandler):
                 break
         return newest[::-1]
 
-    def _events(self, items: list[str | Frame]) -> list[str | dict[str, Any]]:
+    def _build_events(self, items: list[str | Frame]) -> list[str | dict[str, Any]]:
         events: list[str | dict[str, Any]] = []
         for item in items:
-            events += self._frame_events(item) if isinstance(item, Frame) else self._text_events(item)
+            events += self._build_frame_events(item) if isinstance(item, Frame) else self._build_text_events(item)
         return events
 
-    def _text_events(self, text: str) -> list[str | dict[str, Any]]:
+    def _build_text_events(self, text: str) -> list[str | dict[str, Any]]:
         if text and not text.isspace():
             self._bars.record_text()
-        return [*(self._clear() if text else []), self._feed_text(text)]
+        return [*(self._apply_clear() if text else []), self._feed_text(text)]
 
-    def _frame_events(self, frame: Frame) -> list[str | dict[str, Any]]:
+    def _build_frame_events(self, frame: Frame) -> list[str | dict[str, Any]]:
         if frame.kind in {STDERR, ERROR} and not read_caught_error(frame):
             self._bars.record_text()
-            return [*self._clear(), self._end_line(), self._feed_text(format_frame(frame))]
+            return [*self._apply_clear(), self._end_line(), self._feed_text(format_frame(frame))]
         if frame.kind == BAR:
-            return self._bar_events(frame.payload) if is_bar(frame.payload) else []
+            return self._build_bar_events(frame.payload) if is_bar(frame.payload) else []
         if frame.kind == "within":
             self._is_captured = bool(frame.payload.get("model"))
         if frame.kind == "clear" and not self._is_captured:
             line, self._clears = self._end_line(), True
-            return [line, *([] if frame.payload.get("wait") else self._clear())]
+            return [line, *([] if frame.payload.get("wait") else self._apply_clear())]
         if read_caught_error(frame):
             return [self._end_line(), *([] if self._skip else [{"shown": {"kind": "display"}}])]
-        return self._output_events(frame)
+        return self._build_output_events(frame)
 
-    def _bar_events(self, payload: dict[str, Any]) -> list[str | dict[str, Any]]:
+    def _build_bar_events(self, payload: dict[str, Any]) -> list[str | dict[str, Any]]:
         """Return the event of a bar's output, which the page adds, or shows in place of its earlier state."""
         if not self._bars.starts_group(payload):
             self._bars.update(payload)
-            return [self._bars_event("update")]
-        before = [*self._clear(), self._end_line()]
+            return [self._build_bars_event("update")]
+        before = [*self._apply_clear(), self._end_line()]
         self._bars.update(payload)
-        return [*before, self._bars_event("display")]
+        return [*before, self._build_bars_event("display")]
 
-    def _bars_event(self, kind: str) -> dict[str, Any]:
+    def _build_bars_event(self, kind: str) -> dict[str, Any]:
         rows = self._bars.rows
         return {"shown": {"kind": kind, "number": -rows.number, "data": rows.bundle(), "metadata": {}}}
 
-    def _clear(self) -> list[str | dict[str, Any]]:
+    def _apply_clear(self) -> list[str | dict[str, Any]]:
         """Return the event of a clear that waits for the next output."""
         if not self._clears:
             return []
@@ -222,12 +222,12 @@ class LinesHandler(OutputsHandler):
         self._numbers.clear()
         return [{"shown": {"kind": "clear"}}]
 
-    def _output_events(self, frame: Frame) -> list[str | dict[str, Any]]:
+    def _build_output_events(self, frame: Frame) -> list[str | dict[str, Any]]:
         """Return the event of an output that the cell doesn't show, or of the update of an output."""
         kind = frame.payload.get("kind") if frame.kind == STORED else frame.kind
         if kind not in {"display", "update"}:
             return []
-        cleared = self._clear() if kind == "display" else []
+        cleared = self._apply_clear() if kind == "display" else []
         name = str(frame.payload.get("id") or "")
         number = self._numbers.get(name, 0)
         if kind == "display":
@@ -238,15 +238,15 @@ class LinesHandler(OutputsHandler):
         is_new = kind == "update" or number > self._after_output
         if self._is_captured or not (is_new and 0 < number <= settings.setting("rich_outputs")):
             return cleared
-        return [*cleared, {"shown": {"kind": kind, "number": number, **self._bundle(frame)}}]
+        return [*cleared, {"shown": {"kind": kind, "number": number, **self._build_bundle(frame)}}]
 
-    def _bundle(self, frame: Frame) -> dict[str, Any]:
+    def _build_bundle(self, frame: Frame) -> dict[str, Any]:
         """Return the data and the metadata of an output, which a notebook would trust.
 
         A run that was started elsewhere shows text and pictures only, as in the kernel.
         """
         if frame.kind == STORED and self._splitter:
-            frame = fetch_content(self._read, self._splitter.nonce, frame)
+            frame = fetch_content(self._read_object, self._splitter.nonce, frame)
         data, metadata = redact_payload((frame if self._is_local_run else remove_trusted_types(frame)).payload)
         return {"data": data, "metadata": metadata}
 
@@ -258,12 +258,12 @@ class LinesHandler(OutputsHandler):
 
     def _feed_text(self, text: str) -> str:
         self._text.feed(text)
-        return self._new_text(self._text.take()[0])
+        return self._format_new_lines(self._text.take()[0])
 
     def _end_line(self) -> str:
-        return self._new_text([*self._text.take()[0], *self._text.end()])
+        return self._format_new_lines([*self._text.take()[0], *self._text.end()])
 
-    def _new_text(self, lines: list[str]) -> str:
+    def _format_new_lines(self, lines: list[str]) -> str:
         """Return the text of the lines that aren't skipped."""
         new: list[str] = []
         for line in self._redactor.lines(lines):
@@ -275,7 +275,7 @@ class LinesHandler(OutputsHandler):
         return "".join(new)
 
 
-def _nonce(client: Client, execution_id: str) -> str | None:
+def _find_nonce(client: Client, execution_id: str) -> str | None:
     """Return the nonce in the frames of a run: from the journal, else from the run's record."""
     request: dict[str, Any] | None = None
     with suppress(sqlite3.Error, ValueError):

@@ -245,7 +245,7 @@ class VmPort(WebSocketHandler, JupyterHandler):
                 request,
                 self._resolver,
                 subprotocols=getattr(self, "_protocols", None) or None,  # an empty header is refused
-                on_message_callback=self._send,
+                on_message_callback=self._send_message,
                 max_message_size=1 << 26,
             )
         except (HTTPError, OSError):
@@ -256,7 +256,7 @@ class VmPort(WebSocketHandler, JupyterHandler):
         if self._upstream:
             await self._upstream.write_message(message, binary=isinstance(message, bytes))
 
-    def _send(self, message: str | bytes | None) -> None:
+    def _send_message(self, message: str | bytes | None) -> None:
         if message is None:
             self.close()
             return
@@ -342,7 +342,7 @@ class VmTunnel(WebSocketMixin, WebSocketHandler, JupyterHandler):
         if self.request.headers.get("Upgrade", "").lower() != "websocket":
             raise web.HTTPError(400, "This route is a web socket.")
         try:
-            self._vm = await self._connect(vm_id)
+            self._vm = await self._connect_to_vm(vm_id)
         except RequestProblem as problem:
             self.set_status(problem.status)
             self.finish(problem.content())
@@ -351,7 +351,7 @@ class VmTunnel(WebSocketMixin, WebSocketHandler, JupyterHandler):
         if self.ws_connection is None:
             self.on_close()
 
-    async def _connect(self, vm_id: str) -> IOStream:
+    async def _connect_to_vm(self, vm_id: str) -> IOStream:
         """Connect to the SSH port of a VM of the account. Raises RequestProblem."""
         from tornado.tcpclient import TCPClient  # noqa: PLC0415 (at first use, like all below)
 

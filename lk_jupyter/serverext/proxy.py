@@ -62,7 +62,7 @@ class Proxy(Handler):
         if self._has_body():
             await self.check_may_ask()
             self.wire.set_max_body_size(MOST_BYTES)
-            self._opening = asyncio.ensure_future(self._open(self._body()))
+            self._opening = asyncio.ensure_future(self._send_api_request(self._iterate_body()))
 
     async def data_received(self, piece: bytes) -> None:
         """Take a piece of the body, when the piece before was passed on."""
@@ -82,7 +82,7 @@ class Proxy(Handler):
         """Forward a request, with its body if any."""
         if self._opening is not None:
             await self.data_received(b"")
-        await self.until_disconnect(self._answer())
+        await self.until_disconnect(self._send_response())
 
     post = put = patch = delete = get
 
@@ -92,20 +92,20 @@ class Proxy(Handler):
         announced = headers.get("Content-Length", "0") != "0" or "Transfer-Encoding" in headers
         return self.request.method in _WITH_BODY or (self.request.method == "DELETE" and announced)
 
-    async def _body(self) -> AsyncIterator[bytes]:
+    async def _iterate_body(self) -> AsyncIterator[bytes]:
         while piece := await self._pieces.get():
             yield piece
 
-    async def _open(self, content: AsyncIterator[bytes] | None) -> httpx.Response | None:
+    async def _send_api_request(self, content: AsyncIterator[bytes] | None) -> httpx.Response | None:
         """Return the answer of the API; None if a run ended before its abort was sent."""
-        self._allowed = await self._match()
+        self._allowed = await self._match_operation()
         if content and (model := self._allowed.endpoint.checked_body):
             content = await _check_body(model, content)
         self._upstream = await self.desk.upstream()
         if await self._has_stopped():
             return None
         if content:
-            content = await self._reserve(content)
+            content = await self._reserve_cost(content)
         if self.request.headers.get("If-None-Match") == "*":
             await self._claim_key()
         try:
@@ -113,8 +113,8 @@ class Proxy(Handler):
                 self._upstream.open(
                     self._allowed.endpoint,
                     self._allowed.path,
-                    query=self._query(),
-                    headers=self._forwarded_headers(),
+                    query=self._read_query(),
+                    headers=self._select_forwarded_headers(),
                     content=content,
                 )
             )
@@ -124,7 +124,7 @@ class Proxy(Handler):
                 self._reservation.fail(LkError(problem.detail) if is_refused else OutcomeUnknown(problem.detail))
             raise
 
-    async def _reserve(self, content: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    async def _reserve_cost(self, content: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         """Reserve the cost of a start in the body, as a kernel's client does. Raises UsageError beyond a budget."""
         from lk_jupyter.connection.gate import changes_billing  # noqa: PLC0415 (at first use)
 
@@ -132,7 +132,7 @@ class Proxy(Handler):
             return content
         body = await _collect_body(content, MOST_PRICED_BYTES)
         self._reservation = await asyncio.to_thread(
-            _reserve_spending, self._upstream, self._allowed, body, self._forwarded_headers()
+            _reserve_spending, self._upstream, self._allowed, body, self._select_forwarded_headers()
         )
         return _yield_body(body)
 
@@ -145,7 +145,7 @@ class Proxy(Handler):
         if self._allowed.endpoint is endpoint_of(StorageGroup.upload):
             await self._opened.enter_async_context(claim(self._upstream, self.get_query_argument("key", strip=False)))
 
-    async def _match(self) -> Allowed:
+    async def _match_operation(self) -> Allowed:
         """Return the requested operation, by the path as sent."""
         from lk_jupyter.serverext import allowlist  # noqa: PLC0415 (it loads all declarations: at first use)
 
@@ -157,7 +157,7 @@ class Proxy(Handler):
                 "not-allowed", f"{self.request.method} {raw[:200]} isn't forwarded: {no}.", no.status
             ) from None
 
-    def _query(self) -> dict[str, list[str]]:
+    def _read_query(self) -> dict[str, list[str]]:
         """Return the parameters that the operation declares, so that no token of Jupyter is forwarded."""
         endpoint = self._allowed.endpoint
         names = [name for name in endpoint.signature.parameters if endpoint.place(name) == "query"]
@@ -165,7 +165,7 @@ class Proxy(Handler):
             name: self.get_query_arguments(name, strip=False) for name in names if name in self.request.query_arguments
         }
 
-    def _forwarded_headers(self) -> dict[str, str]:
+    def _select_forwarded_headers(self) -> dict[str, str]:
         endpoint = self._allowed.endpoint
         declared = [endpoint.header(name) for name in endpoint.signature.parameters]
         names = [*REQUEST_HEADERS, *filter(None, declared)]
@@ -173,9 +173,9 @@ class Proxy(Handler):
         as_it_is = {"Accept": "*/*", "Accept-Encoding": "identity"} if endpoint.downloads or endpoint.streams else {}
         return {"Accept": f"application/json, {_EVENTS}", **forwarded, **as_it_is}
 
-    async def _answer(self) -> None:
+    async def _send_response(self) -> None:
         async with self._opened:
-            response = await (self._opening or self._open(None))
+            response = await (self._opening or self._send_api_request(None))
             if response is None:
                 await self.finish("null")
                 return

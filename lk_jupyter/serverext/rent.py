@@ -63,7 +63,7 @@ class DeploymentRental(Handler):
         from lk_jupyter.serverext.models import RentRequest  # noqa: PLC0415
 
         upstream = await self.desk.upstream()
-        self.finish(await asyncio.to_thread(_deploy, upstream.connection, self.read(RentRequest)))
+        self.finish(await asyncio.to_thread(_create_deployment, upstream.connection, self.read(RentRequest)))
 
 
 class KeyCreation(Handler):
@@ -78,15 +78,15 @@ class KeyCreation(Handler):
         self.finish(await asyncio.to_thread(_create_key, upstream.client, self.read(NewKey)))
 
 
-def _offer(identity: str, label: str, price: Decimal, *, free: bool | None) -> dict[str, Any]:
+def _build_offer(identity: str, label: str, price: Decimal, *, free: bool | None) -> dict[str, Any]:
     return {"id": identity, "label": label, "per_hour": f"{price:f}", "free": free}
 
 
-def _vm_id(offer: VmOffer) -> str:
+def _format_vm_id(offer: VmOffer) -> str:
     return f"{offer.profile}/{offer.count}/{offer.instance_type}"
 
 
-def _vm_label(offer: VmOffer) -> str:
+def _format_vm_label(offer: VmOffer) -> str:
     label = str(offer).rpartition(" at ")[0]
     return f"{label} (can be reclaimed at any time)" if offer.instance_type == "spot" else label
 
@@ -96,7 +96,10 @@ def _list_vms(client: Client) -> dict[str, Any]:
     from lk_jupyter.vms.ssh import list_public_keys  # noqa: PLC0415
 
     by_kind = sorted(list_offers(client.vms.availability()), key=lambda offer: offer.instance_type == "spot")
-    offers = [_offer(_vm_id(offer), _vm_label(offer), offer.per_hour, free=offer.free) for offer in by_kind]
+    offers = [
+        _build_offer(_format_vm_id(offer), _format_vm_label(offer), offer.per_hour, free=offer.free)
+        for offer in by_kind
+    ]
     keys = list_public_keys()
     login = f"{keys[0].name} can log in." if keys else "An SSH key is created in ~/.ssh."
     return {"offers": offers, "note": f"{login} The VM costs credits until you delete it."}
@@ -108,7 +111,7 @@ def _rent_vm(connection: Connection, request: RentRequest) -> dict[str, str]:
     from lk_jupyter.vms.ssh import find_key, list_public_keys, make_key  # noqa: PLC0415
 
     client = connection.client
-    offers = {_vm_id(offer): offer for offer in list_offers(client.vms.availability())}
+    offers = {_format_vm_id(offer): offer for offer in list_offers(client.vms.availability())}
     offer = offers.get(request.offer)
     _check_price(request, offer.per_hour if offer else None)
     assert offer is not None  # noqa: S101 (a price was checked)
@@ -117,7 +120,7 @@ def _rent_vm(connection: Connection, request: RentRequest) -> dict[str, str]:
     return {"id": created.vm_id, "name": created.display_name or created.vm_id}
 
 
-def _priced_models(client: Client) -> dict[str, tuple[DedicatedModel, Decimal]]:
+def _list_priced_models(client: Client) -> dict[str, tuple[DedicatedModel, Decimal]]:
     """Return the models with a published price: nothing is deployed at an unknown price."""
     models = ((model, model.price_per_hour) for model in client.inference.models())
     return {model.serving_name: (model, price) for model, price in models if price is not None}
@@ -127,19 +130,19 @@ def _list_models(client: Client) -> dict[str, Any]:
     from lk_jupyter.account.burn_rate import hardware_label  # noqa: PLC0415
 
     offers = []
-    for name, (model, price) in _priced_models(client).items():
+    for name, (model, price) in _list_priced_models(client).items():
         hardware = hardware_label(model.gpu_type)
         count = f"{model.gpu_count} " if model.gpu_count > 1 else ""
-        offers.append(_offer(name, f"{name} on {count}{hardware}", price, free=model.is_gpu_available))
+        offers.append(_build_offer(name, f"{name} on {count}{hardware}", price, free=model.is_gpu_available))
     note = "A deployment costs credits until you stop it. It pauses after an hour without a request."
     return {"offers": sorted(offers, key=lambda offer: Decimal(offer["per_hour"])), "note": note}
 
 
-def _deploy(connection: Connection, request: RentRequest) -> dict[str, str]:
+def _create_deployment(connection: Connection, request: RentRequest) -> dict[str, str]:
     from lk_jupyter.api.inference import CreateDeploymentRequest  # noqa: PLC0415
     from lk_jupyter.inference.deploy import create_once  # noqa: PLC0415
 
-    model, price = _priced_models(connection.client).get(request.offer, (None, None))
+    model, price = _list_priced_models(connection.client).get(request.offer, (None, None))
     _check_price(request, price)
     assert model is not None  # noqa: S101 (a price was checked)
     body = CreateDeploymentRequest(

@@ -36,7 +36,7 @@ async def stops_itself(upstream: Upstream, execution_id: str) -> bool:
         if token is None:
             return False
         content = stop_content(token)
-        await asyncio.wait_for(put(upstream, stop_key(token), len(content), _pieces(content)), GRACE)
+        await asyncio.wait_for(put(upstream, stop_key(token), len(content), _yield_content(content)), GRACE)
         while time.monotonic() < end:
             answer = await upstream.call(endpoint_of(Execution.status), execution_id=execution_id)
             if is_final(str(answer["status"])):
@@ -58,5 +58,5 @@ def _find_token(execution_id: str) -> str | None:
     return str(metadata[REQUEST_KEY]) if returns_variables(metadata) else None
 
 
-async def _pieces(content: bytes) -> AsyncIterator[bytes]:
+async def _yield_content(content: bytes) -> AsyncIterator[bytes]:
     yield content

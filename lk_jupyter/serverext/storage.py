@@ -43,8 +43,8 @@ class ListingHandler(Handler):
         """Return the content of ``folder``: ``limit`` items from ``offset``, folders first, each group by name."""
         folder = _check_folder(self.get_query_argument("folder", "", strip=False))
         limit, offset = self.number("limit", 200, MOST_ITEMS), self.number("offset", 0)
-        files = await _files(await self.desk.upstream(), folder)
-        items = _items(folder, files)
+        files = await _list_files(await self.desk.upstream(), folder)
+        items = _build_items(folder, files)
         content = {"folder": folder, "total": len(items), "truncated": len(files) >= MOST_KEYS}
         self.finish({**content, "items": items[offset : offset + limit]})
 
@@ -57,9 +57,9 @@ class Info(Handler):
         """Return the file ``key``, or the folder of that name."""
         key = _check_key(self.get_query_argument("key", strip=False).rstrip("/"))
         upstream = await self.desk.upstream()
-        if (files := await _files(upstream, key, 1)) and files[0]["key"] == key:
-            self.finish(_file(files[0], key.rpartition("/")[2]))
-        elif await _files(upstream, f"{key}/", 1):
+        if (files := await _list_files(upstream, key, 1)) and files[0]["key"] == key:
+            self.finish(_build_file(files[0], key.rpartition("/")[2]))
+        elif await _list_files(upstream, f"{key}/", 1):
             self.finish({"key": f"{key}/", "name": key.rpartition("/")[2], "is_folder": True})
         else:
             raise RequestProblem("refused", f"No file '{key}' in the bucket.", 404)
@@ -73,12 +73,12 @@ class PreviewHandler(Handler):
         """Return a preview of the file ``key``, or the reason for a missing preview in words."""
         key = _check_key(self.get_query_argument("key", strip=False))
         upstream = await self.desk.upstream()
-        files = await _files(upstream, key, 1)
+        files = await _list_files(upstream, key, 1)
         if not files or files[0]["key"] != key:
             raise RequestProblem("refused", f"No file '{key}' in the bucket.", 404)
         with SpooledTemporaryFile(MOST_IN_MEMORY) as file:
             if files[0]["size"] <= MOST_PREVIEWED:
-                async with _download(upstream, key) as response:
+                async with _open_download(upstream, key) as response:
                     async for piece in response.aiter_raw():
                         file.write(piece)
                         if file.tell() > MOST_PREVIEWED:  # the file has grown since the listing
@@ -100,9 +100,9 @@ class Folder(Handler):
         if not folder:
             raise RequestProblem("bad-request", "Give the folder a name.")
         upstream = await self.desk.upstream()
-        if await _files(upstream, folder, 1):
+        if await _list_files(upstream, folder, 1):
             raise RequestProblem("refused", f"The folder '{folder}' already exists. Nothing was changed.", 409)
-        await put(upstream, folder + KEEP, 0, _empty_body())
+        await put(upstream, folder + KEEP, 0, _yield_nothing())
         self.finish({"objects": 1})
 
 
@@ -116,13 +116,13 @@ class Move(Handler):
 
         body = self.read(MoveBody)
         upstream = await self.desk.upstream()
-        moves = await _moves(upstream, body.source, body.target)
+        moves = await _plan_moves(upstream, body.source, body.target)
         if not body.overwrite:
             await _refuse_existing(upstream, body.target)
         for source, target in moves:
-            await _copy(upstream, source, target)
+            await _copy_file(upstream, source, target)
         for source, _ in () if body.keep else moves:
-            await _delete(upstream, source)
+            await _delete_file(upstream, source)
         self.finish({"objects": len(moves)})
 
 
@@ -141,14 +141,14 @@ async def claim(upstream: Upstream, key: str) -> AsyncIterator[None]:
         raise conflict
     _claimed.add((upstream, key))
     try:
-        if (files := await _files(upstream, key, 1)) and files[0]["key"] == key:
+        if (files := await _list_files(upstream, key, 1)) and files[0]["key"] == key:
             raise conflict
         yield
     finally:
         _claimed.discard((upstream, key))
 
 
-async def _files(upstream: Upstream, folder: str, most: int = MOST_KEYS) -> list[dict[str, Any]]:
+async def _list_files(upstream: Upstream, folder: str, most: int = MOST_KEYS) -> list[dict[str, Any]]:
     from lk_jupyter.api._endpoint import endpoint_of  # noqa: PLC0415 (at first use, like all below)
     from lk_jupyter.api.storage import StorageGroup  # noqa: PLC0415
 
@@ -158,7 +158,7 @@ async def _files(upstream: Upstream, folder: str, most: int = MOST_KEYS) -> list
     return rows
 
 
-def _items(folder: str, files: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _build_items(folder: str, files: list[dict[str, Any]]) -> list[dict[str, Any]]:
     folders: dict[str, dict[str, Any]] = {}
     children = []
     for file in files:
@@ -166,11 +166,11 @@ def _items(folder: str, files: list[dict[str, Any]]) -> list[dict[str, Any]]:
         if slash:
             folders[name] = {"key": f"{folder}{name}/", "name": name, "is_folder": True}
         elif name not in {"", KEEP}:
-            children.append(_file(file, name))
-    return [*sorted(folders.values(), key=_name_order), *sorted(children, key=_name_order)]
+            children.append(_build_file(file, name))
+    return [*sorted(folders.values(), key=_build_sort_key), *sorted(children, key=_build_sort_key)]
 
 
-def _file(file: dict[str, Any], name: str) -> dict[str, Any]:
+def _build_file(file: dict[str, Any], name: str) -> dict[str, Any]:
     facts = {"size": file["size"], "last_modified": file["last_modified"]}
     return {"key": file["key"], "name": name, "is_folder": False, **facts}
 
@@ -181,7 +181,7 @@ def file_preview(row: dict[str, Any], file: Any) -> dict[str, Any]:
     from lk_jupyter.storage.objects import ObjectInfo  # noqa: PLC0415
     from lk_jupyter.storage.preview import Preview, preview_content, preview_object  # noqa: PLC0415
 
-    item = StorageItem.model_validate(_file(row, row["key"]))
+    item = StorageItem.model_validate(_build_file(row, row["key"]))
     info = ObjectInfo(item.key, item.size or 0, item.last_modified)
     if info.size > MOST_PREVIEWED:
         most = f"previews go up to {MOST_PREVIEWED // 1_000_000} MB"
@@ -198,11 +198,11 @@ def file_preview(row: dict[str, Any], file: Any) -> dict[str, Any]:
     return StoragePreview.model_validate(preview_content(preview)).model_dump()
 
 
-def _name_order(item: dict[str, Any]) -> tuple[str, str]:
+def _build_sort_key(item: dict[str, Any]) -> tuple[str, str]:
     return item["name"].casefold(), item["name"]
 
 
-async def _moves(upstream: Upstream, source: str, target: str) -> list[tuple[str, str]]:
+async def _plan_moves(upstream: Upstream, source: str, target: str) -> list[tuple[str, str]]:
     """Return every key with the new key."""
     if source.endswith("/") != target.endswith("/"):
         raise RequestProblem(
@@ -214,7 +214,7 @@ async def _moves(upstream: Upstream, source: str, target: str) -> list[tuple[str
     source, target = _check_folder(source), _check_folder(target)
     if not source or not target or target.startswith(source):
         raise RequestProblem("bad-request", "A folder can't be moved into itself, and the bucket can't be moved.")
-    files = await _files(upstream, source)
+    files = await _list_files(upstream, source)
     if len(files) >= MOST_KEYS:
         raise RequestProblem(
             "refused", f"This folder has {MOST_KEYS:,} files or more. Move it: session.storage.move(…)"
@@ -225,27 +225,27 @@ async def _moves(upstream: Upstream, source: str, target: str) -> list[tuple[str
 
 
 async def _refuse_existing(upstream: Upstream, target: str) -> None:
-    files = await _files(upstream, target, 1)
+    files = await _list_files(upstream, target, 1)
     if files and (target.endswith("/") or files[0]["key"] == target):
         raise RequestProblem("refused", f"'{target}' already exists. Nothing was moved.", 409)
 
 
-async def _copy(upstream: Upstream, source: str, target: str) -> None:
-    async with _download(upstream, source) as response:
-        size = _size(response)
+async def _copy_file(upstream: Upstream, source: str, target: str) -> None:
+    async with _open_download(upstream, source) as response:
+        size = _read_size(response)
         if size is None:
             raise RequestProblem("refused", f"The server doesn't report the size of '{source}', so it can't be moved.")
         await put(upstream, target, size, response.aiter_raw())
 
 
-async def _delete(upstream: Upstream, key: str) -> None:
+async def _delete_file(upstream: Upstream, key: str) -> None:
     from lk_jupyter.api._endpoint import endpoint_of  # noqa: PLC0415
     from lk_jupyter.api.storage import StorageGroup  # noqa: PLC0415
 
     await upstream.call(endpoint_of(StorageGroup.delete), file_key=key)
 
 
-def _download(upstream: Upstream, key: str) -> Any:
+def _open_download(upstream: Upstream, key: str) -> Any:
     from lk_jupyter.api._endpoint import endpoint_of  # noqa: PLC0415
     from lk_jupyter.api.storage import StorageGroup  # noqa: PLC0415
 
@@ -280,12 +280,12 @@ async def put(upstream: Upstream, key: str, size: int, pieces: AsyncIterator[byt
     await upstream.json(endpoint, EXTERNAL + endpoint.path, query={"key": key}, headers=headers, content=form())
 
 
-async def _empty_body() -> AsyncIterator[bytes]:
+async def _yield_nothing() -> AsyncIterator[bytes]:
     return
     yield b""
 
 
-def _size(response: httpx.Response) -> int | None:
+def _read_size(response: httpx.Response) -> int | None:
     length = response.headers.get("content-length", "")
     return int(length) if re.fullmatch(r"[0-9]{1,18}", length) else None
 

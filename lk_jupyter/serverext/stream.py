@@ -107,7 +107,7 @@ class EventReader:
 
         Reading the last numbers of a large log takes a tenth of a second, for which the end of the run doesn't wait.
         """
-        threading.Thread(target=self._read, name="lk_jupyter stream", daemon=True).start()
+        threading.Thread(target=self._read_events, name="lk_jupyter stream", daemon=True).start()
         while True:
             try:
                 await asyncio.wait_for(self._news.wait(), HEARTBEAT)
@@ -138,7 +138,7 @@ class EventReader:
                 events.append({"output": text})
         return events, last
 
-    def _read(self) -> None:
+    def _read_events(self) -> None:
         last: dict[str, Any] = {"finished": {"return_code": None, "error": None}}
         has_events = False
         try:
@@ -148,15 +148,15 @@ class EventReader:
                 if content is None:
                     last = {"finished": {"return_code": event.return_code, "error": event.error}}  # type: ignore[union-attr]
                 else:
-                    self._put(self._outputs.feed(content), len(content))
+                    self._put_items(self._outputs.feed(content), len(content))
                     if curves := self._outputs.new_curves():
-                        self._put(curves)
-            self._put(self._outputs.end())
+                        self._put_items(curves)
+            self._put_items(self._outputs.end())
         except LkError as error:
-            last = {"trouble": _error_problem(error).content()}
+            last = {"trouble": _build_problem(error).content()}
             if isinstance(error, NotFound) and not has_events:
                 last = self._put_stored_output(last)
-        self._put([], last=last)
+        self._put_items([], last=last)
 
     def _put_stored_output(self, last: dict[str, Any]) -> dict[str, Any]:
         """Put the stored output (this machine's or the record's) of a run without a stream; return its end."""
@@ -166,23 +166,23 @@ class EventReader:
         try:
             record = self._outputs.record()
             record_log = (record and (record.combined_output or record.stdout)) or ""
-            self._put(self._outputs.feed(max(local_log, record_log, key=len)))
-            self._put(self._outputs.end())
+            self._put_items(self._outputs.feed(max(local_log, record_log, key=len)))
+            self._put_items(self._outputs.end())
         except LkError as error:
-            return {"trouble": _error_problem(error).content()}
+            return {"trouble": _build_problem(error).content()}
         if record is None:
-            return {"trouble": RequestProblem("refused", self._stream_problem(local_log), 404).content()}
+            return {"trouble": RequestProblem("refused", self._explain_missing_run(local_log), 404).content()}
         if is_final(record.status):
             return {"finished": {"return_code": record.return_code, "error": None}}
         return last
 
-    def _stream_problem(self, local_log: str) -> str:
+    def _explain_missing_run(self, local_log: str) -> str:
         other = self._outputs.server
         words = f"{self._server} doesn't have this run."
         words += f" It was started on {other}." if other and other != self._server else ""
         return f"{words} This is the log stored on this machine." if local_log else words
 
-    def _put(self, items: list[str | dict[str, Any]], size: int = 0, last: dict[str, Any] | None = None) -> None:
+    def _put_items(self, items: list[str | dict[str, Any]], size: int = 0, last: dict[str, Any] | None = None) -> None:
         with self._room:
             self._room.wait_for(lambda: self._size < MOST_WAITING, timeout=60)
             self._waiting += items
@@ -202,7 +202,7 @@ def encode_event(event: dict[str, Any]) -> str:
         return json.dumps(event)
 
 
-def _error_problem(error: LkError) -> RequestProblem:
+def _build_problem(error: LkError) -> RequestProblem:
     if isinstance(error, ApiError):
         return RequestProblem("refused", error.detail, error.status)
     return RequestProblem("not-an-api" if isinstance(error, InvalidResponse) else "unreachable", str(error))

@@ -74,15 +74,15 @@ class Upstream:
             raise RequestProblem("refused", str(problem)) from None
         url = self.client.address(self.client.assumptions.paths(path)[0])
         try:
-            response = await self._send(endpoint, url, params=query or None, headers=headers, content=content)
+            response = await self._send_request(endpoint, url, params=query or None, headers=headers, content=content)
         except (RequestProblem, asyncio.CancelledError):
-            self._record(endpoint, url, "no answer")
+            self._record_call(endpoint, url, "no answer")
             raise
         self.client._http.compare_clocks(response.headers.get("date"))
         try:
             if not response.is_success:
-                self._record(endpoint, url, response.status_code)
-                raise await self._status_problem(endpoint, response)
+                self._record_call(endpoint, url, response.status_code)
+                raise await self._build_status_problem(endpoint, response)
             yield response
         except httpx.RequestError as failure:
             raise lost(failure, url, endpoint) from None
@@ -114,26 +114,26 @@ class Upstream:
         """Return the JSON of an open answer, without fields that a browser may not receive. Raises RequestProblem."""
         host = urlsplit(str(response.url)).netloc
         try:
-            body = await _body(response, MOST_BYTES)
+            body = await _read_body(response, MOST_BYTES)
             require_small(body)
         except JsonTooLarge as problem:
-            self._record(endpoint, str(response.url), response.status_code)
+            self._record_call(endpoint, str(response.url), response.status_code)
             raise RequestProblem("not-an-api", str(too_large(endpoint, host, str(problem)))) from None
         audited = RawAnswer(200, "", body).json if endpoint.is_audited else None
-        self._record(endpoint, str(response.url), response.status_code, audited)
+        self._record_call(endpoint, str(response.url), response.status_code, audited)
         if not body:
             return None
         if "json" not in response.headers.get("content-type", ""):
-            raise _no_api_problem(response)
+            raise _build_no_api_problem(response)
         try:
             content = from_json(self.hide(body.decode(errors="replace")), allow_inf_nan=False)
         except ValueError:
-            raise _no_api_problem(response) from None
+            raise _build_no_api_problem(response) from None
         if isinstance(content, dict) and "streaming_url" in content:
             self.addresses[str(content.get("execution_id"))] = str(content["streaming_url"])
         return without(content, secret_fields(endpoint))
 
-    def _record(self, endpoint: Endpoint, url: str, status: int | str, answer: object = None) -> None:
+    def _record_call(self, endpoint: Endpoint, url: str, status: int | str, answer: object = None) -> None:
         organization = self.connection.target.org or ""
         record_call(endpoint, url, status, answer=answer, organization=organization, source="JupyterLab")
 
@@ -141,7 +141,7 @@ class Upstream:
         """Return a text of the server without the tokens of the request."""
         return self.client._http._tokens.hide(text)
 
-    async def _send(self, endpoint: Endpoint, url: str, **parts: Any) -> httpx.Response:
+    async def _send_request(self, endpoint: Endpoint, url: str, **parts: Any) -> httpx.Response:
         patience = endpoint.timeout or PATIENCE.get(endpoint.method, ELSE_PATIENCE)
         timeout = httpx.Timeout(patience, read=STREAM_TIMEOUT if endpoint.streams else patience)
         silence = silent_logs.set(True)
@@ -158,9 +158,9 @@ class Upstream:
         finally:
             silent_logs.reset(silence)
 
-    async def _status_problem(self, endpoint: Endpoint, response: httpx.Response) -> RequestProblem:
+    async def _build_status_problem(self, endpoint: Endpoint, response: httpx.Response) -> RequestProblem:
         try:
-            body = await _body(response, MOST_REASON_BYTES)
+            body = await _read_body(response, MOST_REASON_BYTES)
         except (httpx.RequestError, JsonTooLarge):
             body = b""
         host, status = urlsplit(str(response.url)).netloc, response.status_code
@@ -170,7 +170,7 @@ class Upstream:
         if status in _GATEWAY:
             return RequestProblem("unreachable", f"{host} can't be reached (HTTP {status}). Try again in a minute.")
         if page or response.is_redirect:
-            return _no_api_problem(response)
+            return _build_no_api_problem(response)
         answer = RawAnswer(status, "", body)
         if answer.is_absent and self.client._http.lacks(endpoint, status):
             return RequestProblem("refused", str(OperationNotAvailable(str(endpoint), host, status)), status)
@@ -181,7 +181,7 @@ class Upstream:
         )
 
 
-async def _body(response: httpx.Response, most: int) -> bytes:
+async def _read_body(response: httpx.Response, most: int) -> bytes:
     """Return the body of an answer. Raises JsonTooLarge."""
     content = bytearray()
     if excess := refused_encoding(response):
@@ -193,7 +193,7 @@ async def _body(response: httpx.Response, most: int) -> bytes:
     return bytes(content)
 
 
-def _no_api_problem(response: httpx.Response) -> RequestProblem:
+def _build_no_api_problem(response: httpx.Response) -> RequestProblem:
     host = urlsplit(str(response.url)).netloc
     kind = response.headers.get("content-type", "").partition(";")[0][:80] or "no content type"
     return RequestProblem(

@@ -36,19 +36,19 @@ class UpstreamProvider:
     async def look_again(self) -> None:
         """Forget the account, after a sign-in or sign-out."""
         async with self._looking:
-            await self._use(None)
+            await self._replace_upstream(None)
 
     async def _check_target(self) -> None:
         try:
-            target = await asyncio.to_thread(_target)
+            target = await asyncio.to_thread(_find_target)
         except RequestProblem:
-            await self._use(None)
+            await self._replace_upstream(None)
             raise
         if self._upstream is None or self._upstream.connection.target != target:
-            await self._use(target)
+            await self._replace_upstream(target)
         self._looked = time.monotonic()
 
-    async def _use(self, target: Target | None) -> None:
+    async def _replace_upstream(self, target: Target | None) -> None:
         older, self._upstream = self._upstream, None
         if older is not None:
             await older.aclose()
@@ -56,7 +56,7 @@ class UpstreamProvider:
             self._upstream = await asyncio.to_thread(_connect_upstream, target)
 
 
-def _target() -> Target:
+def _find_target() -> Target:
     from lk_jupyter.connection.connection import find_target  # noqa: PLC0415 (heavy, and not needed before the first request)
 
     try:

@@ -20,7 +20,7 @@ async def release_overdue(desk: UpstreamProvider) -> None:
         return
     with suppress(RequestProblem):
         upstream = await desk.upstream()
-        await asyncio.to_thread(_release, upstream.connection)
+        await asyncio.to_thread(_release_overdue_vms, upstream.connection)
 
 
 def _has_undeleted_vms() -> bool:
@@ -32,7 +32,7 @@ def _has_undeleted_vms() -> bool:
     return False
 
 
-def _release(connection: Connection) -> None:
+def _release_overdue_vms(connection: Connection) -> None:
     from lk_jupyter.vms.facts import list_overdue  # noqa: PLC0415 (few users have runs on VMs)
     from lk_jupyter.vms.hosted import VmRun  # noqa: PLC0415
 
