@@ -152,7 +152,7 @@ def _own_options():
     named = {"--" + name.replace("_", "-") for name in fields}
     on_local_cloud = re.findall(r'"(--[a-z-]+)"', (ROOT / "notebooks/on_local_cloud.py").read_text(encoding="utf-8"))
     commands = {flag for command in COMMANDS.values() for flag in _flags(command._parser)}
-    brokers = next(action for action in broker._parser()._actions if action.choices).choices.values()
+    brokers = next(action for action in broker._build_parser()._actions if action.choices).choices.values()
     commands |= {flag for each in brokers for flag in _flags(each)}
     programs = (
         commands | _flags(localcloud._build_parser()) | _flags(check._build_parser()) | {*on_local_cloud, "--check"}
@@ -387,7 +387,7 @@ LIMITS = (
         f"{WAIT_SECONDS}",
     ),
     (r"The lease is (\d+) minutes longer than the time limit", f"{SETUP_SECONDS / 60:.0f}"),
-    (r"The margin \(`--margin`, (\d+) s\)", f"{broker._parser().parse_args(_SERVE).margin}"),
+    (r"The margin \(`--margin`, (\d+) s\)", f"{broker._build_parser().parse_args(_SERVE).margin}"),
     (r"No task was active for (\d+) minutes", dask._IDLE.split()[0]),
     (r"The time limit of (\d+) hour is reached", dask._TIMEOUT.removesuffix("h")),
 )

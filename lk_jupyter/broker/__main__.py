@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Execute a command and return the exit code."""
     accept_every_sign()
     try:
-        parsed = _parser().parse_args(arguments)
+        parsed = _build_parser().parse_args(arguments)
         return int(parsed.run(parsed))
     except LkError as error:
         print(error, file=sys.stderr)  # noqa: T201
@@ -73,36 +73,36 @@ def _read_key(file: Path | None) -> str:
     return key
 
 
-def _grant(parsed: argparse.Namespace) -> int:
+def _issue_key(parsed: argparse.Namespace) -> int:
     fields = {name: value for name in GRANT_FIELDS if (value := getattr(parsed, name)) is not None}
-    print(json.dumps(_request(parsed.data, "POST", "/broker/keys", fields)))  # noqa: T201 (the key is shown once)
+    print(json.dumps(_send_request(parsed.data, "POST", "/broker/keys", fields)))  # noqa: T201 (the key is shown once)
     return 0
 
 
-def _revoke(parsed: argparse.Namespace) -> int:
-    print(json.dumps(_request(parsed.data, "DELETE", f"/broker/keys/{parsed.id}")))  # noqa: T201
+def _revoke_key(parsed: argparse.Namespace) -> int:
+    print(json.dumps(_send_request(parsed.data, "DELETE", f"/broker/keys/{parsed.id}")))  # noqa: T201
     return 0
 
 
-def _list(parsed: argparse.Namespace) -> int:
-    for row in _request(parsed.data, "GET", "/broker/keys"):
+def _list_keys(parsed: argparse.Namespace) -> int:
+    for row in _send_request(parsed.data, "GET", "/broker/keys"):
         print(json.dumps(row))  # noqa: T201
     return 0
 
 
-def _spending(parsed: argparse.Namespace) -> int:
+def _print_spending(parsed: argparse.Namespace) -> int:
     if parsed.by_key:
         query = f"?{urlencode({'month': parsed.month})}" if parsed.month else ""
-        sys.stdout.write(_request(parsed.data, "GET", f"/broker/spending.csv{query}"))
+        sys.stdout.write(_send_request(parsed.data, "GET", f"/broker/spending.csv{query}"))
         return 0
     from lk_jupyter.broker.spending import RUN_COLUMNS, write_csv  # noqa: PLC0415 (the other commands need no CSV)
 
-    rows = (row for row in _request(parsed.data, "GET", "/broker/runs") if row["started"].startswith(parsed.month))
+    rows = (row for row in _send_request(parsed.data, "GET", "/broker/runs") if row["started"].startswith(parsed.month))
     sys.stdout.write(write_csv(RUN_COLUMNS, rows))
     return 0
 
 
-def _request(data: Path, method: str, path: str, body: Any = None) -> Any:
+def _send_request(data: Path, method: str, path: str, body: Any = None) -> Any:
     """Send a request of the operator to the broker of a data folder. Raises UsageError."""
     from lk_jupyter.broker.operator import send_request  # noqa: PLC0415 (it needs the HTTP client)
 
@@ -121,11 +121,11 @@ def _read_price(text: str) -> tuple[str, int]:
     return machine, math.ceil(price * BILLION)
 
 
-def _words(text: str) -> list[str]:
+def _split_words(text: str) -> list[str]:
     return text.split(",")
 
 
-def _parser() -> argparse.ArgumentParser:
+def _build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m lk_jupyter.broker",
         description="Serve the cloud's API with a key that only this process has, and limit what child keys may spend.",
@@ -157,12 +157,12 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
 
     grant = commands.add_parser("grant", parents=[common], help="Issue a child key, and print it once.")
-    grant.set_defaults(run=_grant)
+    grant.set_defaults(run=_issue_key)
     grant.add_argument("--credits", required=True, help="Maximum credits of all runs of the key together.")
     grant.add_argument("--minutes", help="Maximum minutes of all runs of the key together.")
     grant.add_argument(
         "--machines",
-        type=_words,
+        type=_split_words,
         metavar="A,B",
         help="Machine types and models that the key may use, such as gpu.a100,cpu.",
     )
@@ -174,7 +174,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     grant.add_argument(
         "--scopes",
-        type=_words,
+        type=_split_words,
         metavar="A,B",
         help="Among runs, files, models, vms, lease, bucket, secrets. Default: runs,files.",
     )
@@ -182,11 +182,11 @@ def _parser() -> argparse.ArgumentParser:
     grant.add_argument("--project", help="Project of the key and its child keys in spending reports.")
 
     revoke = commands.add_parser("revoke", parents=[common], help="Revoke a child key, and abort its runs.")
-    revoke.set_defaults(run=_revoke)
+    revoke.set_defaults(run=_revoke_key)
     revoke.add_argument("id", help="Id of the key.")
 
     spending = commands.add_parser("spending", parents=[common], help="Print the runs of all keys as CSV.")
-    spending.set_defaults(run=_spending)
+    spending.set_defaults(run=_print_spending)
     spending.add_argument("--month", default="", metavar="YYYY-MM", help="Only runs of this month, in UTC.")
     spending.add_argument(
         "--by-key", dest="by_key", action="store_true",
@@ -194,7 +194,7 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
 
     listing = commands.add_parser("list", parents=[common], help="List the child keys, and what each has used.")
-    listing.set_defaults(run=_list)
+    listing.set_defaults(run=_list_keys)
     return parser
 
 

@@ -146,19 +146,19 @@ class Broker:
     async def _dispatch(self, request: Request) -> Response:
         path = request.scope["path"]
         if path.startswith(f"{V1}/") and (match := _STREAM_PATH.fullmatch(path.removeprefix(V1))):
-            return await self._stream(request, match[1])
+            return await self._stream_output(request, match[1])
         if path.startswith(f"{S3_PATH}/"):
             return await self._answer_s3(request)
         if (page := await self._pages.answer(request)) is not None:
             return page
         grant = await self._authenticate(request)
         if path.startswith("/broker/"):
-            return await self._manage(request, grant, path)
+            return await self._manage_keys(request, grant, path)
         if path.startswith(f"{OPENAI}/"):
             path = f"{EXTERNAL}/serverless{path.removeprefix(OPENAI)}"
         if not path.startswith(f"{EXTERNAL}/"):
             raise _refuse_operation(request.method, path)
-        answer = await self._call(request, grant, path.removeprefix(EXTERNAL))
+        answer = await self._call_operation(request, grant, path.removeprefix(EXTERNAL))
         if isinstance(answer, ModelStream):
             kind = answer.response.headers.get("content-type", "text/event-stream")
             return PassedResponse(answer.close, answer.chunks(), answer.response.status_code, {"content-type": kind})
@@ -180,11 +180,11 @@ class Broker:
         _require_readable(grant, is_read=is_read)
         return grant
 
-    async def _call(self, request: Request, grant: Grant, path: str) -> Answer | ModelStream:
+    async def _call_operation(self, request: Request, grant: Grant, path: str) -> Answer | ModelStream:
         """Call an operation of the cloud for a grant. Raises RefusedCall for each operation that isn't listed here."""
         method = request.method
         if method == "POST" and path in START_FIELDS:
-            return await self._start(request, grant, path)
+            return await self._start_run(request, grant, path)
         if method == "POST" and path in MODEL_FIELDS:
             return await self._models.call(grant, path, await _read_json(request))
         if method == "GET" and (reader := READERS.get(path)):
@@ -198,7 +198,7 @@ class Broker:
                 return await self._call_on_run(request, grant, path, match[1])
         raise _refuse_operation(method, path)
 
-    async def _start(self, request: Request, grant: Grant, path: str) -> Answer:
+    async def _start_run(self, request: Request, grant: Grant, path: str) -> Answer:
         answer = await self._starter.start(grant, path, await _read_json(request))
         self.keeper.wake()
         return self._set_stream_address(request, answer)
@@ -209,7 +209,7 @@ class Broker:
             return await self._upstream.send("POST", "/storage/credentials")
         grant.require("files")
         await self._bucket.name()  # a cloud without a storage refuses here, and not in the first transfer
-        return Answer(200, self._files.credentials(grant, _base_url(request)))
+        return Answer(200, self._files.credentials(grant, _build_base_url(request)))
 
     async def _call_vms(self, request: Request, grant: Grant, path: str) -> Answer:
         """Call an operation of VMs. Raises RefusedCall for an operation that isn't offered."""
@@ -246,11 +246,13 @@ class Broker:
             raise RefusedCall(404, f"This key has no run {execution_id}.")
         return row
 
-    async def _stream(self, request: Request, execution_id: str) -> Response:
+    async def _stream_output(self, request: Request, execution_id: str) -> Response:
         """Pass the output of a run as it arrives, for its key or for the address in the answer to its start."""
         token = request.query_params.get("token")
         if token is not None:
-            if not hmac.compare_digest(token.encode(errors="replace"), self._stream_token(execution_id).encode()):
+            if not hmac.compare_digest(
+                token.encode(errors="replace"), self._compute_stream_token(execution_id).encode()
+            ):
                 raise RefusedCall(401, "The address of this output isn't valid. Request a new address with the key.")
             row = self._ledger.run(execution_id)
             if row is None:
@@ -275,7 +277,7 @@ class Broker:
         source = answer.source
         return PassedResponse(source.close, source.chunks(), answer.status, answer.headers)
 
-    def _stream_token(self, execution_id: str) -> str:
+    def _compute_stream_token(self, execution_id: str) -> str:
         return hmac.new(self._stream_secret, execution_id.encode(), hashlib.sha256).hexdigest()
 
     def _set_stream_address(self, request: Request, answer: Answer) -> Answer:
@@ -283,28 +285,30 @@ class Broker:
         if answer.fields is None:
             return answer
         execution_id = str(answer.fields.get("execution_id", ""))
-        address = f"{_base_url(request)}{V1}/stream/{execution_id}?token={self._stream_token(execution_id)}"
+        address = (
+            f"{_build_base_url(request)}{V1}/stream/{execution_id}?token={self._compute_stream_token(execution_id)}"
+        )
         return Answer(answer.status, {**answer.fields, "streaming_url": address}, answer.retry_after)
 
-    async def _manage(self, request: Request, grant: Grant, path: str) -> Response:
+    async def _manage_keys(self, request: Request, grant: Grant, path: str) -> Response:
         """Answer the operations on keys: show this key, list, issue and revoke the keys below it."""
         if (request.method, path) == ("GET", "/broker/key"):
-            return JSONResponse(self._describe(grant))
+            return JSONResponse(self._describe_key(grant))
         if (request.method, path) == ("GET", "/broker/runs"):
             return JSONResponse([describe_run(self._ledger, row) for row in self._ledger.runs_below(grant.id)])
         grant.require("lease")
         if (request.method, path) == ("GET", "/broker/keys"):
-            return JSONResponse([self._describe(child) for child in self._ledger.grants_below(grant.id)])
+            return JSONResponse([self._describe_key(child) for child in self._ledger.grants_below(grant.id)])
         if (request.method, path) == ("POST", "/broker/keys"):
-            return JSONResponse(self._issue(grant, await _read_json(request)), 201)
+            return JSONResponse(self._issue_key(grant, await _read_json(request)), 201)
         key_id = path.removeprefix("/broker/keys/")
         if request.method == "DELETE" and key_id in {child.id for child in self._ledger.grants_below(grant.id)}:
             self._ledger.revoke(key_id)
             self.keeper.abort_revoked()
-            return JSONResponse(self._describe(self._ledger.grant(key_id)))
+            return JSONResponse(self._describe_key(self._ledger.grant(key_id)))
         raise RefusedCall(404, "This key has no child key with that id. Nothing was changed.")
 
-    def _issue(self, grant: Grant, fields: Any) -> dict[str, Any]:
+    def _issue_key(self, grant: Grant, fields: Any) -> dict[str, Any]:
         limits = GrantLimits.parse(fields, time.time())
         if not fields.get("scopes"):
             limits = replace(limits, scopes=tuple(filter(grant.allows, limits.scopes)))
@@ -313,9 +317,9 @@ class Broker:
                 403, f"This key can't grant the scope '{missing[0]}', which it lacks. Nothing was granted."
             )
         issued, key = self._ledger.add_grant(grant, limits)
-        return {**self._describe(issued), "api_key": key}
+        return {**self._describe_key(issued), "api_key": key}
 
-    def _describe(self, grant: Grant) -> dict[str, Any]:
+    def _describe_key(self, grant: Grant) -> dict[str, Any]:
         """Return the limits of a key and what it has used, without the key."""
         limits, usage = grant.limits, self._ledger.usage(grant)
         is_revoked = grant.revoked_at is not None
@@ -353,7 +357,7 @@ def create_app(broker: Broker) -> Starlette:
     return Starlette(routes=[Route("/{path:path}", broker.answer, methods=methods)])
 
 
-def _base_url(request: Request) -> str:
+def _build_base_url(request: Request) -> str:
     return f"{request.url.scheme}://{request.url.netloc}"
 
 

@@ -110,7 +110,7 @@ class RefusedFile(Exception):
 
     def __init__(self, status: int, code: str, message: str) -> None:
         super().__init__(message)
-        self.answer = S3Answer(status, {"content-type": "application/xml"}, _error_body(code, message))
+        self.answer = S3Answer(status, {"content-type": "application/xml"}, _build_error_body(code, message))
 
 
 class FileProxy:
@@ -146,7 +146,7 @@ class FileProxy:
         if key:
             _require_name(key)
             return await self._call_on_object(grant, request, key, query, content)
-        return await self._call_on_bucket(_key_folder(grant), request, query, content)
+        return await self._call_on_bucket(_build_key_folder(grant), request, query, content)
 
     def _authenticate(self, request: SignedRequest) -> Grant:
         try:
@@ -173,7 +173,7 @@ class FileProxy:
     async def _call_on_object(
         self, grant: Grant, request: SignedRequest, key: str, query: dict[str, str], content: AsyncIterator[bytes]
     ) -> S3Answer:
-        folder, headers, size = _key_folder(grant), _forwarded_headers(request), 0
+        folder, headers, size = _build_key_folder(grant), _select_forwarded_headers(request), 0
         if request.method in {"GET", "HEAD"} and _RUN_OUTPUT.fullmatch(key):
             folder = ""
         digest = request.headers.get("x-amz-content-sha256", UNSIGNED)
@@ -183,17 +183,17 @@ class FileProxy:
             )
         if request.method == "PUT":
             if source := request.headers.get("x-amz-copy-source"):
-                source_key = _copied_key(source)
+                source_key = _parse_copied_key(source)
                 size = await self._read_size(folder + source_key)
                 headers["x-amz-copy-source"] = quote_strictly(f"/{await self._bucket.name()}/{folder}{source_key}", "/")
             else:
-                size = _content_length(request)
-            self._reserve(grant, size)
-        elif request.method == "POST" and _content_length(request) > _MAX_XML:
-            raise _too_large()
+                size = _read_content_length(request)
+            self._reserve_upload(grant, size)
+        elif request.method == "POST" and _read_content_length(request) > _MAX_XML:
+            raise _build_too_large_error()
         has_body = request.method in {"PUT", "POST"} and "x-amz-copy-source" not in headers
         if has_body:
-            headers["content-length"] = str(_content_length(request))
+            headers["content-length"] = str(_read_content_length(request))
         answer = await self._bucket.send(
             request.method, folder + key, query, headers, digest=digest, content=content if has_body else None
         )
@@ -209,7 +209,7 @@ class FileProxy:
             raise RefusedFile(404, "NoSuchKey", "The object to copy doesn't exist. Nothing was copied.")
         return int(answer.headers.get("content-length", "0"))
 
-    def _reserve(self, grant: Grant, size: int) -> None:
+    def _reserve_upload(self, grant: Grant, size: int) -> None:
         """Count the bytes of an upload before they are read. Raises RefusedFile."""
         try:
             self._ledger.reserve_upload(grant, size)
@@ -224,8 +224,8 @@ class FileProxy:
         if request.method == "POST":
             listed = await read_limited(content, _MAX_XML)
             if listed is None:
-                raise _too_large()
-            body = _prefixed_deletion(listed, folder)
+                raise _build_too_large_error()
+            body = _add_folder_to_deletion(listed, folder)
             checksum = base64.b64encode(hashlib.md5(body, usedforsecurity=False).digest()).decode()
             headers = {"content-md5": checksum, "content-length": str(len(body)), "content-type": "application/xml"}
             digest = hashlib.sha256(body).hexdigest()
@@ -258,12 +258,12 @@ class FileProxy:
         return token
 
 
-def _key_folder(grant: Grant) -> str:
+def _build_key_folder(grant: Grant) -> str:
     """Return the folder of the bucket with the files of a key."""
     return f"{KEYS_FOLDER}{grant.id}/"
 
 
-def _too_large() -> RefusedFile:
+def _build_too_large_error() -> RefusedFile:
     return RefusedFile(400, "EntityTooLarge", "The request is too large. Nothing was done.")
 
 
@@ -286,7 +286,7 @@ def _require_name(name: str) -> None:
         )
 
 
-def _copied_key(source: str) -> str:
+def _parse_copied_key(source: str) -> str:
     """Return the key of the object that is copied. Raises RefusedFile unless it belongs to the same key."""
     bucket, _, key = unquote(source, errors="surrogateescape").removeprefix("/").partition("/")
     if bucket != BUCKET or not key or "?" in key:
@@ -297,14 +297,14 @@ def _copied_key(source: str) -> str:
     return key
 
 
-def _content_length(request: SignedRequest) -> int:
+def _read_content_length(request: SignedRequest) -> int:
     text = request.headers.get("content-length", "0" if request.method == "POST" else "")
     if not (text.isascii() and text.isdigit() and len(text) < 16):
         raise RefusedFile(411, "MissingContentLength", "The size of the upload is missing. Nothing was stored.")
     return int(text)
 
 
-def _forwarded_headers(request: SignedRequest) -> dict[str, str]:
+def _select_forwarded_headers(request: SignedRequest) -> dict[str, str]:
     return {name: value for name, value in request.headers.items() if _REQUEST_HEADERS.fullmatch(name)}
 
 
@@ -313,7 +313,7 @@ def _is_document(method: str, query: Mapping[str, str], headers: Mapping[str, st
     return method == "POST" or "x-amz-copy-source" in headers or (method == "GET" and "uploadId" in query)
 
 
-def _prefixed_deletion(body: bytes, folder: str) -> bytes:
+def _add_folder_to_deletion(body: bytes, folder: str) -> bytes:
     """Return a request to delete objects with the folder before each key. Raises RefusedFile."""
     root, deletion = _parse_xml(body), ET.Element("Delete", xmlns=_NAMESPACE)
     if root is None:
@@ -343,11 +343,11 @@ async def _forward_answer(answer: OpenAnswer, folder: str, *, is_document: bool,
             return S3Answer(answer.status, {})
         status = answer.status if answer.status >= 400 else 502
         return S3Answer(
-            status, headers, _error_body(_ERROR_CODES.get(status, "InternalError"), f"HTTP {answer.status}")
+            status, headers, _build_error_body(_ERROR_CODES.get(status, "InternalError"), f"HTTP {answer.status}")
         )
     if root.tag == "Error":
         message = root.findtext("Message", "").replace(folder, "")
-        return S3Answer(answer.status, headers, _error_body(root.findtext("Code", ""), message))
+        return S3Answer(answer.status, headers, _build_error_body(root.findtext("Code", ""), message))
     _hide_folder(root, folder, seal)
     root.set("xmlns", _NAMESPACE)
     return S3Answer(answer.status, headers, _write_xml(root))
@@ -395,7 +395,7 @@ def _write_xml(root: ET.Element) -> bytes:
     return bytes(ET.tostring(root, "utf-8", xml_declaration=True))
 
 
-def _error_body(code: str, message: str) -> bytes:
+def _build_error_body(code: str, message: str) -> bytes:
     error = ET.Element("Error")
     ET.SubElement(error, "Code").text = code
     ET.SubElement(error, "Message").text = message

@@ -136,7 +136,7 @@ class Keeper:
         for run_id, run in active.items():
             if (refusal := refused.get(read_mark(run) or "")) and is_run_id(run_id):
                 self._ledger.revive(refusal.mark, run_id, _REVIVED)
-                self._alarm(refusal, _REVIVED)
+                self._block_grant(refusal, _REVIVED)
                 self.wake()
         lost = [row for row in rows if row.state == UNKNOWN or (row.state == RESERVED and self._is_doubtful(row))]
         if lost and time.monotonic() >= self._search_at:
@@ -146,7 +146,7 @@ class Keeper:
         async def settle(row: RunRow) -> None:
             async with limit:
                 with suppress(OddAnswer):
-                    await self._settle(row)
+                    await self._settle_run(row)
 
         for row in active_rows:
             state = active.get(str(row.execution_id), {}).get("status")
@@ -169,7 +169,7 @@ class Keeper:
         if grant.id in exceeded:
             return "the credits of the key are used up"
         if row.running_at is not None and time.time() - row.running_at > row.timeout + _OVERRUN_SECONDS:
-            self._alarm(row, "A run exceeded its time limit: the cloud doesn't enforce limits.")
+            self._block_grant(row, "A run exceeded its time limit: the cloud doesn't enforce limits.")
             return "the run exceeded its time limit"
         return ""
 
@@ -231,7 +231,7 @@ class Keeper:
         has_died = row.created_at < self._started_at
         return time.time() - row.created_at > (_RELEASE_SECONDS if has_died else _DOUBTFUL_RELEASE_SECONDS)
 
-    async def _settle(self, row: RunRow) -> None:
+    async def _settle_run(self, row: RunRow) -> None:
         """Replace the reservation of a run that has ended by its bill. Raises OddAnswer."""
         answer = await self._upstream.send("GET", f"/execution/{row.execution_id}")
         if answer.fields is None:
@@ -245,7 +245,7 @@ class Keeper:
         if not is_final(record.status):
             return
         billed = billionths(record.billed) if record.billed is not None else None
-        seconds = _duration(record)
+        seconds = _compute_duration(record)
         if billed is None:
             since = self._unbilled_since.setdefault(row.mark, time.monotonic())
             if time.monotonic() - since < _BILL_SECONDS:
@@ -254,7 +254,7 @@ class Keeper:
         self._unbilled_since.pop(row.mark, None)
         self._ledger.settle(row.mark, max(0, billed), row.timeout if seconds is None else seconds)
         if billed > row.reserved:
-            self._alarm(row, "A run cost more than the reserved credits: the cloud doesn't enforce limits.")
+            self._block_grant(row, "A run cost more than the reserved credits: the cloud doesn't enforce limits.")
 
     def _settle_missing(self, row: RunRow) -> None:
         """Count the reservation of a run as its bill if its record stays missing long after its time limit."""
@@ -265,7 +265,7 @@ class Keeper:
             self._unbilled_since.pop(row.mark, None)
             self._ledger.settle(row.mark, row.reserved, row.timeout, "The cloud has no record of the run.")
 
-    def _alarm(self, row: RunRow, reason: str) -> None:
+    def _block_grant(self, row: RunRow, reason: str) -> None:
         """Block the grant of a run, and report it."""
         if self._ledger.grant(row.grant_id).blocked != reason:
             self._ledger.block(row.grant_id, reason)
@@ -289,7 +289,7 @@ def read_mark(run: dict[str, Any]) -> str | None:
     return mark if isinstance(mark, str) else None
 
 
-def _duration(record: ExecutionRecord) -> int | None:
+def _compute_duration(record: ExecutionRecord) -> int | None:
     """Return the seconds of a run's code, rounded up; None if the record lacks a time."""
     start: datetime | None = record.start_time or record.job_start
     end: datetime | None = record.end_time or record.job_end or record.finish_time

@@ -166,7 +166,7 @@ class GrantLedger:
             self._database.execute(
                 "INSERT INTO grants (id, digest, limits, created_at) VALUES (?, ?, ?, ?) "
                 "ON CONFLICT (id) DO UPDATE SET digest = excluded.digest, limits = excluded.limits",
-                (ROOT, _digest(key), limits, time.time()),
+                (ROOT, _hash_key(key), limits, time.time()),
             )
 
     def add_grant(self, parent: Grant, limits: GrantLimits) -> tuple[Grant, str]:
@@ -175,7 +175,7 @@ class GrantLedger:
         with self._transaction():
             self._database.execute(
                 "INSERT INTO grants (id, parent, digest, limits, created_at) VALUES (?, ?, ?, ?, ?)",
-                (grant_id, parent.id, _digest(key), json.dumps(vars(limits)), time.time()),
+                (grant_id, parent.id, _hash_key(key), json.dumps(vars(limits)), time.time()),
             )
         return self.grant(grant_id), key
 
@@ -199,7 +199,7 @@ class GrantLedger:
 
     def find_grant(self, key: str) -> Grant | None:
         """Return the grant of a key, also if it is revoked; None for a key that wasn't issued."""
-        row = self._database.execute("SELECT id FROM grants WHERE digest = ?", (_digest(key),)).fetchone()
+        row = self._database.execute("SELECT id FROM grants WHERE digest = ?", (_hash_key(key),)).fetchone()
         return self.grant(row[0]) if row else None
 
     def has_grant(self, grant_id: str) -> bool:
@@ -320,7 +320,7 @@ class GrantLedger:
         starts can't overspend.
         """
         reserved = tokens + -(-price * (timeout + margin) // 3600)
-        mark, digest = secrets.token_hex(16), None if start_key is None else _digest(start_key)
+        mark, digest = secrets.token_hex(16), None if start_key is None else _hash_key(start_key)
         with self._transaction():
             self._require_unused_key(grant, digest)
             for grant_id in grant.chain:
@@ -367,8 +367,8 @@ class GrantLedger:
             rest = max(0, limits.credits - usage.credits)
             raise RefusedCall(
                 402,
-                f"The run may cost {_label(reserved)} credits, but this key has only {_label(rest)} credits left. "
-                "Nothing was started. Use a shorter timeout or another machine.",
+                f"The run may cost {_format_credits(reserved)} credits, but this key has only {_format_credits(rest)} "
+                "credits left. Nothing was started. Use a shorter timeout or another machine.",
             )
 
     def activate(self, mark: str, execution_id: str, stream: str | None) -> bool:
@@ -385,35 +385,35 @@ class GrantLedger:
 
     def release(self, mark: str) -> None:
         """Release a reservation whose run was certainly not started, and its start key."""
-        self._set(mark, state=REFUSED, ended_at=time.time(), start_key=None)
+        self._commit_run_update(mark, state=REFUSED, ended_at=time.time(), start_key=None)
 
     def doubt(self, mark: str, reason: str) -> None:
         """Mark a start without a usable answer: its reservation stays until the run is found."""
-        self._set(mark, state=UNKNOWN, alarm=reason)
+        self._commit_run_update(mark, state=UNKNOWN, alarm=reason)
 
     def note_running(self, mark: str) -> None:
         """Store when a run was first seen running."""
-        self._set(mark, running_at=time.time())
+        self._commit_run_update(mark, running_at=time.time())
 
     def note_aborts(self, ends: Mapping[RunRow, str]) -> None:
         """Store why runs are aborted, before the cloud ends them; an earlier reason or alarm stays."""
         for row, reason in ends.items():
             if not row.alarm:
-                self._set(row.mark, alarm=f"{_ABORTED}{reason}")
+                self._commit_run_update(row.mark, alarm=f"{_ABORTED}{reason}")
 
     def settle(self, mark: str, billed: int, seconds: int, alarm: str = "") -> None:
         """Replace the reservation of an ended run by its bill, in billionths."""
         changes: dict[str, Any] = {"alarm": alarm} if alarm else {}
         changes |= {"state": ENDED, "billed": billed, "seconds": seconds, "ended_at": time.time()}
         with self._transaction():
-            if self._update(mark, **changes):
+            if self._update_run(mark, **changes):
                 self._database.execute(_ADD_UP.format("mark = ?"), (mark,))
 
-    def _set(self, mark: str, **changes: Any) -> None:
+    def _commit_run_update(self, mark: str, **changes: Any) -> None:
         with self._transaction():
-            self._update(mark, **changes)
+            self._update_run(mark, **changes)
 
-    def _update(self, mark: str, **changes: Any) -> bool:
+    def _update_run(self, mark: str, **changes: Any) -> bool:
         """Change a run in a transaction; return False for a run whose state is final."""
         assigned = ", ".join(f"{name} = ?" for name in changes)
         condition = "mark = ? AND state NOT IN ('ended', 'refused')"
@@ -422,11 +422,11 @@ class GrantLedger:
 
     def open_runs(self) -> list[RunRow]:
         """Return the runs that may be active."""
-        return self._rows("WHERE state IN ('reserved', 'unknown', 'active') ORDER BY created_at")
+        return self._select_runs("WHERE state IN ('reserved', 'unknown', 'active') ORDER BY created_at")
 
     def refused_since(self, moment: float) -> list[RunRow]:
         """Return the starts that the cloud refused since a moment, in Unix seconds."""
-        return self._rows("WHERE state = 'refused' AND ended_at >= ?", moment)
+        return self._select_runs("WHERE state = 'refused' AND ended_at >= ?", moment)
 
     def revive(self, mark: str, execution_id: str, alarm: str) -> None:
         """Store that a refused start has started a run anyway: it counts, and must be aborted."""
@@ -439,19 +439,19 @@ class GrantLedger:
 
     def run(self, execution_id: str) -> RunRow | None:
         """Return the run with this id, or None."""
-        return next(iter(self._rows("WHERE execution_id = ?", execution_id)), None)
+        return next(iter(self._select_runs("WHERE execution_id = ?", execution_id)), None)
 
     def runs_below(self, grant_id: str, start: float = 0, end: float = math.inf) -> list[RunRow]:
         """Return the runs of a grant, and of the grants below it, between two moments in Unix seconds, oldest first."""
         condition = "WHERE grant_id IN below AND created_at >= ? AND created_at < ? ORDER BY created_at"
-        return self._rows(condition, grant_id, start, end, head=_BELOW)
+        return self._select_runs(condition, grant_id, start, end, head=_BELOW)
 
     def find_run(self, grant: Grant, execution_id: str) -> RunRow | None:
         """Return the run with this id if it belongs to the grant or to a grant below it, otherwise None."""
         row = self.run(execution_id)
         return row if row and grant.id in self.grant(row.grant_id).chain else None
 
-    def _rows(self, condition: str, *values: Any, head: str = "") -> list[RunRow]:
+    def _select_runs(self, condition: str, *values: Any, head: str = "") -> list[RunRow]:
         names = ", ".join(RunRow.__dataclass_fields__)
         query = f"{head} SELECT {names} FROM runs {condition}"  # noqa: S608 (constants)
         return [RunRow(*row) for row in self._database.execute(query, values).fetchall()]
@@ -477,7 +477,7 @@ def _require_usable(grant: Grant, participle: str) -> None:
         )
 
 
-def _digest(key: str) -> str:
+def _hash_key(key: str) -> str:
     """Return the stored form of a key or a start key. Lookups use this form: no comparison shows a close guess."""
     return hashlib.sha256(key.encode(errors="replace")).hexdigest()
 
@@ -489,5 +489,5 @@ def _read_limits(text: str) -> GrantLimits:
     return GrantLimits(**fields)
 
 
-def _label(billionths: int) -> str:
+def _format_credits(billionths: int) -> str:
     return f"{billionths / BILLION:.4f}"

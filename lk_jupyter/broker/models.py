@@ -77,7 +77,7 @@ class ModelStream:
 
     async def close(self) -> None:
         """Close the answer and settle the call."""
-        _settle(self._ledger, self._call, self._used)
+        _settle_call(self._ledger, self._call, self._used)
         await self.response.aclose()
 
 
@@ -93,7 +93,7 @@ class ModelCaller:
 
         The reservation is on disk before the request is sent. It counts as the bill unless the answer reports tokens.
         """
-        call = await self._reserve(grant, path, body)
+        call = await self._reserve_call(grant, path, body)
         used: int | None = None
         stream: ModelStream | None = None
         try:
@@ -108,9 +108,9 @@ class ModelCaller:
             return answer
         finally:
             if stream is None:
-                _settle(self._ledger, call, used)
+                _settle_call(self._ledger, call, used)
 
-    async def _reserve(self, grant: Grant, path: str, body: Any) -> _Call:
+    async def _reserve_call(self, grant: Grant, path: str, body: Any) -> _Call:
         """Return a call whose price is reserved. Raises RefusedCall."""
         fields, prompt_tokens, answer_tokens = read_request(path, body)
         grant.require("models")
@@ -131,7 +131,7 @@ class ModelCaller:
         return _Call(grant, path, fields, prices, mark, reserved, wants_usage)
 
 
-def _settle(ledger: GrantLedger, call: _Call, used: int | None) -> None:
+def _settle_call(ledger: GrantLedger, call: _Call, used: int | None) -> None:
     """Replace the reservation of a call by the price of its tokens; without counts, the reservation is the bill."""
     ledger.settle(call.mark, call.reserved if used is None else used, 0, _UNCOUNTED if used is None else "")
     if used is not None and used > call.reserved:

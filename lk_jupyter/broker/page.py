@@ -102,26 +102,26 @@ class PageVisitor:
 def spending_page(ledger: GrantLedger, visitor: PageVisitor, month: Month) -> str:
     """Return the page of a visitor for a month."""
     uses = read_uses(ledger, visitor.top_id, month)
-    parts = [_header(visitor)]
+    parts = [_build_header(visitor)]
     if visitor.grant is not None:
-        parts.append(_budget_cards(visitor.grant, read_budgets(ledger, visitor.grant)))
-    parts.append(_month_part(month, uses))
+        parts.append(_build_budget_cards(visitor.grant, read_budgets(ledger, visitor.grant)))
+    parts.append(_build_month_part(month, uses))
     if visitor.is_administrator:
-        budgets = _named_budgets(ledger)
+        budgets = _map_named_budgets(ledger)
         parts += [
-            _use_table("Users", "User", sum_uses(uses, lambda row: row.user), budgets.get("user", {})),
-            _use_table("Groups", "Group", sum_uses(uses, lambda row: row.group), budgets.get("group", {})),
-            _use_table("Projects", "Project", sum_uses(uses, lambda row: row.project), {}),
+            _build_use_table("Users", "User", sum_uses(uses, lambda row: row.user), budgets.get("user", {})),
+            _build_use_table("Groups", "Group", sum_uses(uses, lambda row: row.group), budgets.get("group", {})),
+            _build_use_table("Projects", "Project", sum_uses(uses, lambda row: row.project), {}),
         ]
-    parts.append(_keys_table(ledger, visitor, {row.grant.id: row.use for row in uses}))
-    parts += _runs_tables(ledger, visitor, month)
-    return _page("Spending", "".join(parts))
+    parts.append(_build_keys_table(ledger, visitor, {row.grant.id: row.use for row in uses}))
+    parts += _build_runs_tables(ledger, visitor, month)
+    return _build_page("Spending", "".join(parts))
 
 
 def sign_in_page(problem: str = "") -> str:
     """Return the form that accepts a key."""
     alert = f'<p class="bad" role="alert">{escape(problem)}</p>' if problem else ""
-    return _page(
+    return _build_page(
         "Spending: sign in",
         f"<header><h1>Spending</h1></header>{alert}"
         '<form method="post" action="sign-in"><label for="key">Key of the broker</label>'
@@ -134,12 +134,12 @@ def sign_in_page(problem: str = "") -> str:
 
 def refusal_page(detail: str, link: str = "Open the page again") -> str:
     """Return a page with the reason of a refusal."""
-    return _page(
+    return _build_page(
         "Spending", f'<header><h1>Spending</h1></header><p>{escape(detail)}</p><p><a href="spending">{link}</a></p>'
     )
 
 
-def _page(title: str, content: str) -> str:
+def _build_page(title: str, content: str) -> str:
     return (
         f'<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
         '<meta name="viewport" content="width=device-width,initial-scale=1">'
@@ -147,7 +147,7 @@ def _page(title: str, content: str) -> str:
     )
 
 
-def _header(visitor: PageVisitor) -> str:
+def _build_header(visitor: PageVisitor) -> str:
     role = " (administrator)" if visitor.is_administrator and visitor.grant is not None else ""
     button = '<form method="post" action="sign-out"><button type="submit">Sign out</button></form>'
     return (
@@ -156,28 +156,28 @@ def _header(visitor: PageVisitor) -> str:
     )
 
 
-def _budget_cards(grant: Grant, budgets: Iterable[GrantBudget]) -> str:
-    cards = "".join(_budget_card(budget, is_shared=budget.grant.id != grant.id) for budget in budgets)
+def _build_budget_cards(grant: Grant, budgets: Iterable[GrantBudget]) -> str:
+    cards = "".join(_build_budget_card(budget, is_shared=budget.grant.id != grant.id) for budget in budgets)
     return f'<section aria-labelledby="left"><h2 id="left">Left</h2><ul class="cards">{cards}</ul></section>'
 
 
-def _budget_card(budget: GrantBudget, *, is_shared: bool) -> str:
+def _build_budget_card(budget: GrantBudget, *, is_shared: bool) -> str:
     """Return the rest of a budget, when it renews and ends, and why it can't be spent."""
     limits, usage = budget.grant.limits, budget.usage
     title = f"Shared: {limits.name or budget.grant.id}" if is_shared else "Your budget"
     rest, total = budget.remaining / BILLION, budget.credits / BILLION
-    lines = [_count(usage.active, "active run")] if usage.active else []
+    lines = [_format_count(usage.active, "active run")] if usage.active else []
     if limits.seconds is not None:
         minutes = max(0, limits.seconds - usage.seconds) / 60
         lines.append(f"{minutes:.0f} of {limits.seconds / 60:.0f} minutes left")
     if limits.machines is not None:
         lines.append(f"Machines: {', '.join(limits.machines)}")
     lines += [f"Renews {budget.renews_at:%a %d %b %Y %H:%M}"] if budget.renews_at else []
-    lines += [f"Ends {_moment_text(limits.ends_at)}"] if limits.ends_at is not None else []
+    lines += [f"Ends {_format_moment(limits.ends_at)}"] if limits.ends_at is not None else []
     lines += ["Doesn't renew"] if not budget.renews_at and limits.ends_at is None else []
     text = "".join(f'<p class="quiet">{escape(line)}</p>' for line in lines)
     problem = f'<p class="bad">Blocked: {escape(budget.grant.blocked)}</p>' if budget.grant.blocked else ""
-    label = _rest_label(budget)
+    label = _format_rest(budget)
     return (
         f"<li><p>{escape(title)}</p><p><strong>{label}</strong></p>"
         f'<meter min="0" max="{total}" low="{total / 5}" optimum="{total}" value="{rest}" aria-label="Credits left">'
@@ -185,12 +185,12 @@ def _budget_card(budget: GrantBudget, *, is_shared: bool) -> str:
     )
 
 
-def _rest_label(budget: GrantBudget) -> str:
+def _format_rest(budget: GrantBudget) -> str:
     rest, total = Decimal(budget.remaining) / BILLION, Decimal(budget.credits) / BILLION
     return budget_label(rest, total, budget.grant.limits.period)
 
 
-def _month_part(month: Month, uses: Sequence[GrantUse]) -> str:
+def _build_month_part(month: Month, uses: Sequence[GrantUse]) -> str:
     """Return the sums of a month, and the links to other months and to the CSV files."""
     start = datetime.fromtimestamp(month.start, timezone.utc)
     earlier, later = start - timedelta(days=1), start + timedelta(days=32)
@@ -198,10 +198,10 @@ def _month_part(month: Month, uses: Sequence[GrantUse]) -> str:
     if later.replace(day=1) <= datetime.now(timezone.utc):
         links.append(f'<a href="?month={later:%Y-%m}">{later:%B %Y} →</a>')
     total = sum((row.use for row in uses), Use())
-    facts = [_count(total.runs, "run"), _credits_text(total.credits)]
-    facts[1:1] = [_count(total.model_calls, "model call")] if total.model_calls else []
-    facts[1:1] = [_count(total.vms, "VM")] if total.vms else []
-    facts += [f"{_credits_text(total.reserved)} of this sum are reserved for active runs"] if total.reserved else []
+    facts = [_format_count(total.runs, "run"), _format_credits(total.credits)]
+    facts[1:1] = [_format_count(total.model_calls, "model call")] if total.model_calls else []
+    facts[1:1] = [_format_count(total.vms, "VM")] if total.vms else []
+    facts += [f"{_format_credits(total.reserved)} of this sum are reserved for active runs"] if total.reserved else []
     facts += [f"{size_label(total.uploaded_bytes)} uploaded"] if total.uploaded_bytes else []
     return (
         f'<section aria-labelledby="month"><h2 id="month">{start:%B %Y}</h2><p>{" · ".join(facts)}</p>'
@@ -211,7 +211,7 @@ def _month_part(month: Month, uses: Sequence[GrantUse]) -> str:
     )
 
 
-def _use_table(title: str, column: str, sums: dict[str, Use], budgets: dict[str, GrantBudget]) -> str:
+def _build_use_table(title: str, column: str, sums: dict[str, Use], budgets: dict[str, GrantBudget]) -> str:
     """Return the sums of a month by user, group or project, with the rest of their budgets now."""
     if not sums and not budgets:
         return ""
@@ -228,17 +228,17 @@ def _use_table(title: str, column: str, sums: dict[str, Use], budgets: dict[str,
     rows = []
     for name in names[:_MAX_ROWS]:
         use, budget = sums.get(name, Use()), budgets.get(name)
-        rest = [_rest_label(budget) if budget else ""] if budgets else []
+        rest = [_format_rest(budget) if budget else ""] if budgets else []
         rows.append(
             [
                 name, str(use.runs), str(use.vms), str(use.model_calls), f"{use.uploaded_bytes / (1 << 30):,.3f}",
-                _amount_text(use.credits), *rest,
+                _format_amount(use.credits), *rest,
             ]
         )  # fmt: skip
-    return _table(title, columns, rows, len(names))
+    return _build_table(title, columns, rows, len(names))
 
 
-def _named_budgets(ledger: GrantLedger) -> dict[str, dict[str, GrantBudget]]:
+def _map_named_budgets(ledger: GrantLedger) -> dict[str, dict[str, GrantBudget]]:
     """Return the budgets of users and groups of a hub by kind and name."""
     budgets: dict[str, dict[str, GrantBudget]] = {}
     for grant_id, label in ledger.grant_names().items():
@@ -249,7 +249,7 @@ def _named_budgets(ledger: GrantLedger) -> dict[str, dict[str, GrantBudget]]:
     return budgets
 
 
-def _keys_table(ledger: GrantLedger, visitor: PageVisitor, uses: dict[str, Use]) -> str:
+def _build_keys_table(ledger: GrantLedger, visitor: PageVisitor, uses: dict[str, Use]) -> str:
     """Return the keys below a visitor, which people see as grants: limits, use and state."""
     names = ledger.grant_names()
     grants = [grant for grant in ledger.grants_below(visitor.top_id) if grant.id not in names]
@@ -263,15 +263,17 @@ def _keys_table(ledger: GrantLedger, visitor: PageVisitor, uses: dict[str, Use])
         owners = [user, project] if visitor.is_administrator else [project]
         rows.append(
             [
-                grant.limits.name or grant.id, *owners, _state_text(grant), str(budget.usage.active),
-                _amount_text(uses.get(grant.id, Use()).credits), _rest_label(budget),
-                "never" if grant.limits.ends_at is None else _moment_text(grant.limits.ends_at),
+                grant.limits.name or grant.id, *owners, _format_state(grant), str(budget.usage.active),
+                _format_amount(uses.get(grant.id, Use()).credits), _format_rest(budget),
+                "never" if grant.limits.ends_at is None else _format_moment(grant.limits.ends_at),
             ]
         )  # fmt: skip
-    return _table("Keys", ["Key", *people, "State", "Active:", "Credits:", "Budget now", "Ends"], rows, len(grants))
+    return _build_table(
+        "Keys", ["Key", *people, "State", "Active:", "Credits:", "Budget now", "Ends"], rows, len(grants)
+    )
 
 
-def _runs_tables(ledger: GrantLedger, visitor: PageVisitor, month: Month) -> list[str]:
+def _build_runs_tables(ledger: GrantLedger, visitor: PageVisitor, month: Month) -> list[str]:
     """Return the newest runs, VMs and calls of models of a month, each in a table."""
     tables: dict[str, list[RunRow]] = {"Runs": [], "VMs": [], "Model calls": []}
     for row in ledger.runs_below(visitor.top_id, month.start, month.end):
@@ -280,25 +282,25 @@ def _runs_tables(ledger: GrantLedger, visitor: PageVisitor, month: Month) -> lis
     who = "User" if visitor.is_administrator else "Key"
     names = ledger.grant_names()
     return [
-        _table(
+        _build_table(
             title, ["Id", who, "Machine", "Started", "Time:", "State", "Credits:"],
-            [_run_cells(ledger, visitor, row, names) for row in reversed(rows[-_MAX_ROWS:])], len(rows),
+            [_build_run_cells(ledger, visitor, row, names) for row in reversed(rows[-_MAX_ROWS:])], len(rows),
         )
         for title, rows in tables.items() if rows
     ]  # fmt: skip
 
 
-def _run_cells(ledger: GrantLedger, visitor: PageVisitor, row: RunRow, names: Mapping[str, str]) -> list[str]:
+def _build_run_cells(ledger: GrantLedger, visitor: PageVisitor, row: RunRow, names: Mapping[str, str]) -> list[str]:
     grant = ledger.grant(row.grant_id)
     user = read_affiliation(ledger, grant, names)[0] if visitor.is_administrator else grant.limits.name
     return [
-        (row.execution_id or "no id")[:8], user, row.machine, _moment_text(row.created_at),
+        (row.execution_id or "no id")[:8], user, row.machine, _format_moment(row.created_at),
         "" if row.seconds is None else str(timedelta(seconds=row.seconds)),
-        row.alarm or (f"{row.state}, credits reserved" if row.is_reserved else row.state), _amount_text(row.amount),
+        row.alarm or (f"{row.state}, credits reserved" if row.is_reserved else row.state), _format_amount(row.amount),
     ]  # fmt: skip
 
 
-def _table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], count: int) -> str:
+def _build_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], count: int) -> str:
     """Return a table; a column whose name ends with a colon has figures."""
     names = [column.rstrip(":") for column in columns]
     kinds = [' class="figure"' if column.endswith(":") else "" for column in columns]
@@ -306,7 +308,7 @@ def _table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], co
         f'<th role="columnheader" scope="col"{kind}>{escape(name)}</th>'
         for name, kind in zip(names, kinds, strict=True)
     )
-    body = "".join(f'<tr role="row">{_cells(names, kinds, row)}</tr>' for row in rows)
+    body = "".join(f'<tr role="row">{_build_cells(names, kinds, row)}</tr>' for row in rows)
     more = (
         f'<p class="quiet">The table shows {len(rows)} of {count} rows. The CSV file has all rows.</p>'
         if count > len(rows)
@@ -320,7 +322,7 @@ def _table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], co
     )
 
 
-def _cells(names: Sequence[str], kinds: Sequence[str], row: Sequence[Any]) -> str:
+def _build_cells(names: Sequence[str], kinds: Sequence[str], row: Sequence[Any]) -> str:
     """Return the cells of a row. Roles are explicit: a narrow page shows the rows as blocks."""
     cells = []
     for position, (name, kind, value) in enumerate(zip(names, kinds, row, strict=True)):
@@ -329,7 +331,7 @@ def _cells(names: Sequence[str], kinds: Sequence[str], row: Sequence[Any]) -> st
     return "".join(cells)
 
 
-def _state_text(grant: Grant) -> str:
+def _format_state(grant: Grant) -> str:
     ends_at = grant.limits.ends_at
     if grant.revoked_at is not None:
         return "revoked"
@@ -338,20 +340,20 @@ def _state_text(grant: Grant) -> str:
     return "ended" if ends_at is not None and ends_at <= datetime.now(timezone.utc).timestamp() else "active"
 
 
-def _moment_text(seconds: float) -> str:
+def _format_moment(seconds: float) -> str:
     """Return Unix seconds as a moment in UTC: the broker doesn't know the zone of a visitor."""
     return f"{datetime.fromtimestamp(seconds, timezone.utc):%d %b %Y %H:%M}"
 
 
-def _credits_text(amount: int) -> str:
+def _format_credits(amount: int) -> str:
     return credits_label(Decimal(amount) / BILLION)
 
 
-def _amount_text(amount: int) -> str:
+def _format_amount(amount: int) -> str:
     """Return an amount for a column of credits, in which all amounts have four decimals."""
     credits_used = Decimal(amount) / BILLION
     return f"{max(credits_used, Decimal('0.0001')):,.4f}" if amount > 0 else f"{credits_used:,.4f}"
 
 
-def _count(number: int, noun: str) -> str:
+def _format_count(number: int, noun: str) -> str:
     return f"{number} {noun}" + ("" if number == 1 else "s")

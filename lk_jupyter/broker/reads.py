@@ -37,7 +37,7 @@ class Reads:
         answer = await self.pass_on("/user/status")
         if answer.fields is None:
             raise OddAnswer("The cloud's answer contains no account.")
-        remaining = await self._remaining_credits(self._smallest_budget(grant))
+        remaining = await self._read_remaining_credits(self._find_smallest_budget(grant))
         fields = {name: answer.fields.get(name) for name in ("user_id", "org_id", "created_at")}
         return Answer(200, {**fields, "is_active": True, "credit_balance": remaining, "status": "authenticated"})
 
@@ -49,17 +49,17 @@ class Reads:
     async def credits(self, grant: Grant, _: dict[str, str]) -> Answer:
         """Return the rest of the grant in place of the balance, with the budget that ends first."""
         used = self._ledger.usage(grant).credits / BILLION
-        budget = self._smallest_budget(grant)
-        rest = await self._remaining_credits(budget)
+        budget = self._find_smallest_budget(grant)
+        rest = await self._read_remaining_credits(budget)
         amounts = dict.fromkeys(("remaining_credits", "available_credits"), rest)
         amounts |= dict.fromkeys(("used_credits", "total_credits_used"), used)
         return Answer(200, {**amounts, "budget": budget and budget.describe()})
 
-    def _smallest_budget(self, grant: Grant) -> GrantBudget | None:
+    def _find_smallest_budget(self, grant: Grant) -> GrantBudget | None:
         """Return the budget with the smallest rest, of a grant and the grants above it; None for the operator."""
         return min(read_budgets(self._ledger, grant), key=lambda budget: budget.remaining, default=None)
 
-    async def _remaining_credits(self, budget: GrantBudget | None) -> float:
+    async def _read_remaining_credits(self, budget: GrantBudget | None) -> float:
         """Return the credits that may still be reserved: of a budget, otherwise of the organization."""
         if budget is not None:
             return budget.remaining / BILLION
@@ -71,7 +71,7 @@ class Reads:
     async def machine_types(self, grant: Grant, _: dict[str, str]) -> Answer:
         """Return the machine types that the grant allows."""
         answer = await self.pass_on("/machine-types")
-        allowed = self._allowed_machines(grant)
+        allowed = self._list_allowed_machines(grant)
         if answer.fields is None or allowed is None:
             return answer
         rows = [row for row in answer.fields.get("machine_types") or () if row.get("hardware_profile") in allowed]
@@ -80,13 +80,13 @@ class Reads:
     async def available_hardware(self, grant: Grant, _: dict[str, str]) -> Answer:
         """Return the machine types that both the organization and the grant allow."""
         answer = await self.pass_on("/user/quotas/available-hardware")
-        allowed = self._allowed_machines(grant)
+        allowed = self._list_allowed_machines(grant)
         if answer.fields is None or allowed is None:
             return answer
         names = answer.fields.get("available_hardware_profiles") or sorted(allowed)
         return Answer(answer.status, {"available_hardware_profiles": [name for name in names if name in allowed]})
 
-    def _allowed_machines(self, grant: Grant) -> set[str] | None:
+    def _list_allowed_machines(self, grant: Grant) -> set[str] | None:
         """Return the machine types that a grant and all grants above it allow; None without a restriction."""
         lists = [self._ledger.grant(grant_id).limits.machines for grant_id in grant.chain]
         sets = [set(names) for names in lists if names is not None]
@@ -137,11 +137,11 @@ class Reads:
         return Answer(200, {"activities": bills, "total_activities": len(rows)})
 
 
-def _pass_on(path: str) -> Reader:
+def _create_forwarding_reader(path: str) -> Reader:
     return lambda reads, _grant, _query: reads.pass_on(path)
 
 
-def _empty_list(name: str) -> Reader:
+def _create_empty_reader(name: str) -> Reader:
     """Return a reader for a list that is empty for child keys: clients search it for a name."""
 
     async def read(_reads: Reads, _grant: Grant, _query: dict[str, str]) -> Answer:
@@ -161,11 +161,11 @@ READERS: dict[str, Reader] = {
     "/billing/activities": Reads.activities,
     "/billing/credits": Reads.credits,
     "/billing/history": Reads.ended_runs,
-    "/inference/list": _empty_list("deployments"),
+    "/inference/list": _create_empty_reader("deployments"),
     "/machine-types": Reads.machine_types,
-    "/storage/block": _empty_list("volumes"),
+    "/storage/block": _create_empty_reader("volumes"),
     "/workloads/list": Reads.active_runs,
-    **{path: _pass_on(path) for path in SHARED},
+    **{path: _create_forwarding_reader(path) for path in SHARED},
 }
 
 

@@ -76,7 +76,7 @@ class Rentals:
             grant, operation=RENTAL, machine=machine, price=price, timeout=lease, margin=self._margin
         )
         name = body.get("display_name") or body.get("name") or ""
-        fields["display_name"] = _mark_name(name, mark)
+        fields["display_name"] = _add_mark_to_name(name, mark)
         try:
             answer = await self._upstream.send("POST", RENTAL, body=fields, timeout=_CREATE_SECONDS)
         except OddAnswer as problem:
@@ -88,7 +88,7 @@ class Rentals:
             return answer
         vm_id = (answer.fields or {}).get("vm_id")
         if is_vm_id(vm_id) and self._ledger.activate(mark, str(vm_id), None):
-            return Answer(answer.status, _describe_vm(answer.fields or {}, self._find(grant, vm_id)))
+            return Answer(answer.status, _describe_vm(answer.fields or {}, self._find_rental(grant, vm_id)))
         self._ledger.doubt(
             mark, f"The cloud answered the request for a VM with HTTP {answer.status}, but without a usable id."
         )
@@ -101,32 +101,32 @@ class Rentals:
         answer = await self._upstream.send("GET", "/vms/list", query=query)
         if answer.fields is None:
             return answer
-        by_mark = _ids_by_mark(answer)
+        by_mark = _map_marks_to_ids(answer)
         for row in self._ledger.open_runs():
             if row.state == UNKNOWN and (vm_id := by_mark.get(row.mark)):
                 self._ledger.activate(row.mark, vm_id, None)
         rows = [
             _describe_vm(row, rental)
             for row in list_rows(answer.content)
-            if (rental := self._find(grant, row.get("vm_id")))
+            if (rental := self._find_rental(grant, row.get("vm_id")))
         ]
         return Answer(answer.status, {"vms": rows, "total": len(rows)})
 
     async def call(self, grant: Grant, method: str, path: str, vm_id: str, body: Any) -> Answer:
         """Read, rename or delete a VM of a grant. Raises RefusedCall, OddAnswer."""
-        row = self._find(grant, vm_id)
+        row = self._find_rental(grant, vm_id)
         if row is None:
             raise RefusedCall(404, f"This key has no VM {vm_id}.")
         if method == "PATCH":
             name = body.get("display_name") if isinstance(body, dict) else None
-            body = {"display_name": _mark_name(name, row.mark)}
+            body = {"display_name": _add_mark_to_name(name, row.mark)}
         answer = await self._upstream.send(method, path, body=body)
         if answer.fields is None:
             return answer
         reason = {"status_details": row.abort_reason} if row.abort_reason and _has_ended(answer.fields) else {}
         return Answer(answer.status, {**_describe_vm(answer.fields, row), **reason})
 
-    def _find(self, grant: Grant, vm_id: Any) -> RunRow | None:
+    def _find_rental(self, grant: Grant, vm_id: Any) -> RunRow | None:
         row = self._ledger.find_run(grant, vm_id) if isinstance(vm_id, str) else None
         return row if row and row.operation == RENTAL else None
 
@@ -148,10 +148,10 @@ class Rentals:
             raise OddAnswer("The cloud doesn't list its VMs.")
         self._list_at = time.monotonic()
         listed = {row["vm_id"]: row for row in list_rows(answer.content) if is_vm_id(row.get("vm_id"))}
-        by_mark = _ids_by_mark(answer)
+        by_mark = _map_marks_to_ids(answer)
         self._find_lost([row for row in rows if self._is_lost(row, now)], by_mark, now)
         self._find_revived(refused, by_mark, listed)
-        await asyncio.gather(*(self._settle(row, listed) for row in rows if row.state == ACTIVE))
+        await asyncio.gather(*(self._settle_rental(row, listed) for row in rows if row.state == ACTIVE))
 
     def _is_lost(self, row: RunRow, now: float) -> bool:
         """Return whether no request of this process can still answer for a rental."""
@@ -162,15 +162,15 @@ class Rentals:
         """Return why a VM must be deleted; empty if its lease hasn't ended."""
         if row.alarm == _REVIVED:
             return row.alarm
-        lease_end = _lease_end(row)
+        lease_end = _compute_lease_end(row)
         lease_reason = f"the lease of the VM ended at {moment_text(lease_end)}" if now >= lease_end else ""
         return self._ledger.grant(row.grant_id).end_reason or lease_reason
 
     async def delete_all(self, rows: list[RunRow]) -> None:
         """Send the deletions of VMs at the same time."""
-        await asyncio.gather(*map(self._delete, rows))
+        await asyncio.gather(*map(self._delete_vm, rows))
 
-    async def _delete(self, row: RunRow) -> None:
+    async def _delete_vm(self, row: RunRow) -> None:
         """Send the deletion of a VM; the next look repeats it until the VM has ended."""
         with suppress(OddAnswer):
             await self._upstream.send("DELETE", f"/vms/{row.execution_id}")
@@ -191,9 +191,9 @@ class Rentals:
             vm_id = by_mark.get(row.mark)
             if vm_id and not _has_ended(listed[vm_id]):
                 self._ledger.revive(row.mark, vm_id, _REVIVED)
-                self._alarm(row, _REVIVED)
+                self._block_grant(row, _REVIVED)
 
-    async def _settle(self, row: RunRow, listed: Mapping[str, Mapping[str, Any]]) -> None:
+    async def _settle_rental(self, row: RunRow, listed: Mapping[str, Mapping[str, Any]]) -> None:
         """Replace the reservation of a VM that has ended by its bill."""
         view = listed.get(str(row.execution_id))
         if view is not None and not _has_ended(view):
@@ -222,9 +222,11 @@ class Rentals:
         self._ended_at.pop(row.mark, None)
         self._ledger.settle(row.mark, max(0, billed), seconds)
         if billed > row.reserved:
-            self._alarm(row, "A VM cost more than the reserved credits: it was active after the end of its lease.")
+            self._block_grant(
+                row, "A VM cost more than the reserved credits: it was active after the end of its lease."
+            )
 
-    def _alarm(self, row: RunRow, reason: str) -> None:
+    def _block_grant(self, row: RunRow, reason: str) -> None:
         self._ledger.block(row.grant_id, reason)
         _log.error("ALARM VM %s of key %s: %s The key is blocked.", row.execution_id, row.grant_id, reason)
 
@@ -264,33 +266,33 @@ def is_vm_id(value: Any) -> bool:
     return isinstance(value, str) and VM_PATH.fullmatch(f"/vms/{value}") is not None
 
 
-def _ids_by_mark(answer: Answer) -> dict[str, str]:
+def _map_marks_to_ids(answer: Answer) -> dict[str, str]:
     """Return the ids of listed VMs by the mark in their name."""
     return {
         match[1]: row["vm_id"]
         for row in list_rows(answer.content)
-        if is_vm_id(row.get("vm_id")) and (match := _MARK.search(_display_name(row)))
+        if is_vm_id(row.get("vm_id")) and (match := _MARK.search(_read_display_name(row)))
     }
 
 
-def _mark_name(name: Any, mark: str) -> str:
+def _add_mark_to_name(name: Any, mark: str) -> str:
     return f"{name if isinstance(name, str) else ''} lk-broker-{mark}".strip()
 
 
-def _display_name(row: Mapping[str, Any]) -> str:
+def _read_display_name(row: Mapping[str, Any]) -> str:
     name = row.get("display_name")
     return name if isinstance(name, str) else ""
 
 
-def _lease_end(rental: RunRow) -> float:
+def _compute_lease_end(rental: RunRow) -> float:
     """Return when the broker deletes a VM, in Unix seconds."""
     return rental.created_at + rental.timeout
 
 
 def _describe_vm(fields: Mapping[str, Any], rental: RunRow | None) -> dict[str, Any]:
     """Return a record of a VM as its key sees it: without the broker's mark, with the end of the lease."""
-    name = _MARK.sub("", _display_name(fields)) or None
-    end = rental and datetime.fromtimestamp(int(_lease_end(rental)), timezone.utc).isoformat()
+    name = _MARK.sub("", _read_display_name(fields)) or None
+    end = rental and datetime.fromtimestamp(int(_compute_lease_end(rental)), timezone.utc).isoformat()
     return {**fields, "display_name": name, "lease_ends_at": end}
 
 

@@ -51,8 +51,8 @@ def serve(data: Path, upstream_url: str, upstream_key: str, options: ListenOptio
     """Run a broker until a signal ends it. Raises UsageError if the data folder or the port is in use."""
     data.mkdir(mode=0o700, parents=True, exist_ok=True)
     data.chmod(0o700)
-    lock = _lock(data)
-    listener = _listen(options)
+    lock = _lock_data(data)
+    listener = _open_listener(options)
     ledger = GrantLedger(data / "ledger.sqlite")
     operator_key = _read_operator_key(data)
     ledger.add_root(operator_key)
@@ -70,13 +70,13 @@ def serve(data: Path, upstream_url: str, upstream_key: str, options: ListenOptio
             data / ADDRESS_FILE, json.dumps({"base_url": base_url, "api_key": operator_key, "pid": os.getpid()})
         )
         ready_line = json.dumps({"base_url": base_url, "data": str(data)})
-        asyncio.run(_run(broker, upstream, options, listener, ready_line))
+        asyncio.run(_serve_broker(broker, upstream, options, listener, ready_line))
     finally:
         ledger.close()
         lock.close()
 
 
-async def _run(
+async def _serve_broker(
     broker: Broker, upstream: OrganizationClient, options: ListenOptions, listener: socket.socket, ready_line: str
 ) -> None:
     config = uvicorn.Config(
@@ -111,7 +111,7 @@ def _read_operator_key(data: Path) -> str:
     return key
 
 
-def _lock(data: Path) -> sqlite3.Connection:
+def _lock_data(data: Path) -> sqlite3.Connection:
     """Lock the data folder for this process. Raises UsageError."""
     lock = lock_folder(data)
     if lock is None:
@@ -119,7 +119,7 @@ def _lock(data: Path) -> sqlite3.Connection:
     return lock
 
 
-def _listen(options: ListenOptions) -> socket.socket:
+def _open_listener(options: ListenOptions) -> socket.socket:
     try:
         return listen(options.host, options.port)
     except OSError as error:

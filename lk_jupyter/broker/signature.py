@@ -73,8 +73,8 @@ def verify(request: SignedRequest, find_secret: Callable[[str], str | None], now
         raise BadSignature("The access key is unknown.")
     pairs = [(name, value) for name, value in _read_query(request.query) if name != "X-Amz-Signature"]
     headers = {name: request.headers.get(name, "") for name in claim.signed_names}
-    canonical = _canonical_request(request.method, unquote(request.path), pairs, headers, claim.digest)
-    if not hmac.compare_digest(_sign(canonical, secret, claim.moment, claim.scope), claim.signature):
+    canonical = _build_canonical_request(request.method, unquote(request.path), pairs, headers, claim.digest)
+    if not hmac.compare_digest(_compute_signature(canonical, secret, claim.moment, claim.scope), claim.signature):
         raise BadSignature("The signature doesn't match.")
     return claim.access_key
 
@@ -85,11 +85,11 @@ def sign(  # noqa: PLR0913 (the parts of a signature)
     """Return the headers of a request with its signature. All headers of the request are signed."""
     headers = {**request.headers, "x-amz-content-sha256": digest, "x-amz-date": f"{now:{_MOMENT}}"}
     scope = f"{now:%Y%m%d}/{region}/s3/aws4_request"
-    canonical = _canonical_request(
+    canonical = _build_canonical_request(
         request.method, unquote(request.path), list(_read_query(request.query)), headers, digest
     )
     names = ";".join(sorted(headers))
-    signature = _sign(canonical, secret, now, scope)
+    signature = _compute_signature(canonical, secret, now, scope)
     authorization = f"{_ALGORITHM} Credential={access_key}/{scope}, SignedHeaders={names}, Signature={signature}"
     return {**headers, "authorization": authorization}
 
@@ -128,7 +128,7 @@ def _read_query(query: str) -> list[tuple[str, str]]:
     ]
 
 
-def _canonical_request(
+def _build_canonical_request(
     method: str, path: str, pairs: list[tuple[str, str]], headers: Mapping[str, str], digest: str
 ) -> str:
     quoted = sorted((quote_strictly(name), quote_strictly(value)) for name, value in pairs)
@@ -137,7 +137,7 @@ def _canonical_request(
     return "\n".join([method, quote_strictly(path, "/"), query, lines, ";".join(sorted(headers)), digest])
 
 
-def _sign(canonical: str, secret: str, moment: datetime, scope: str) -> str:
+def _compute_signature(canonical: str, secret: str, moment: datetime, scope: str) -> str:
     digest = hashlib.sha256(canonical.encode(errors="surrogateescape")).hexdigest()
     text = "\n".join([_ALGORITHM, f"{moment:{_MOMENT}}", scope, digest])
     key = f"AWS4{secret}".encode()

@@ -120,12 +120,12 @@ class GrantBudget:
             "name": limits.name,
             "credits": self.credits / BILLION,
             "period": limits.period or None,
-            "renews_at": _iso_text(self.renews_at),
-            "ends_at": _iso_text(ends_at),
+            "renews_at": _format_iso(self.renews_at),
+            "ends_at": _format_iso(ends_at),
         }
 
 
-def _iso_text(moment: datetime | None) -> str | None:
+def _format_iso(moment: datetime | None) -> str | None:
     return None if moment is None else moment.isoformat(timespec="seconds")
 
 
@@ -187,10 +187,10 @@ def sum_uses(rows: Iterable[GrantUse], label: Callable[[GrantUse], str]) -> dict
 
 def month_csv(rows: Iterable[GrantUse], month: Month) -> str:
     """Return the use of a month as CSV, a row for each key."""
-    return write_csv(MONTH_COLUMNS, (_month_row(row, month) for row in rows))
+    return write_csv(MONTH_COLUMNS, (_build_month_row(row, month) for row in rows))
 
 
-def _month_row(row: GrantUse, month: Month) -> dict[str, Any]:
+def _build_month_row(row: GrantUse, month: Month) -> dict[str, Any]:
     use = row.use
     return {
         "month": month.label,
@@ -237,11 +237,11 @@ def write_csv(columns: tuple[str, ...], rows: Iterable[Mapping[str, Any]]) -> st
     writer = csv.DictWriter(text, columns, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
     for row in rows:
-        writer.writerow({name: _safe_cell(value) for name, value in row.items()})
+        writer.writerow({name: _escape_formula(value) for name, value in row.items()})
     return text.getvalue()
 
 
-def _safe_cell(value: Any) -> Any:
+def _escape_formula(value: Any) -> Any:
     """Return a value so that no spreadsheet executes it as a formula; numbers stay."""
     # spreadsheets ignore space before a sign, and read the signs in full width too
     is_formula = isinstance(value, str) and normalize("NFKC", value).lstrip().startswith(_FORMULA_SIGNS)

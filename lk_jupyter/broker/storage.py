@@ -89,7 +89,7 @@ class BucketClient:
 
     async def name(self) -> str:
         """Return the name of the bucket. Raises OddAnswer, RefusedCall."""
-        return (await self._current_credentials()).bucket_name
+        return (await self._get_credentials()).bucket_name
 
     async def send(  # noqa: PLR0913 (the parts of a request)
         self,
@@ -102,7 +102,7 @@ class BucketClient:
         content: AsyncIterator[bytes] | bytes | None = None,
     ) -> OpenAnswer:
         """Send a request about an object, or about the bucket if the key is empty. Raises OddAnswer."""
-        credentials = await self._current_credentials()
+        credentials = await self._get_credentials()
         parts = urlsplit(credentials.endpoint)
         object_path = f"/{credentials.bucket_name}/{key}" if key else f"/{credentials.bucket_name}"
         path = parts.path.rstrip("/") + quote_strictly(object_path, "/")
@@ -131,7 +131,7 @@ class BucketClient:
             raise OddAnswer(f"The storage answered HTTP {response.status_code}, a redirect.")
         return OpenAnswer(response.status_code, dict(response.headers), response)
 
-    async def _current_credentials(self) -> _Credentials:
+    async def _get_credentials(self) -> _Credentials:
         """Return credentials that don't end soon. Raises OddAnswer, and RefusedCall with the status of the cloud."""
         async with self._lock:
             now = datetime.now(timezone.utc)

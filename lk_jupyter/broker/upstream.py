@@ -135,7 +135,7 @@ class OrganizationClient:
         url = f"{self.base_url}{EXTERNAL}{path}" + (f"?{query}" if query else "")
         try:
             limit = _TIMEOUT if timeout is None else httpx.Timeout(timeout, pool=None)
-            response = await self._client.request(method, url, json=body, headers=self._headers(), timeout=limit)
+            response = await self._client.request(method, url, json=body, headers=self._build_headers(), timeout=limit)
         except httpx.HTTPError as error:
             raise OddAnswer(f"The cloud gave no answer ({type(error).__name__}).") from None
         is_odd = self._key.encode() in response.content or self._is_in_headers(response)
@@ -155,7 +155,7 @@ class OrganizationClient:
         kind = "text/event-stream" if body is None or body.get("stream") else "application/json"
         headers = {"Accept": kind, "Cache-Control": "no-cache", "Accept-Encoding": "identity"}
         if is_upstream:
-            headers |= self._headers()  # a foreign host never gets the key
+            headers |= self._build_headers()  # a foreign host never gets the key
         request = self._client.build_request("POST", address, json=body, headers=headers, timeout=_STREAM_TIMEOUT)
         try:
             response = await self._client.send(request, stream=True)
@@ -258,7 +258,7 @@ class OrganizationClient:
             raise OddAnswer(f"The cloud doesn't list its {kind} runs.")
         return {run_id: row for row in list_rows(answer.content) if (run_id := read_id(row))}
 
-    def _headers(self) -> dict[str, str]:
+    def _build_headers(self) -> dict[str, str]:
         return {"Authorization": f"Bearer {self._key}"}
 
 

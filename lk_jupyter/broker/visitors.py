@@ -65,7 +65,7 @@ class SpendingPages:
         self._service = users.service if users else None
         self._sessions: dict[str, _Session] = {}
         self._pages = {
-            ("GET", "spending"): self._show,
+            ("GET", "spending"): self._show_spending,
             ("GET", "spending.csv"): self._export_month,
             ("GET", "runs.csv"): self._export_runs,
             ("POST", "sign-in"): self._sign_in,
@@ -107,7 +107,7 @@ class SpendingPages:
     def _is_at_hub(self, request: Request) -> bool:
         return self._service is not None and request.scope["path"].startswith(f"{self._service.prefix}/")
 
-    async def _show(self, request: Request) -> Response:
+    async def _show_spending(self, request: Request) -> Response:
         visitor = await self._find_visitor(request)
         if visitor is None:
             if self._is_at_hub(request):
@@ -118,11 +118,11 @@ class SpendingPages:
 
     async def _export_month(self, request: Request) -> Response:
         visitor, month = await self._require_visitor(request), Month.parse(request.query_params.get("month"))
-        return _csv_response(month_csv(read_uses(self._ledger, visitor.top_id, month), month), "spending", month)
+        return _build_csv_response(month_csv(read_uses(self._ledger, visitor.top_id, month), month), "spending", month)
 
     async def _export_runs(self, request: Request) -> Response:
         visitor, month = await self._require_visitor(request), Month.parse(request.query_params.get("month"))
-        return _csv_response(runs_csv(self._ledger, visitor.top_id, month), "runs", month)
+        return _build_csv_response(runs_csv(self._ledger, visitor.top_id, month), "runs", month)
 
     async def _require_visitor(self, request: Request) -> PageVisitor:
         visitor = await self._find_visitor(request)
@@ -133,16 +133,16 @@ class SpendingPages:
     async def _find_visitor(self, request: Request) -> PageVisitor | None:
         """Return who sent a request, by the key in its headers or by its cookie. Raises RefusedCall."""
         if {"authorization", "x-api-key"} & set(request.headers):
-            return _key_visitor(await self._authenticate(request), has_session=False)
+            return _build_key_visitor(await self._authenticate(request), has_session=False)
         session = self._sessions.get(request.cookies.get(_SESSION, ""))
         if session is None or time.monotonic() - session.started_at > SESSION_SECONDS:
             return None
         if session.grant_id:
             grant = self._ledger.grant(session.grant_id)
-            return _key_visitor(grant, has_session=True) if grant.revoked_at is None else None
-        return await self._hub_visitor(session.token)
+            return _build_key_visitor(grant, has_session=True) if grant.revoked_at is None else None
+        return await self._find_hub_visitor(session.token)
 
-    async def _hub_visitor(self, token: str) -> PageVisitor | None:
+    async def _find_hub_visitor(self, token: str) -> PageVisitor | None:
         """Return the user of a token that the hub still accepts. Raises RefusedCall for a user without a budget."""
         user = await self._users.read_user(token) if self._users else None
         if self._users is None or user is None:
@@ -170,7 +170,7 @@ class SpendingPages:
         _require_same_origin(request)
         self._sessions.pop(request.cookies.get(_SESSION, ""), None)
         response = HTMLResponse(refusal_page("Signed out.", link="Sign in again"))
-        response.delete_cookie(_SESSION, path=_cookie_path(request))
+        response.delete_cookie(_SESSION, path=_build_cookie_path(request))
         return response
 
     def _start_hub_sign_in(self, request: Request) -> Response:
@@ -189,7 +189,7 @@ class SpendingPages:
             raise RefusedCall(403, "This sign-in wasn't started in this browser, or took too long.")
         token = await self._service.read_token(code)
         response = self._open_session(request, _Session(time.monotonic(), token=token))
-        response.delete_cookie(_STATE, path=_cookie_path(request))
+        response.delete_cookie(_STATE, path=_build_cookie_path(request))
         return response
 
     def _open_session(self, request: Request, session: _Session) -> Response:
@@ -199,23 +199,23 @@ class SpendingPages:
             del self._sessions[next(iter(self._sessions))]
         name = secrets.token_urlsafe(32)
         self._sessions[name] = session
-        response = RedirectResponse(f"{_cookie_path(request)}spending", 303)
+        response = RedirectResponse(f"{_build_cookie_path(request)}spending", 303)
         _set_cookie(response, request, _SESSION, name, SESSION_SECONDS)
         return response
 
 
-def _key_visitor(grant: Grant, *, has_session: bool) -> PageVisitor:
+def _build_key_visitor(grant: Grant, *, has_session: bool) -> PageVisitor:
     if grant.id == ROOT:
         return PageVisitor("operator", is_administrator=True, has_session=has_session)
     return PageVisitor(grant.limits.name or grant.id, grant, has_session=has_session)
 
 
-def _csv_response(text: str, name: str, month: Month) -> Response:
+def _build_csv_response(text: str, name: str, month: Month) -> Response:
     headers = {"Content-Disposition": f'attachment; filename="{name}-{month.label}.csv"'}
     return Response(text, media_type="text/csv; charset=utf-8", headers=headers)
 
 
-def _cookie_path(request: Request) -> str:
+def _build_cookie_path(request: Request) -> str:
     """Return the folder of the pages, with a slash at the end."""
     return str(request.scope["path"]).rpartition("/")[0] + "/"
 
@@ -224,7 +224,7 @@ def _set_cookie(response: Response, request: Request, name: str, value: str, sec
     """Set a cookie that no script can read. The proxy of a hub reports whether the browser uses TLS."""
     scheme = request.headers.get("x-forwarded-proto", request.url.scheme).partition(",")[0]
     response.set_cookie(
-        name, value, seconds, path=_cookie_path(request), secure=scheme == "https", httponly=True, samesite="lax"
+        name, value, seconds, path=_build_cookie_path(request), secure=scheme == "https", httponly=True, samesite="lax"
     )
 
 

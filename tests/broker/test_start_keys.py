@@ -123,7 +123,7 @@ def computers(broker, home):
     with lk_jupyter.connect(broker.base_url, child.key) as session:
         options = check_call("session.run", {"gpu": "A100", "timeout": 60})
         bundle = prepare(session, Source("print(1)", "script.py"), options)
-        mark = reserve(ledger, ledger.grant(child.id), start_key._token_for(session, "night"))
+        mark = reserve(ledger, ledger.grant(child.id), start_key._compute_token(session, "night"))
         yield SimpleNamespace(session=session, bundle=bundle, ledger=ledger, mark=mark, child=child)
     ledger.release(mark)
     ledger.close()
