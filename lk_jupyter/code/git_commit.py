@@ -25,33 +25,33 @@ def read_commit(folder: Path) -> str:
     Files that differ from the commit aren't noticed.
     """
     with suppress(OSError, ValueError):
-        if repository := _repository(folder):
-            head = _read(repository / "HEAD")
+        if repository := _find_repository(folder):
+            head = _read_text(repository / "HEAD")
             ref = _REF.fullmatch(head)
-            commit = _resolve(repository, ref[1]) if ref else head
+            commit = _read_branch(repository, ref[1]) if ref else head
             return commit if _COMMIT.fullmatch(commit) else ""
     return ""
 
 
-def _repository(folder: Path) -> Path | None:
+def _find_repository(folder: Path) -> Path | None:
     """Return the folder with HEAD; a linked work tree and a submodule have a file that contains its path."""
     entry = next((path for parent in (folder, *folder.parents) if (path := parent / ".git").exists()), None)
     if entry is None or entry.is_dir():
         return entry
-    return entry.parent / _read(entry).removeprefix("gitdir: ")
+    return entry.parent / _read_text(entry).removeprefix("gitdir: ")
 
 
-def _resolve(repository: Path, ref: str) -> str:
+def _read_branch(repository: Path, ref: str) -> str:
     """Return the content of a branch, unchecked; all work trees of a repository share the branches."""
     shared = repository / "commondir"
-    common = repository / _read(shared) if shared.exists() else repository
+    common = repository / _read_text(shared) if shared.exists() else repository
     if (common / ref).is_file():
-        return _read(common / ref)
-    packed = _read(common / "packed-refs", _MOST_PACKED)
+        return _read_text(common / ref)
+    packed = _read_text(common / "packed-refs", _MOST_PACKED)
     line = re.search(rf"^({_COMMIT.pattern}) {re.escape(ref)}$", packed, re.MULTILINE)
     return line[1] if line else ""
 
 
-def _read(path: Path, most: int = _MOST) -> str:
+def _read_text(path: Path, most: int = _MOST) -> str:
     with path.open(encoding="utf-8") as file:
         return file.read(most).strip()

@@ -23,10 +23,10 @@ else:  # metadata of 3.10 doesn't know packages that list files only in RECORD
 @lru_cache(maxsize=8)  # a fan-out calls this for each run
 def imported_names(tree: ast.Module) -> frozenset[str]:
     """Return the top-level names of all modules that the code imports, at any place."""
-    return frozenset(_names(tree))
+    return frozenset(_iterate_imported_names(tree))
 
 
-def _names(tree: ast.Module) -> Iterator[str]:
+def _iterate_imported_names(tree: ast.Module) -> Iterator[str]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name.partition(".")[0] for alias in node.names)
@@ -45,7 +45,7 @@ def local_files(names: AbstractSet[str], folder: Path, more_folders: Iterable[st
     waiting = list(names)
     while waiting:
         name = waiting.pop()
-        for file in next(filter(None, (_module_files(place, name) for place in folders)), []):
+        for file in next(filter(None, (_list_module_files(place, name) for place in folders)), []):
             key = Path(os.path.relpath(file, folder)).as_posix()
             if key not in files:
                 files[key] = file
@@ -56,7 +56,7 @@ def local_files(names: AbstractSet[str], folder: Path, more_folders: Iterable[st
     return files
 
 
-def _module_files(folder: Path, name: str) -> list[Path]:
+def _list_module_files(folder: Path, name: str) -> list[Path]:
     module = folder / f"{name}.py"
     if module.is_file():
         return [module]
@@ -67,10 +67,10 @@ def _module_files(folder: Path, name: str) -> list[Path]:
 @lru_cache(maxsize=10_000)  # a fan-out reads the same files for each run, a notebook for each cell
 def _read_imports(file: Path, _modified_at: int, _size: int) -> frozenset[str]:
     """Return the top-level names of all modules that a file imports. Raises UsageError if it isn't valid Python."""
-    return frozenset(_names(_parse(file)))
+    return frozenset(_iterate_imported_names(_parse_file(file)))
 
 
-def _parse(file: Path) -> ast.Module:
+def _parse_file(file: Path) -> ast.Module:
     try:
         return parse(file.read_bytes(), str(file))
     except (SyntaxError, ValueError) as error:

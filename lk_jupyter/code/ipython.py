@@ -22,7 +22,7 @@ def replace_ipython_syntax(code: str) -> str:
         return code
     lines = code.splitlines(keepends=True)
     empty = next((at for at, line in enumerate(lines) if line.strip()), 0)
-    python: str = _manager().transform_cell("".join(lines[empty:]))
+    python: str = _create_manager().transform_cell("".join(lines[empty:]))
     return "\n" * empty + _replace_inner_syntax(python)
 
 
@@ -41,7 +41,7 @@ def _replace_inner_syntax(python: str) -> str:
 
 
 @cache
-def _manager() -> Any:
+def _create_manager() -> Any:
     from IPython.core.inputtransformer2 import TransformerManager  # noqa: PLC0415 (for code that has such lines)
 
     class SameLines(TransformerManager):
@@ -81,7 +81,7 @@ _HELP = {"pinfo", "pinfo2", "psearch"}
 @lru_cache(maxsize=8)  # a fan-out calls this for each run
 def check_magics(tree: ast.Module, first_line: int, *, has_ipython: bool) -> None:
     """Refuse magics that a run doesn't have. Raises UsageError with a fix."""
-    for line, sign, name in _magics(tree):
+    for line, sign, name in _list_magic_calls(tree):
         where = f"line {line + first_line - 1}: {sign}{name}"
         if name.startswith("lk_"):
             raise UsageError(
@@ -98,15 +98,15 @@ def check_magics(tree: ast.Module, first_line: int, *, has_ipython: bool) -> Non
                 f"{where.partition(':')[0]}: a run can't show help. Nothing was sent. Use a separate cell without "
                 "%%lk_run."
             )
-        if name not in _supported_magics(sign) and not has_ipython:
+        if name not in _list_supported_magics(sign) and not has_ipython:
             raise UsageError(
                 f"{where} doesn't work in a run. Nothing was sent. These magics work in a run: "
-                f"{', '.join(sorted(_supported_magics(sign)))}. Write plain Python, or install IPython's magics "
+                f"{', '.join(sorted(_list_supported_magics(sign)))}. Write plain Python, or install IPython's magics "
                 "with -r ipython."
             )
 
 
-def _magics(tree: ast.Module) -> list[tuple[int, str, str]]:
+def _list_magic_calls(tree: ast.Module) -> list[tuple[int, str, str]]:
     calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)]
     return [
         (call.lineno, _CALLS[call.func.attr], call.args[0].value)
@@ -123,7 +123,7 @@ def _magics(tree: ast.Module) -> list[tuple[int, str, str]]:
 
 
 @cache
-def _supported_magics(sign: str) -> frozenset[str]:
+def _list_supported_magics(sign: str) -> frozenset[str]:
     """Return the magics that ``remote/display/magics.py`` has."""
     kind = {"%": "line", "%%": "cell"}[sign]
     text = (SHIPPED / "display" / "magics.py").read_text(encoding="utf-8")

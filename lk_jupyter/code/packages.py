@@ -67,7 +67,7 @@ def frequent_packages() -> dict[str, str]:
 
 
 @lru_cache(maxsize=1)
-def _frequent_names() -> tuple[frozenset[str], tuple[tuple[str, str], ...]]:
+def _list_frequent_names() -> tuple[frozenset[str], tuple[tuple[str, str], ...]]:
     """Return the normal names of all frequent packages, and normal import and package of the compared rows."""
     rows = frequent_packages().items()
     compared = tuple((normalize_name(module), package) for module, package in islice(rows, _COMPARED))
@@ -84,7 +84,7 @@ def similar_package(name: str) -> str | None:
 
     A name is similar if one letter is added, missing, replaced or swapped with its neighbor.
     """
-    normal, (package_names, compared) = normalize_name(name), _frequent_names()
+    normal, (package_names, compared) = normalize_name(name), _list_frequent_names()
     if len(normal) < _SHORTEST or name in frequent_packages() or normal in package_names:
         return None
     similar = (row[1] for row in compared if any(_differ_by_one(normal, each) for each in row))

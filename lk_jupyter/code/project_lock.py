@@ -98,10 +98,10 @@ def _read_text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise _problem(path, f"the lock can't be read ({error})", "Write it again.") from None
+        raise _build_error(path, f"the lock can't be read ({error})", "Write it again.") from None
 
 
-def _problem(path: Path, problem: str, fix: str) -> UsageError:
+def _build_error(path: Path, problem: str, fix: str) -> UsageError:
     return UsageError(f"-r project: '{path}': {problem}. Nothing was sent. {fix}")
 
 
@@ -110,27 +110,27 @@ def _read_requirements(path: Path) -> str:
     for number, line in enumerate(text.splitlines(), 1):
         if _LOCAL_LINE.match(line.strip()):
             problem = f"line {number}: '{line.strip()[:60]}' refers to a file that isn't in the run"
-            raise _problem(path, problem, "List the packages in the file itself.")
+            raise _build_error(path, problem, "List the packages in the file itself.")
     return text.rstrip() + "\n"
 
 
 def _export_uv_lock(path: Path) -> str:
     uv = shutil.which("uv")
     if uv is None:
-        raise _problem(path, "uv isn't installed here, and only uv reads its lock", "Install it: %pip install uv")
+        raise _build_error(path, "uv isn't installed here, and only uv reads its lock", "Install it: %pip install uv")
     command = [uv, "export", *_EXPORT, "--directory", str(path.parent)]
     try:
         export = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_EXPORT_SECONDS)
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise _problem(path, f"uv export didn't finish ({error})", f"Run it in a shell: {_EXAMPLE}") from None
+        raise _build_error(path, f"uv export didn't finish ({error})", f"Run it in a shell: {_EXAMPLE}") from None
     if export.returncode:
         last = (export.stderr.strip().splitlines() or ["no message"])[-1]
-        raise _problem(path, f"uv export failed: {last[:300]}", "Update the lock: uv lock")
+        raise _build_error(path, f"uv export failed: {last[:300]}", "Update the lock: uv lock")
     lines = [line for line in export.stdout.splitlines() if not line.lstrip().startswith("#")]
     for line in lines:
         if _LOCAL_LINE.match(line):
             fix = "Publish the package, or send its modules with --files."
-            raise _problem(path, f"'{line[:60]}' is a folder on this machine, not a published package", fix)
+            raise _build_error(path, f"'{line[:60]}' is a folder on this machine, not a published package", fix)
     return "\n".join([*lines, ""])
 
 
@@ -138,7 +138,7 @@ def _read_pylock(path: Path) -> str:
     try:
         from packaging import pylock  # noqa: PLC0415 (packaging below 26 has no such module)
     except ImportError:
-        raise _problem(
+        raise _build_error(
             path, "this lock needs the package 'packaging', version 26 or later", "%pip install 'packaging>=26'"
         ) from None
     if sys.version_info >= (3, 11):
@@ -148,16 +148,16 @@ def _read_pylock(path: Path) -> str:
     try:
         lock = pylock.Pylock.from_dict(tomllib.loads(_read_text(path)))
     except (tomllib.TOMLDecodeError, pylock.PylockValidationError, RecursionError) as error:
-        raise _problem(path, f"the lock isn't valid: {str(error)[:300]}", f"Write it again: {_EXAMPLE}") from None
+        raise _build_error(path, f"the lock isn't valid: {str(error)[:300]}", f"Write it again: {_EXAMPLE}") from None
     if lock.environments and not any(map(_is_for_runs, lock.environments)):
         environments = "; ".join(map(str, lock.environments))[:200]
-        raise _problem(
+        raise _build_error(
             path, f"the lock is for another platform ({environments})", "Lock the project for Linux on x86-64 too."
         )
-    return "".join(line for package in lock.packages for line in _pylock_lines(path, package))
+    return "".join(line for package in lock.packages for line in _iterate_pylock_lines(path, package))
 
 
-def _pylock_lines(path: Path, package: Package) -> Iterator[str]:
+def _iterate_pylock_lines(path: Path, package: Package) -> Iterator[str]:
     """Yield the lines of a package: exact version, marker and the hashes of its files. Raises UsageError."""
     is_needed = package.marker is None or _is_for_runs(package.marker)
     marker = "" if package.marker is None else str(package.marker)
@@ -172,7 +172,7 @@ def _pylock_lines(path: Path, package: Package) -> Iterator[str]:
     files: list[Any] = [*(package.wheels or ()), *([package.sdist] if package.sdist else [])]
     hashes = [f"--hash={kind}:{digest}" for file in files for kind, digest in file.hashes.items() if kind in _HASHES]
     if is_needed and not hashes:
-        raise _problem(path, f"'{package.name}' has no sha256 hash", f"Write it again: {_EXAMPLE}")
+        raise _build_error(path, f"'{package.name}' has no sha256 hash", f"Write it again: {_EXAMPLE}")
     if hashes and package.version is not None:
         first = f"{package.name}=={package.version}{f' ; {marker}' if marker else ''}"
         yield " \\\n    ".join([first, *dict.fromkeys(hashes)]) + "\n"
@@ -182,18 +182,18 @@ def _check_files(path: Path, package: Package) -> None:
     """Refuse a package that a machine of the cloud can't install with a hash. Raises UsageError."""
     if not (package.wheels or package.sdist) or package.version is None:
         problem = f"'{package.name}' has no version on a package index, so it can't be installed with a hash"
-        raise _problem(path, problem, f"Lock a published version of '{package.name}'.")
-    names = [_file_name(wheel) for wheel in package.wheels or ()]
+        raise _build_error(path, problem, f"Lock a published version of '{package.name}'.")
+    names = [_read_file_name(wheel) for wheel in package.wheels or ()]
     if package.sdist is None and not any(map(_has_run_platform, names)):
         problem = f"'{package.name}' {package.version} has no wheel for Linux on x86-64 ({', '.join(names)[:200]})"
-        raise _problem(path, problem, "Lock the project for Linux too, or lock another version.")
+        raise _build_error(path, problem, "Lock the project for Linux too, or lock another version.")
 
 
 #: Kinds of hashes that pip compares.
 _HASHES = {"sha256", "sha384", "sha512"}
 
 
-def _file_name(file: Any) -> str:
+def _read_file_name(file: Any) -> str:
     """Return the name of a wheel: by name, path or address."""
     return str(file.name or re.split(r"[/\\]", (file.path or file.url or "").partition("#")[0])[-1])
 

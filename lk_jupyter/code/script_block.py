@@ -95,7 +95,7 @@ def read_block(
     blocks = [(start, end) for kind, start, end in _find_blocks(lines, first_line, place) if kind == _SCRIPT]
     if len(blocks) > 1:
         line = blocks[1][0] + first_line
-        raise _problem(
+        raise _build_error(
             place, line, "this is a second '# /// script' block, but a script can have only one", "Delete this block."
         )
     for start, end in blocks:
@@ -146,7 +146,7 @@ def _find_blocks(lines: list[str], first_line: int, place: str) -> Iterator[tupl
         if closing is not None:
             yield opening[1], at, closing
         elif opening[1] == _SCRIPT and _is_comment(lines, at):
-            raise _unclosed_error(lines, at, end, first_line, place)
+            raise _build_unclosed_error(lines, at, end, first_line, place)
         at = at + 1 if closing is None else closing + 1
 
 
@@ -164,15 +164,15 @@ def _is_comment(lines: list[str], at: int) -> bool:
 _TEXTS = {tokenize.STRING, getattr(tokenize, "FSTRING_MIDDLE", tokenize.STRING)}
 
 
-def _unclosed_error(lines: list[str], at: int, end: int, first_line: int, place: str) -> UsageError:
+def _build_unclosed_error(lines: list[str], at: int, end: int, first_line: int, place: str) -> UsageError:
     if end < len(lines) and lines[end].startswith("#"):
         problem = f"{lines[end][:40]!r} has no space after '#'"
-        return _problem(place, end + first_line, problem, "Put a space after '#'.")
+        return _build_error(place, end + first_line, problem, "Put a space after '#'.")
     problem = "the '# /// script' block has no end"
-    return _problem(place, at + first_line, problem, "Add the line '# ///' after its last line.")
+    return _build_error(place, at + first_line, problem, "Add the line '# ///' after its last line.")
 
 
-def _problem(place: str, line: int, problem: str, fix: str) -> UsageError:
+def _build_error(place: str, line: int, problem: str, fix: str) -> UsageError:
     return UsageError(f"Can't read the script block in {place}: line {line}: {problem}. Nothing was sent. {fix}")
 
 
@@ -188,14 +188,14 @@ class _BlockReader:
     def read(self) -> ScriptBlock:
         """Return the block. Raises UsageError."""
         if len(self.content) > _MAX_BLOCK:
-            raise self._problem(
+            raise self._build_error(
                 "", f"the block has {len(self.content)} characters; the limit is {_MAX_BLOCK}", "Shorten it."
             )
         metadata = self._parse_toml()
         self._check_fields(metadata, _FIELDS, "field")
         dependencies, python = metadata.get("dependencies", []), metadata.get("requires-python", "")
         if not isinstance(dependencies, list):
-            raise self._problem("dependencies", "'dependencies' isn't a list", 'Example: dependencies = ["numpy"]')
+            raise self._build_error("dependencies", "'dependencies' isn't a list", 'Example: dependencies = ["numpy"]')
         tool = self._read_table(metadata, "tool")
         tables = re.search(r"^\[", self.content, re.MULTILINE)
         block = ScriptBlock(
@@ -219,10 +219,10 @@ class _BlockReader:
         except (tomllib.TOMLDecodeError, RecursionError) as error:
             text = str(error) or "too deep"
             number = match[1] if (match := _TOML_PLACE.search(text)) else len(self.content.split("\n"))
-            problem = f"{_TOML_PLACE.sub('', text)[:200]}, in {self._line_text(int(number))!r}"
-            raise _problem(self.place, self.line + int(number), problem, "Correct the TOML.") from None
+            problem = f"{_TOML_PLACE.sub('', text)[:200]}, in {self._read_line(int(number))!r}"
+            raise _build_error(self.place, self.line + int(number), problem, "Correct the TOML.") from None
 
-    def _line_text(self, number: int) -> str:
+    def _read_line(self, number: int) -> str:
         lines = self.content.split("\n")
         return lines[min(number, len(lines)) - 1].strip()[:60]
 
@@ -230,12 +230,12 @@ class _BlockReader:
         """Refuse a name that is almost one of ``names``; other names are reserved for later versions of the format."""
         for name in table:
             if name not in names and (near := get_close_matches(name, names, n=1, cutoff=0.8)):
-                raise self._problem(name, f"unknown {kind} {name[:80]!r}", f"Write '{near[0]}'.")
+                raise self._build_error(name, f"unknown {kind} {name[:80]!r}", f"Write '{near[0]}'.")
 
     def _read_table(self, table: Mapping[str, Any], name: str) -> dict[str, Any]:
         inner = table.get(name, {})
         if not isinstance(inner, dict):
-            raise self._problem(name, f"'{name}' isn't a table", f"Write a table: [tool.{name}]")
+            raise self._build_error(name, f"'{name}' isn't a table", f"Write a table: [tool.{name}]")
         return inner
 
     def _check_requirement(self, text: object) -> str:
@@ -244,13 +244,13 @@ class _BlockReader:
             requirement = Requirement(text if isinstance(text, str) and text.isprintable() else "")
         except InvalidRequirement:
             fix = "Write it as 'name' or 'name>=1.2'."
-            raise self._problem(str(text), f"{label} isn't a package", fix) from None
+            raise self._build_error(str(text), f"{label} isn't a package", fix) from None
         if "${" in str(text):  # pip would send the value, perhaps a secret of the run, to the address
             fix = "Write the address without variables."
-            raise self._problem(str(text), f"{label} contains an environment variable", fix)
+            raise self._build_error(str(text), f"{label} contains an environment variable", fix)
         if (requirement.url or "").lower().startswith("file:"):
             fix = "Publish the package, or send its modules with --files."
-            raise self._problem(str(text), f"{label} is a file that isn't in the run", fix)
+            raise self._build_error(str(text), f"{label} is a file that isn't in the run", fix)
         return str(requirement)
 
     def _check_python(self, text: object) -> str:
@@ -258,7 +258,9 @@ class _BlockReader:
             return str(SpecifierSet(text if isinstance(text, str) else "invalid"))
         except InvalidSpecifier:
             fix = 'Example: requires-python = ">=3.11"'
-            raise self._problem("requires-python", f"{str(text)[:80]!r} isn't a Python version range", fix) from None
+            raise self._build_error(
+                "requires-python", f"{str(text)[:80]!r} isn't a Python version range", fix
+            ) from None
 
     def _read_options(self, table: dict[str, Any]) -> dict[str, Any]:
         """Return machine and limits of ``[tool.lk]``."""
@@ -266,18 +268,18 @@ class _BlockReader:
             near = get_close_matches(name, _OPTIONS, n=1)
             fix = f"Did you mean '{near[0]}'?" if near else f"Keys: {', '.join(_OPTIONS)}."
             if name not in _OPTIONS:
-                raise self._problem(name, f"[tool.lk] doesn't support the key {name[:80]!r}", fix)
+                raise self._build_error(name, f"[tool.lk] doesn't support the key {name[:80]!r}", fix)
             if not isinstance(value, (str, int, float)) or isinstance(value, bool) or "," in str(value):
-                raise self._problem(name, f"{name!r} can't be {str(value)[:80]!r}", "Write one value.")
+                raise self._build_error(name, f"{name!r} can't be {str(value)[:80]!r}", "Write one value.")
         for name, value in table.items():
             try:
                 check(MachineOptions, {name.replace("-", "_"): str(value)})
             except UsageError as error:
-                raise self._problem(name, str(error).rstrip("."), "Correct the value.") from None
+                raise self._build_error(name, str(error).rstrip("."), "Correct the value.") from None
         options = {name.replace("-", "_"): str(value) for name, value in table.items()}
         chosen = check(MachineOptions, options)
         if chosen.gpu and chosen.machine:
-            raise self._problem("machine", "[tool.lk] has both 'gpu' and 'machine'", "Delete one of them.")
+            raise self._build_error("machine", "[tool.lk] has both 'gpu' and 'machine'", "Delete one of them.")
         return {name: value for name in MachineOptions.model_fields if (value := getattr(chosen, name)) is not None}
 
     def _refuse_local_sources(self, block: ScriptBlock, uv: dict[str, Any]) -> None:
@@ -287,14 +289,14 @@ class _BlockReader:
             keys = {key for each in sources if isinstance(each, dict) for key in each}
             if normalize_name(name) in block.packages and keys - _INDEX_KEYS:
                 fix = f"Add the source to dependencies, for example '{normalize_name(name)} @ git+https://…'."
-                raise self._problem(name, f"a run can't use the source of {name[:80]!r} in [tool.uv.sources]", fix)
+                raise self._build_error(name, f"a run can't use the source of {name[:80]!r} in [tool.uv.sources]", fix)
 
-    def _problem(self, text: str, problem: str, fix: str) -> UsageError:
+    def _build_error(self, text: str, problem: str, fix: str) -> UsageError:
         """Return the error with the line that starts with a text, or contains it."""
         lines = list(enumerate(self.content.split("\n"), 1)) if text else []
         offsets = [at for at, line in lines if line.startswith(text)] or [at for at, line in lines if text in line]
         offset = offsets[0] if offsets else 0
-        return _problem(self.place, self.line + offset, problem, fix)
+        return _build_error(self.place, self.line + offset, problem, fix)
 
 
 def block_options(block: ScriptBlock | None, options: MachineOptions, max_cost: Decimal | None) -> dict[str, Any]:

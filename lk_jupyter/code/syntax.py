@@ -75,12 +75,12 @@ def check_code(code: str, *, file_name: str, first_line: int = 1, awaits: bool =
             warnings.simplefilter("ignore", SyntaxWarning)  # the run shows warnings
             call_without_warnings(lambda: compile(lines, file_name, "exec", flags, dont_inherit=True))
     except (SyntaxError, ValueError) as error:
-        _name_ipython_lines(code, first_line)
+        _refuse_ipython_lines(code, first_line)
         raise _move_lines(error, file_name, first_line) from None
     return tree
 
 
-def _name_ipython_lines(code: str, first_line: int) -> None:
+def _refuse_ipython_lines(code: str, first_line: int) -> None:
     ipython_lines = [
         f"line {number}: {match['line']}   →   {_suggest_replacement(match['line'])}"
         for number, text in enumerate(code.splitlines(), first_line)

@@ -35,19 +35,19 @@ def undefined_names(code: str, namespace: Container[str]) -> list[str]:
     Only statements that are always executed count, up to the first statement that may set names invisibly.
     """
     with suppress(SyntaxError):
-        return list(dict.fromkeys(_undefined(parse(replace_ipython_syntax(code)), namespace)))
+        return list(dict.fromkeys(_iterate_undefined_names(parse(replace_ipython_syntax(code)), namespace)))
     return []
 
 
-def _undefined(tree: ast.Module, namespace: Container[str]) -> Iterator[str]:
+def _iterate_undefined_names(tree: ast.Module, namespace: Container[str]) -> Iterator[str]:
     assigned: set[str] = set()
     for statement in tree.body:
         if _is_unpredictable(statement):
             return
-        for name in _reads(statement):
+        for name in _iterate_reads(statement):
             if name not in assigned and name not in namespace and not _is_in_runs(name):
                 yield name
-        assigned |= _assigned_names(statement)
+        assigned |= _list_assigned_names(statement)
 
 
 def _is_in_runs(name: str) -> bool:
@@ -65,7 +65,7 @@ def _is_unpredictable(statement: ast.stmt) -> bool:
     return False
 
 
-def _assigned_names(statement: ast.stmt) -> set[str]:
+def _list_assigned_names(statement: ast.stmt) -> set[str]:
     """Return every name that a statement may set, also in branches and functions."""
     names: set[str] = set()
     for node in ast.walk(statement):
@@ -84,7 +84,7 @@ def _assigned_names(statement: ast.stmt) -> set[str]:
     return names
 
 
-def _reads(statement: ast.stmt) -> Iterator[str]:
+def _iterate_reads(statement: ast.stmt) -> Iterator[str]:
     """Yield the names that a statement always reads, except names that the statement sets."""
     parts: list[ast.AST | None]
     if isinstance(statement, (ast.Expr, ast.Assign, ast.AnnAssign)):
@@ -104,19 +104,21 @@ def _reads(statement: ast.stmt) -> Iterator[str]:
     else:
         parts = []
     walrus = {node.target.id for node in ast.walk(statement) if isinstance(node, ast.NamedExpr)}
-    yield from (name for part in parts if part is not None for name in _always_read(part) if name not in walrus)
+    yield from (
+        name for part in parts if part is not None for name in _iterate_evaluated_names(part) if name not in walrus
+    )
 
 
-def _always_read(node: ast.AST) -> Iterator[str]:
+def _iterate_evaluated_names(node: ast.AST) -> Iterator[str]:
     """Yield the names in the parts of an expression that are always evaluated."""
     if isinstance(node, ast.Name):
         if isinstance(node.ctx, ast.Load):
             yield node.id
         return
-    yield from (name for child in _evaluated_parts(node) for name in _always_read(child))
+    yield from (name for child in _list_evaluated_parts(node) for name in _iterate_evaluated_names(child))
 
 
-def _evaluated_parts(node: ast.AST) -> list[ast.AST]:
+def _list_evaluated_parts(node: ast.AST) -> list[ast.AST]:
     """Return the parts of an expression that are evaluated whenever the expression is."""
     if isinstance(node, ast.Lambda):
         return [*node.args.defaults]

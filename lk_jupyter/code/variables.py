@@ -94,8 +94,8 @@ def assigned_names(code: str) -> list[str]:
     Imports, names with an underscore in front, and targets of loops and ``with`` are not included, nor deleted names.
     """
     with suppress(SyntaxError):
-        nodes = list(_top_level(parse(replace_ipython_syntax(code)).body))
-        passing = {id(name) for node in nodes for target in _targets(node) for name in ast.walk(target)}
+        nodes = list(_iterate_top_level(parse(replace_ipython_syntax(code)).body))
+        passing = {id(name) for node in nodes for target in _list_targets(node) for name in ast.walk(target)}
         deleted = {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Del)}
         names = dict.fromkeys(name for node in nodes if id(node) not in passing for name in _set_by(node))
         return [name for name in names if name not in deleted and not name.startswith("_")]
@@ -112,7 +112,7 @@ def _set_by(node: ast.AST) -> list[str]:
     return [node.name] if isinstance(node, _SCOPES) else []
 
 
-def _targets(node: ast.AST) -> list[ast.expr]:
+def _list_targets(node: ast.AST) -> list[ast.expr]:
     """Return the targets of a loop or of ``with``."""
     if isinstance(node, (ast.For, ast.AsyncFor)):
         return [node.target]
@@ -124,12 +124,12 @@ _SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 _INNER = (*_SCOPES, ast.Lambda, ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 
 
-def _top_level(nodes: Iterable[ast.AST]) -> Iterator[ast.AST]:
+def _iterate_top_level(nodes: Iterable[ast.AST]) -> Iterator[ast.AST]:
     """Yield nodes and their children in order, without the inside of functions, classes and comprehensions."""
     for node in nodes:
         yield node
         if not isinstance(node, _INNER):
-            yield from _top_level(ast.iter_child_nodes(node))
+            yield from _iterate_top_level(ast.iter_child_nodes(node))
 
 
 #: Calls without arguments, and magics, that show every name.
@@ -217,18 +217,20 @@ def _read_in_text(call: ast.Call) -> Iterator[str]:
         tables = [match for text in texts for match in _IN_SQL.findall(text)]
         yield from (name for match in tables for name in re.findall(r"\w+", match))
     if function in _TEXT_MAGICS:
-        yield from (name for text in texts for name in _names_in(text))
+        yield from (name for text in texts for name in _list_names(text))
     if function in {"system", "getoutput", "run_line_magic", "run_cell_magic"} and _is_shell(call.func):
         expansions = [match for text in texts for match in _EXPANDED.findall(text)]
-        yield from (name for expression, plain in expansions for name in ([plain] if plain else _names_in(expression)))
+        yield from (
+            name for expression, plain in expansions for name in ([plain] if plain else _list_names(expression))
+        )
         if texts[:1] in _NAME_MAGICS:
             yield from (text.partition(".")[0].strip() for text in texts[1:])
     yield from (name for text in texts if "~" in text for name in _IN_FORMULA.findall(text))
 
 
-def _names_in(expression: str) -> list[str]:
+def _list_names(expression: str) -> list[str]:
     with suppress(SyntaxError):
-        return list(_reads(parse(expression.strip())))
+        return list(_iterate_reads(parse(expression.strip())))
     return []
 
 
@@ -256,7 +258,7 @@ class _Flow:
             step(statement)
         return self
 
-    def _branch(self, body: Iterable[ast.stmt]) -> set[str]:
+    def _follow_branch(self, body: Iterable[ast.stmt]) -> set[str]:
         return _Flow(self.set, self.read).follow(body).set
 
     def _add_reads(self, *nodes: ast.AST | None) -> None:
@@ -265,12 +267,12 @@ class _Flow:
             stored = {name.id for name in ast.walk(node) if isinstance(name, ast.NamedExpr) for name in [name.target]}
             calls = [call for call in ast.walk(node) if isinstance(call, ast.Call)]
             in_text = {name for call in calls for name in _read_in_text(call)}
-            self.read |= (set(_reads(node)) | in_text) - self.set - stored
+            self.read |= (set(_iterate_reads(node)) | in_text) - self.set - stored
             self.set |= stored
             for call in calls:
-                self._magic(call)
+                self._follow_magic(call)
 
-    def _magic(self, call: ast.Call) -> None:
+    def _follow_magic(self, call: ast.Call) -> None:
         """Follow the Python code in the line of a magic, or below the line."""
         words = [getattr(word, "value", None) for word in call.args]
         if not (words and words[0] in _TIMED and _is_shell(call.func)):
@@ -283,7 +285,7 @@ class _Flow:
             with suppress(SyntaxError):
                 inner.follow(parse(replace_ipython_syntax(str(line)[_FLAGS.match(str(line)).end() :])).body)  # type: ignore[union-attr]
 
-    def _store(self, *targets: ast.AST | None) -> None:
+    def _store_targets(self, *targets: ast.AST | None) -> None:
         for target in filter(None, targets):
             self._add_reads(target)
             self.set |= {n.id for n in ast.walk(target) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
@@ -293,18 +295,18 @@ class _Flow:
 
     def _assign(self, statement: ast.Assign) -> None:
         self._add_reads(statement.value)
-        self._store(*statement.targets)
+        self._store_targets(*statement.targets)
 
     def _annassign(self, statement: ast.AnnAssign) -> None:
         self._add_reads(statement.annotation, statement.value)
         if statement.value:
-            self._store(statement.target)
+            self._store_targets(statement.target)
 
     def _augassign(self, statement: ast.AugAssign) -> None:
         if isinstance(statement.target, ast.Name):
             self.read |= {statement.target.id} - self.set
         self._add_reads(statement.value)
-        self._store(statement.target)
+        self._store_targets(statement.target)
 
     def _delete(self, statement: ast.Delete) -> None:
         self._add_reads(statement)
@@ -323,16 +325,16 @@ class _Flow:
 
     def _classdef(self, statement: ast.ClassDef) -> None:
         self._add_reads(*statement.decorator_list, *statement.bases, *statement.keywords)
-        self._branch(statement.body)
+        self._follow_branch(statement.body)
         self.set.add(statement.name)
 
     def _if(self, statement: ast.If) -> None:
         self._add_reads(statement.test)
-        self.set |= self._branch(statement.body) & self._branch(statement.orelse)
+        self.set |= self._follow_branch(statement.body) & self._follow_branch(statement.orelse)
 
     def _for(self, statement: ast.For | ast.AsyncFor) -> None:
         self._add_reads(statement.iter)
-        self._store(statement.target)
+        self._store_targets(statement.target)
         self.follow(statement.body).follow(statement.orelse)
 
     _asyncfor = _for
@@ -344,7 +346,7 @@ class _Flow:
     def _with(self, statement: ast.With | ast.AsyncWith) -> None:
         for item in statement.items:
             self._add_reads(item.context_expr)
-            self._store(item.optional_vars)
+            self._store_targets(item.optional_vars)
         self.follow(statement.body)
 
     _asyncwith = _with
@@ -367,7 +369,7 @@ class _Flow:
             branch.follow(case.body)
 
 
-def _reads(expression: ast.AST) -> Iterator[str]:
+def _iterate_reads(expression: ast.AST) -> Iterator[str]:
     """Yield the names that an expression reads, without the bodies of functions."""
     waiting: list[ast.AST] = [expression]
     while waiting:
@@ -380,6 +382,8 @@ def _reads(expression: ast.AST) -> Iterator[str]:
             targets = {
                 name.id for name in ast.walk(node) if isinstance(name, ast.Name) and isinstance(name.ctx, ast.Store)
             }
-            yield from (name for child in ast.iter_child_nodes(node) for name in _reads(child) if name not in targets)
+            yield from (
+                name for child in ast.iter_child_nodes(node) for name in _iterate_reads(child) if name not in targets
+            )
         else:
             waiting += ast.iter_child_nodes(node)
