@@ -105,9 +105,13 @@ class Bridge:
 
     async def run(self) -> None:
         """Pass messages until the kernel is shut down."""
-        works: list[Coroutine[Any, Any, None]] = [self._sockets.beat(), self._sockets.welcome(), self._link()]
-        works += [self._watch(), self._watch_machine()]
-        works += [self._listen(channel) for channel in CHANNELS]
+        works: list[Coroutine[Any, Any, None]] = [
+            self._sockets.beat(),
+            self._sockets.welcome(),
+            self._keep_kernel_connection(),
+        ]
+        works += [self._watch_lease(), self._watch_machine()]
+        works += [self._listen_to_channel(channel) for channel in CHANNELS]
         tasks = [asyncio.create_task(work) for work in [*works, self._done.wait()]]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -119,7 +123,7 @@ class Bridge:
             await asyncio.gather(*tasks, return_exceptions=True)
             await self._sockets.close()
 
-    async def _listen(self, channel: str) -> None:
+    async def _listen_to_channel(self, channel: str) -> None:
         """Receive the messages of the local Jupyter on a channel."""
         while True:
             message = await self._sockets.receive(channel)
@@ -127,25 +131,25 @@ class Bridge:
             if kind == "shutdown_request":
                 await self._shut_down(channel, message)
             elif kind == "interrupt_request":
-                await self._interrupt(channel, message)
+                await self._interrupt_kernel(channel, message)
             else:
-                await self._forward(channel, message)
+                await self._forward_to_kernel(channel, message)
 
     async def _shut_down(self, channel: str, message: KernelMessage) -> None:
         restart = bool(json.loads(message.parts[3]).get("restart"))
-        await self._reply(channel, message, {"status": "ok", "restart": restart})
+        await self._send_reply(channel, message, {"status": "ok", "restart": restart})
         self._done.set()
 
-    async def _interrupt(self, channel: str, message: KernelMessage) -> None:
+    async def _interrupt_kernel(self, channel: str, message: KernelMessage) -> None:
         content: dict[str, Any] = {"status": "ok"}
         try:
             if not self._end_reason:
                 await asyncio.to_thread(self._kernel.interrupt)
         except LkError as error:
-            content = _failure(type(error).__name__, str(error))
-        await self._reply(channel, message, content)
+            content = _build_failure(type(error).__name__, str(error))
+        await self._send_reply(channel, message, content)
 
-    async def _forward(self, channel: str, message: KernelMessage) -> None:
+    async def _forward_to_kernel(self, channel: str, message: KernelMessage) -> None:
         """Send a message to the hosted kernel, or report that the machine has ended."""
         header = message.header
         if header["msg_type"].endswith("_request"):
@@ -164,7 +168,7 @@ class Bridge:
                 self._ready.clear()
         await self._answer_all("MachineGone", self._end_reason)
 
-    async def _link(self) -> None:
+    async def _keep_kernel_connection(self) -> None:
         """Keep a connection to the hosted kernel; the server buffers messages for the same session in between."""
         url = self._kernel.server.channels_url(self._kernel.kernel_id, uuid.uuid4().hex)
         settings: dict[str, Any] = {"proxy": None} if url.startswith("ws://") else {}
@@ -179,9 +183,9 @@ class Bridge:
                     **settings,
                 ) as self._socket:
                     if self._socket.subprotocol != PROTOCOL:
-                        await self._refuse()
+                        await self._refuse_old_server()
                     self._numbers.reconnect()
-                    await self._check()
+                    await self._send_check_question()
                     self._ready.set()
                     await self._take_all(self._socket)
             self._socket = None
@@ -194,13 +198,13 @@ class Bridge:
         try:
             async for data in socket:
                 with suppress(*ODD):
-                    await self._forward_message(data)
+                    await self._forward_to_jupyter(data)
         except ConnectionClosed as end:
             if not is_too_large(end):
                 raise
             await self._answer_all("MessageTooLarge", TOO_LARGE.format(format_megabytes(MOST_KERNEL_MESSAGE_BYTES)))
 
-    async def _check(self) -> None:
+    async def _send_check_question(self) -> None:
         """Send a question after the unanswered requests: an answer means that the requests never get answers."""
         names = [
             name for name, request in self._pending.items() if request.channel == "shell" and name in self._submitted
@@ -210,7 +214,7 @@ class Bridge:
             self._checks[question.header["msg_id"]] = names, {"reply", "idle"}
             await self._socket.send(serialize_msg_to_ws_v1(question.parts, "shell"))
 
-    async def _refuse(self) -> None:
+    async def _refuse_old_server(self) -> None:
         """Stop the machine, whose server can't forward messages unchanged, and stay to report the reason."""
         self._socket = None
         await self._give_back(
@@ -218,7 +222,7 @@ class Bridge:
         )
         await self._done.wait()
 
-    async def _forward_message(self, data: Any) -> None:
+    async def _forward_to_jupyter(self, data: Any) -> None:
         """Forward a message of the hosted kernel."""
         channel, parts = deserialize_msg_from_ws_v1(data)
         message = KernelMessage([], parts)
@@ -226,7 +230,7 @@ class Bridge:
         if channel == "iopub":
             if message.header["msg_type"] == "iopub_welcome":  # meant for the hosted server
                 return
-            await self._notice(message)
+            await self._record_kernel_state(message)
             await self._sockets.publish(message._replace(identities=[message.header["msg_type"].encode()]))
             return
         if message.header["msg_type"] == "kernel_info_reply":
@@ -237,9 +241,9 @@ class Bridge:
             await self._sockets.send(channel, message._replace(identities=pending.message.identities))
         if message.header["msg_type"].endswith("_reply"):
             self._record_end("reply", message)
-            await self._end_check("reply", message)
+            await self._fail_lost_requests("reply", message)
 
-    async def _notice(self, message: KernelMessage) -> None:
+    async def _record_kernel_state(self, message: KernelMessage) -> None:
         """Record whether the hosted kernel works and is alive."""
         if message.parent.get("msg_id", "") in self._pending:
             self._started.add(message.parent["msg_id"])
@@ -249,7 +253,7 @@ class Bridge:
         if state == "idle":
             await self._report_lost_messages(message.parent)
             self._record_end("idle", message)
-            await self._end_check("idle", message)
+            await self._fail_lost_requests("idle", message)
         if state in {"restarting", "autorestarting"}:
             await self._answer_pending()
         elif state == "dead":
@@ -263,7 +267,7 @@ class Bridge:
         if request_id in self._pending:
             self._pending[request_id].missing.discard(end)
             if not self._pending[request_id].missing:
-                self._forget(request_id)
+                self._forget_request(request_id)
 
     async def _report_lost_messages(self, request: dict[str, Any]) -> None:
         """Show in the cell that ends how many messages were lost while the connection was broken."""
@@ -272,7 +276,7 @@ class Bridge:
             content = {"name": "stderr", "text": f"{label}\n"}
             await self._sockets.publish(self._sockets.build_message("stream", content, request, [b"lk"]))
 
-    async def _end_check(self, end: str, message: KernelMessage) -> None:
+    async def _fail_lost_requests(self, end: str, message: KernelMessage) -> None:
         """End requests whose reply or last state was lost, once both channels have brought the end of the question."""
         question = message.parent.get("msg_id", "")
         names, missing = self._checks.get(question, ([], {""}))
@@ -281,18 +285,18 @@ class Bridge:
             return
         del self._checks[question]
         for name in filter(self._pending.__contains__, names):
-            failure = _failure("ConnectionLost", CUT if name in self._started else LOST)
-            await self._end_request(self._forget(name), failure)
+            failure = _build_failure("ConnectionLost", CUT if name in self._started else LOST)
+            await self._end_request(self._forget_request(name), failure)
 
     async def _end_request(self, pending: _PendingRequest, failure: dict[str, Any]) -> None:
         """Send the ends of a request that the hosted kernel doesn't send any more."""
         await self._report_lost_messages(pending.message.header)
         if "reply" in pending.missing:
-            await self._answer(pending.channel, pending.message, failure)
+            await self._answer_as_ended_kernel(pending.channel, pending.message, failure)
         else:
-            await self._say_idle(pending.message)
+            await self._publish_idle(pending.message)
 
-    def _forget(self, name: str) -> _PendingRequest:
+    def _forget_request(self, name: str) -> _PendingRequest:
         self._submitted.discard(name)
         self._started.discard(name)
         return self._pending.pop(name)
@@ -306,10 +310,10 @@ class Bridge:
 
     async def _give_back(self, reason: str) -> None:
         """Report that the machine has ended, and stop the machine."""
-        await self._end(reason)
+        await self._report_machine_end(reason)
         await asyncio.to_thread(self._kernel.stop)
 
-    async def _watch(self) -> None:
+    async def _watch_lease(self) -> None:
         """Stop the machine when the lease is over, or when the local Jupyter has ended."""
         while True:
             await asyncio.sleep(TICK)
@@ -328,11 +332,13 @@ class Bridge:
             with suppress(LkError):
                 state = await asyncio.to_thread(lambda: self._kernel.run.status)
                 if is_final(state):
-                    await self._end(f"The machine has ended: {self._limit if state == 'timeout' else state}.")
+                    await self._report_machine_end(
+                        f"The machine has ended: {self._limit if state == 'timeout' else state}."
+                    )
                 elif not self._ready.is_set() and not await asyncio.to_thread(self._kernel.exists):
                     await self._give_back("The kernel no longer exists on its machine.")
 
-    async def _end(self, reason: str) -> None:
+    async def _report_machine_end(self, reason: str) -> None:
         """Report the end of the machine to pending requests and to all later requests."""
         self._end_reason = f"{reason} {_ANEW}"
         self._ready.set()
@@ -340,40 +346,40 @@ class Bridge:
 
     async def _answer_all(self, name: str, reason: str) -> None:
         while self._pending:
-            await self._end_request(self._forget(next(reversed(self._pending))), _failure(name, reason))
+            await self._end_request(self._forget_request(next(reversed(self._pending))), _build_failure(name, reason))
 
-    async def _answer(self, channel: str, message: KernelMessage, failure: dict[str, Any]) -> None:
+    async def _answer_as_ended_kernel(self, channel: str, message: KernelMessage, failure: dict[str, Any]) -> None:
         """Answer in place of the kernel that has ended."""
         header, identities = message.header, [b"lk"]
         await self._sockets.publish(
             self._sockets.build_message("status", {"execution_state": "busy"}, header, identities)
         )
         if header["msg_type"] == "kernel_info_request":
-            await self._reply(channel, message, self._info)
+            await self._send_reply(channel, message, self._info)
         else:
             if header["msg_type"] == "execute_request":
                 await self._sockets.publish(self._sockets.build_message("error", failure, header, identities))
-            await self._reply(channel, message, {**failure, "execution_count": 0})
-        await self._say_idle(message)
+            await self._send_reply(channel, message, {**failure, "execution_count": 0})
+        await self._publish_idle(message)
 
-    async def _say_idle(self, message: KernelMessage) -> None:
+    async def _publish_idle(self, message: KernelMessage) -> None:
         """Report that a request has ended: front ends wait for idle after the reply, too."""
         await self._sockets.publish(
             self._sockets.build_message("status", {"execution_state": "idle"}, message.header, [b"lk"])
         )
 
-    async def _reply(self, channel: str, message: KernelMessage, content: dict[str, Any]) -> None:
+    async def _send_reply(self, channel: str, message: KernelMessage, content: dict[str, Any]) -> None:
         kind = message.header["msg_type"].replace("_request", "_reply")
         await self._sockets.send(
             channel, self._sockets.build_message(kind, content, message.header, message.identities)
         )
 
 
-def _failure(name: str, text: str) -> dict[str, Any]:
+def _build_failure(name: str, text: str) -> dict[str, Any]:
     return {"status": "error", "ename": name, "evalue": text, "traceback": [f"{name}: {text}"]}
 
 
-def _arguments() -> argparse.Namespace:
+def _parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("-f", dest="file", required=True, help="connection file")
     parser.add_argument("--run", required=True, help="id of the run with the Jupyter server")
@@ -385,11 +391,11 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-async def _main(connection: dict[str, Any], arguments: argparse.Namespace) -> None:
+async def _run_bridge(connection: dict[str, Any], arguments: argparse.Namespace) -> None:
     kernel = HostedKernel.attach(current(), arguments.run, arguments.kernel)
     await Bridge(Sockets(connection), kernel, Lease(60 * arguments.idle), arguments.limit).run()
 
 
 if __name__ == "__main__":
-    arguments = _arguments()
-    asyncio.run(_main(json.loads(Path(arguments.file).read_text(encoding="utf-8")), arguments))
+    arguments = _parse_arguments()
+    asyncio.run(_run_bridge(json.loads(Path(arguments.file).read_text(encoding="utf-8")), arguments))

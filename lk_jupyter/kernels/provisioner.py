@@ -46,7 +46,7 @@ class CloudProvisioner(LocalProvisioner):
         unwanted = threading.Event()
         notebook = (kwargs.get("env") or {}).get("JPY_SESSION_NAME", "")
         try:
-            self._kernel = await self._ready_kernel(notebook, unwanted)
+            self._kernel = await self._restart_or_start_kernel(notebook, unwanted)
             launch = await super().pre_launch(**kwargs)
         except asyncio.CancelledError:
             unwanted.set()
@@ -65,34 +65,34 @@ class CloudProvisioner(LocalProvisioner):
         try:
             return await super().launch_kernel(cmd, **kwargs)
         except BaseException:
-            await self._stop()
+            await self._stop_kernel()
             raise
 
     async def cleanup(self, restart: bool = False) -> None:  # noqa: FBT001, FBT002 (it is called so)
         """Stop the machine and its bill, unless the kernel restarts."""
         if not restart:
-            await self._stop()
+            await self._stop_kernel()
         await super().cleanup(restart=restart)
 
-    async def _stop(self) -> None:
+    async def _stop_kernel(self) -> None:
         kernel, self._kernel = self._kernel, None
         if kernel:
             await asyncio.to_thread(kernel.stop)
 
-    async def _ready_kernel(self, notebook: str, unwanted: threading.Event) -> HostedKernel:
+    async def _restart_or_start_kernel(self, notebook: str, unwanted: threading.Event) -> HostedKernel:
         """Return a fresh kernel: on the machine that is active already, or on a new one, which needs permission."""
         if kernel := self._kernel:
             is_active = await asyncio.to_thread(kernel.is_active)
             if is_active:
                 await asyncio.to_thread(kernel.restart)
                 return kernel
-        await self._stop()
-        session, options, plan = await asyncio.to_thread(self._plan, notebook)
+        await self._stop_kernel()
+        session, options, plan = await asyncio.to_thread(self._plan_start, notebook)
         await require_approval(plan)
         self._max_cost = options.max_cost
         return await asyncio.to_thread(HostedKernel.start, session, options, unwanted)
 
-    def _plan(self, notebook: str) -> tuple[Session, ServerOptions, StartPlan]:
+    def _plan_start(self, notebook: str) -> tuple[Session, ServerOptions, StartPlan]:
         """Return the start and the question to the user. Start nothing, not even the local cloud."""
         session = current(start=False)
         machine = session.machines().resolve(self.machine)

@@ -28,12 +28,12 @@ class KernelMessage(NamedTuple):
     @property
     def header(self) -> dict[str, Any]:
         """The header, read."""
-        return _read(self.parts[0])
+        return _parse_json(self.parts[0])
 
     @property
     def parent(self) -> dict[str, Any]:
         """Return the header of the message that this message answers; empty for a message that answers none."""
-        return _read(self.parts[1])
+        return _parse_json(self.parts[1])
 
 
 class Sockets:
@@ -103,6 +103,6 @@ class Sockets:
         await asyncio.to_thread(self._context.destroy, _LINGER)
 
 
-def _read(part: bytes) -> dict[str, Any]:
+def _parse_json(part: bytes) -> dict[str, Any]:
     read: dict[str, Any] = load_json(part)
     return read

@@ -43,9 +43,9 @@ def add(machine: MachineType, config: dict[str, Any], title: str | None = None) 
     name = _PREFIX + re.sub(r"[^a-z0-9.-]", "-", machine.hardware_profile.lower())
     kernel = InstalledKernel(name, title, {"machine": machine.hardware_profile, **config})
     with tempfile.TemporaryDirectory() as folder:
-        (Path(folder) / "kernel.json").write_text(json.dumps(_spec(kernel), indent=1), encoding="utf-8")
+        (Path(folder) / "kernel.json").write_text(json.dumps(_build_spec(kernel), indent=1), encoding="utf-8")
         shutil.copy(_LOGO, folder)
-        _manager().install_kernel_spec(folder, name, user=True)
+        _create_manager().install_kernel_spec(folder, name, user=True)
     return kernel
 
 
@@ -63,7 +63,7 @@ def resolve_max_cost(machine: MachineType, text: str) -> Decimal | None:
 
 def installed() -> Iterator[InstalledKernel]:
     """Yield the kernels of ours."""
-    for name, spec in _manager().get_all_specs().items():
+    for name, spec in _create_manager().get_all_specs().items():
         provisioner = spec["spec"].get("metadata", {}).get("kernel_provisioner", {})
         if provisioner.get("provisioner_name") == PROVISIONER:
             yield InstalledKernel(name, spec["spec"]["display_name"], provisioner.get("config", {}))
@@ -77,7 +77,7 @@ def remove(wish: str) -> InstalledKernel:
     if match is None:
         titles = ", ".join(kernel.config.get("machine", kernel.name) for kernel in kernels) or "none"
         raise UsageError(f"Unknown kernel '{wish}'. Kernels: {titles}.")
-    _manager().remove_kernel_spec(match.name)
+    _create_manager().remove_kernel_spec(match.name)
     return match
 
 
@@ -87,11 +87,11 @@ def bridge_command(command: list[str]) -> list[str]:
     return [*module_command(BRIDGE, python), *words[2:]] if words[:2] == ["-m", BRIDGE] else command
 
 
-def _manager() -> Any:
+def _create_manager() -> Any:
     return library("jupyter_client.kernelspec", "lab", "A kernel").KernelSpecManager()
 
 
-def _spec(kernel: InstalledKernel) -> dict[str, Any]:
+def _build_spec(kernel: InstalledKernel) -> dict[str, Any]:
     return {
         "argv": [*module_command(BRIDGE), "-f", "{connection_file}"],
         "display_name": kernel.title,
