@@ -76,16 +76,16 @@ class Database:
             except _FAILURES as error:
                 if not _is_damage(error):
                     raise
-            self._repair()
+            self._repair_file()
             return act()
 
     def _execute(self, statement: str, values: Sequence[Any], *, durable: bool) -> list[sqlite3.Row]:
-        connection = self._current()
+        connection = self._ensure_connection()
         connection.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
         return connection.execute(statement, values).fetchall()
 
     def _execute_all(self, statements: Sequence[Statement], *, durable: bool) -> None:
-        connection = self._current()
+        connection = self._ensure_connection()
         try:
             self._execute("BEGIN IMMEDIATE", (), durable=durable)
             for statement, values in statements:
@@ -103,15 +103,15 @@ class Database:
             if connection is not None:
                 connection.close()
 
-    def _current(self) -> sqlite3.Connection:
-        if self._connection is not None and self._opened_as != self._identity():
+    def _ensure_connection(self) -> sqlite3.Connection:
+        if self._connection is not None and self._opened_as != self._read_file_identity():
             self.close()
         if self._connection is None:
             self._connection = self._open_connection()
-            self._opened_as = self._identity()
+            self._opened_as = self._read_file_identity()
         return self._connection
 
-    def _identity(self) -> tuple[int, ...]:
+    def _read_file_identity(self) -> tuple[int, ...]:
         with suppress(OSError):
             stat = self.path.stat()
             return os.getpid(), stat.st_dev, stat.st_ino
@@ -130,7 +130,7 @@ class Database:
             raise
         return connection
 
-    def _repair(self) -> None:
+    def _repair_file(self) -> None:
         """Set the damaged file aside, unless another process has done so, and save the readable entries."""
         self.close()
         end = time.monotonic() + _BUSY_SECONDS
@@ -138,11 +138,11 @@ class Database:
             with lock_beside(self.path) as is_owner:
                 if is_owner or time.monotonic() > end:
                     if self._is_damaged():
-                        self._say(self._replace())
+                        self._say(self._replace_damaged_file())
                     return
             time.sleep(0.05)
 
-    def _replace(self) -> str:
+    def _replace_damaged_file(self) -> str:
         """Replace the damaged file by a new file; return a message about the result."""
         aside = self._set_aside()
         saved = self._take_over(aside)
@@ -164,7 +164,7 @@ class Database:
         return aside
 
     def _take_over(self, aside: Path) -> int:
-        copied = [_copy_rows(aside, self._current(), name, table) for name, table in self._tables.items()]
+        copied = [_copy_rows(aside, self._ensure_connection(), name, table) for name, table in self._tables.items()]
         return copied[0]
 
 
@@ -184,7 +184,7 @@ def _add_table(connection: sqlite3.Connection, name: str, table: Schema) -> None
 def _copy_rows(aside: Path, target: sqlite3.Connection, name: str, table: Schema) -> int:
     """Copy the rows of a damaged file that can be read; return their number."""
     copied = 0
-    for row in _readable_rows(aside, name):
+    for row in _iterate_readable_rows(aside, name):
         values = {column: row[column] for column in row.keys() if column in table.columns}  # noqa: SIM118 (a Row is no dict)
         columns = ", ".join(f'"{column}"' for column in values)
         with suppress(sqlite3.IntegrityError):
@@ -203,7 +203,7 @@ def _connect(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def _readable_rows(path: Path, table: str) -> Iterator[sqlite3.Row]:
+def _iterate_readable_rows(path: Path, table: str) -> Iterator[sqlite3.Row]:
     """Yield the rows of a damaged file from its start to the damage, then the rows after the damage."""
     with suppress(*_FAILURES), closing(_connect(path)) as connection:
         connection.execute("PRAGMA writable_schema=ON")  # a truncated file is still readable

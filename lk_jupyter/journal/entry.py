@@ -179,19 +179,19 @@ def read(
     """
     if not path.exists():
         return []
-    names = ", ".join(f'"{name}"' for name in _columns(path) if name not in LARGE)
+    names = ", ".join(f'"{name}"' for name in _list_columns(path) if name not in LARGE)
     query = f"SELECT rowid AS _row, {names}, substr(code, 1, {START}) AS code FROM {TABLE} WHERE rowid < ? AND (notebook = ? OR ?) ORDER BY rowid DESC LIMIT ?"  # noqa: E501, S608
     values = (1 << 62 if before is None else before, notebook, notebook is None, limit)
-    return [(row["_row"], entry) for row in _rows(path, query, values) if (entry := parse_entry(row))]
+    return [(row["_row"], entry) for row in _select_rows(path, query, values) if (entry := parse_entry(row))]
 
 
 def read_run(path: Path, execution_id: str) -> JournalEntry | None:
     """Return a run without its request; None for a run that isn't in the journal. Raises sqlite3.Error."""
     if not path.exists():
         return None
-    names = ", ".join(f'"{name}"' for name in _columns(path) if name != "request")
+    names = ", ".join(f'"{name}"' for name in _list_columns(path) if name != "request")
     query = f"SELECT {names} FROM {TABLE} WHERE execution_id = ? ORDER BY rowid DESC LIMIT 1"  # noqa: S608
-    return next(filter(None, map(parse_entry, _rows(path, query, (execution_id,)))), None)
+    return next(filter(None, map(parse_entry, _select_rows(path, query, (execution_id,)))), None)
 
 
 def read_request(path: Path, execution_id: str) -> dict[str, Any] | None:
@@ -207,17 +207,17 @@ def read_server(path: Path, execution_id: str) -> str | None:
 
 def _read_column(path: Path, execution_id: str, name: str) -> str | None:
     query = f"SELECT {name} FROM {TABLE} WHERE execution_id = ? ORDER BY rowid DESC"  # noqa: S608
-    rows = _rows(path, query, (execution_id,)) if path.exists() else []
+    rows = _select_rows(path, query, (execution_id,)) if path.exists() else []
     return next((str(row[name]) for row in rows), None)
 
 
-def _columns(path: Path) -> list[str]:
+def _list_columns(path: Path) -> list[str]:
     """Return the columns of a journal: an older release wrote fewer, and SQLite reads a missing column as its name."""
-    rows = _rows(path, "SELECT name FROM pragma_table_info(?)", (TABLE,))
+    rows = _select_rows(path, "SELECT name FROM pragma_table_info(?)", (TABLE,))
     return [row["name"] for row in rows if row["name"] in FIELDS]
 
 
-def _rows(path: Path, query: str, values: Iterable[Any]) -> list[sqlite3.Row]:
+def _select_rows(path: Path, query: str, values: Iterable[Any]) -> list[sqlite3.Row]:
     with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=2)) as connection:
         connection.row_factory = sqlite3.Row
         connection.text_factory = lambda data: data.decode(errors="replace")
@@ -230,13 +230,13 @@ def _rows(path: Path, query: str, values: Iterable[Any]) -> list[sqlite3.Row]:
 def parse_entry(row: sqlite3.Row) -> JournalEntry | None:
     """Parse a row; return None for a row with damaged values."""
     try:
-        fields = {name: _read(name, row[name]) for name in row.keys() if name in FIELDS}  # noqa: SIM118 (a Row is no dict)
+        fields = {name: _parse_value(name, row[name]) for name in row.keys() if name in FIELDS}  # noqa: SIM118 (a Row is no dict)
         return JournalEntry(**{name: value for name, value in fields.items() if value is not None})
     except (ValueError, TypeError, InvalidOperation, RecursionError):
         return None
 
 
-def _read(name: str, value: Any) -> Any:
+def _parse_value(name: str, value: Any) -> Any:
     if value is None:
         return None
     if name in JSON:

@@ -89,9 +89,9 @@ class Journal:
         """Store a new run, and replace an entry with the same token; the run is on disk when this method returns."""
         with self._database.lock:  # a row copies the request: rows of many runs would wait for the file in memory
             row = convert_to_columns({name: getattr(entry, name) for name in FIELDS})
-            row["request"], added = _split(row["request"])
+            row["request"], added = _split_long_texts(row["request"])
             names = ", ".join(f'"{name}"' for name in row)
-            query = f"INSERT OR REPLACE INTO runs ({names}) VALUES ({_placeholders(row)})"  # noqa: S608
+            query = f"INSERT OR REPLACE INTO runs ({names}) VALUES ({_format_placeholders(row)})"  # noqa: S608
             self._execute_all([*added, (query, list(row.values()))])
 
     def update(self, name: str, **changes: Any) -> None:
@@ -103,12 +103,12 @@ class Journal:
 
     def get(self, name: str) -> JournalEntry | None:
         """Return the newest run with this id or token, or None."""
-        return next(self._select(_NEWEST, name, name), None)
+        return next(self._select_entries(_NEWEST, name, name), None)
 
     def find(self, prefix: str) -> list[JournalEntry]:
         """Return the runs whose ids start with this text, newest first."""
         query = "WHERE execution_id >= ? AND substr(execution_id, 1, ?) = ? ORDER BY execution_id, rowid DESC"
-        return list(self._select(query, prefix, len(prefix), prefix))
+        return list(self._select_entries(query, prefix, len(prefix), prefix))
 
     def entries(  # noqa: PLR0913 (independent conditions)
         self,
@@ -131,16 +131,16 @@ class Journal:
         }
         chosen = {condition: value for condition, value in conditions.items() if value is not None}
         ended = sorted(ENDED) if going_on else []
-        where = " AND ".join([*chosen, f"state NOT IN ({_placeholders(ended)})" if ended else "1"])
+        where = " AND ".join([*chosen, f"state NOT IN ({_format_placeholders(ended)})" if ended else "1"])
         query = f"WHERE {where} ORDER BY rowid DESC LIMIT ?"
         values = [*chosen.values(), *ended, -1 if limit is None else limit]
-        return list(self._select(query, *values, is_complete=with_files and code_hash is not None))
+        return list(self._select_entries(query, *values, is_complete=with_files and code_hash is not None))
 
     def spent(self, since: float | None = None, notebook: str | None = None) -> Decimal:
         """Return the cost of the ended runs, in credits."""
         query = "SELECT cost FROM runs WHERE created_at >= ? AND (notebook = ? OR ?) AND cost IS NOT NULL"
         rows = self._execute(query, [since or 0.0, notebook, notebook is None])
-        return sum((_amount(row["cost"]) or Decimal(0) for row in rows), Decimal(0))
+        return sum((_parse_amount(row["cost"]) or Decimal(0) for row in rows), Decimal(0))
 
     def charges(
         self, base_url: str, *, since: float, place: CellContext | None = None, before: str = ""
@@ -164,8 +164,8 @@ class Journal:
                 row["token"],
                 row["execution_id"],
                 row["state"],
-                _amount(row["cost"]),
-                _amount(row["price_per_hour"]),
+                _parse_amount(row["cost"]),
+                _parse_amount(row["price_per_hour"]),
                 row["timeout"] or 0.0,
             )
             for row in rows
@@ -177,11 +177,11 @@ class Journal:
             SELECT token, base_url, notebook, created_at, state, cost, price_per_hour,
                    CASE WHEN json_valid(request) THEN json_extract(request, '$.timeout') END AS timeout
             FROM runs
-            WHERE created_at < ? AND (state IN ({_placeholders(ENDED)}) OR (state = ? AND execution_id IS NULL))
+            WHERE created_at < ? AND (state IN ({_format_placeholders(ENDED)}) OR (state = ? AND execution_id IS NULL))
         """  # noqa: S608
         rows = self._execute(query, [before, *ENDED, SUBMITTING])
         return [
-            ExpiredRun(row["token"], row["base_url"], row["notebook"], row["created_at"], _highest_cost(row))
+            ExpiredRun(row["token"], row["base_url"], row["notebook"], row["created_at"], _compute_highest_cost(row))
             for row in rows
         ]
 
@@ -203,9 +203,9 @@ class Journal:
 
     def _split_requests_of(self, tokens: Sequence[str]) -> None:
         statements: list[Statement] = []
-        query = f"SELECT token, request FROM runs WHERE token IN ({_placeholders(tokens)})"  # noqa: S608
+        query = f"SELECT token, request FROM runs WHERE token IN ({_format_placeholders(tokens)})"  # noqa: S608
         for row in self._execute(query, tokens):
-            request, added = _split(row["request"])
+            request, added = _split_long_texts(row["request"])
             statements += [*added, ("UPDATE runs SET request = ? WHERE token = ?", (request, row["token"]))]
         self._execute_all(statements)
 
@@ -219,16 +219,16 @@ class Journal:
         """Close the file; the next use opens the file again."""
         self._database.close()
 
-    def _select(self, rest: str, *values: Any, is_complete: bool = True) -> Iterator[JournalEntry]:
+    def _select_entries(self, rest: str, *values: Any, is_complete: bool = True) -> Iterator[JournalEntry]:
         rows = self._execute(f"SELECT * FROM runs {rest}", values)  # noqa: S608
         for entry in filter(None, map(parse_entry, rows)):
-            entry.request = self._complete(entry.request) if is_complete else texts.remove_files(entry.request)
+            entry.request = self._restore_files(entry.request) if is_complete else texts.remove_files(entry.request)
             yield entry
 
-    def _complete(self, request: dict[str, Any]) -> dict[str, Any]:
+    def _restore_files(self, request: dict[str, Any]) -> dict[str, Any]:
         """Return a request with its files, as sent."""
         digests = texts.references_in(request)
-        query = f"SELECT digest, text FROM texts WHERE digest IN ({_placeholders(digests)})"  # noqa: S608
+        query = f"SELECT digest, text FROM texts WHERE digest IN ({_format_placeholders(digests)})"  # noqa: S608
         rows = self._execute(query, list(digests)) if digests else []
         return texts.join_request(request, {row["digest"]: row["text"] for row in rows})
 
@@ -254,28 +254,28 @@ class Journal:
                 _log.warning(self.trouble)
 
 
-def _split(request: str) -> tuple[str, list[Statement]]:
+def _split_long_texts(request: str) -> tuple[str, list[Statement]]:
     """Return the JSON of a request without long texts, and the statements that store the texts."""
     short, long_texts = texts.split_request(request)
     return short, [("INSERT OR IGNORE INTO texts VALUES (?, ?)", text) for text in long_texts.items()]
 
 
-def _highest_cost(row: sqlite3.Row) -> Decimal:
+def _compute_highest_cost(row: sqlite3.Row) -> Decimal:
     """Return the bill of a run, or the price of its time limit; a refused run is free."""
     if row["state"] == REFUSED:
         return Decimal(0)
-    cost, price = _amount(row["cost"]), _amount(row["price_per_hour"])
+    cost, price = _parse_amount(row["cost"]), _parse_amount(row["price_per_hour"])
     return cost if cost is not None else (price or Decimal(0)) * Decimal((row["timeout"] or 0) + STOP_SECONDS) / 3600
 
 
-def _amount(text: Any) -> Decimal | None:
+def _parse_amount(text: Any) -> Decimal | None:
     try:
         return None if text is None else Decimal(text)
     except (InvalidOperation, TypeError):
         return None
 
 
-def _placeholders(values: Iterable[Any]) -> str:
+def _format_placeholders(values: Iterable[Any]) -> str:
     return ", ".join("?" for _ in values)
 
 

@@ -57,17 +57,17 @@ def send_once(event: str, title: str, text: str) -> str:
 
     Takes up to some seconds. Without the setting ``notify``, nothing is sent.
     """
-    if not has_addresses() or not _claim(event):
+    if not has_addresses() or not _claim_event(event):
         return ""
     apprise = library("apprise", "notify", "The setting notify")
     addresses = enumerate(setting("notify").split(), 1)
-    numbers = [str(number) for number, url in addresses if not _send(apprise, url, title, text)]
+    numbers = [str(number) for number, url in addresses if not _send_message(apprise, url, title, text)]
     if not numbers:
         return ""
     return f"The message to address number {', '.join(numbers)} in the setting notify wasn't sent. Check LK_NOTIFY."
 
 
-def _send(apprise: object, url: str, title: str, text: str) -> bool:
+def _send_message(apprise: object, url: str, title: str, text: str) -> bool:
     """Send a message to an address, and return whether its service accepted the message."""
     logger = logging.getLogger("apprise")
     with _logging_lock, suppress(Exception):  # of a service, or of an address that isn't one
@@ -80,7 +80,7 @@ def _send(apprise: object, url: str, title: str, text: str) -> bool:
     return False
 
 
-def _claim(event: str) -> bool:
+def _claim_event(event: str) -> bool:
     """Create the file of an event, and return whether it didn't exist."""
     folder = Path(setting("journal")).parent / "messages"
     try:

@@ -35,7 +35,7 @@ REFERENCES = f"""
 
 def redact_request(request: dict[str, Any]) -> dict[str, Any]:
     """Return a request without secrets. Each file is searched separately: long files of ours are searched once."""
-    files = _files_in(request.get(_FILES))
+    files = _parse_files(request.get(_FILES))
     if not files:
         return dict(redact_values(request, mask_secrets))
     clean = {mask_secrets(name): _mask_file(text, secrets.in_use) for name, text in files.items()}
@@ -50,7 +50,7 @@ def _mask_file(text: str, _in_use: tuple[str, ...]) -> str:
 def split_request(request: str) -> tuple[str, dict[str, str]]:
     """Return the JSON of a request with references in place of long texts, and these texts by their hashes."""
     fields = json.loads(request)
-    files = _files_in(fields.get(_FILES)) if isinstance(fields, dict) else None
+    files = _parse_files(fields.get(_FILES)) if isinstance(fields, dict) else None
     if not files:
         return request, {}
     texts: dict[str, str] = {}
@@ -63,7 +63,7 @@ def split_request(request: str) -> tuple[str, dict[str, str]]:
     return (json.dumps({**fields, _FILES: files}), texts) if texts else (request, {})
 
 
-def _files_in(import_files: Any) -> dict[str, Any] | None:
+def _parse_files(import_files: Any) -> dict[str, Any] | None:
     """Return the files of a request; None if the original text can't be restored exactly from the files."""
     try:
         files = json.loads(import_files)

@@ -283,7 +283,7 @@ def test_a_request_that_lost_a_text_counts_as_unknown_and_is_not_sent_again(kept
 
 def test_a_repair_keeps_the_texts_that_requests_need(kept):
     kept.add(entry(1, request=request_of(1)))
-    assert "1 entries were recovered" in kept._database._replace()
+    assert "1 entries were recovered" in kept._database._replace_damaged_file()
     assert kept.get("token-1").request == request_of(1)
 
 
