@@ -35,13 +35,13 @@ def read_checkpoint(storage: Storage, token: str) -> dict[str, Any] | None:
     except NoSuchObject:
         return None
     except (ValueError, TypeError, KeyError):
-        raise _refusal("can't be read") from None
+        raise _build_refusal("can't be read") from None
     if not is_signed(signing_key(token), claimed, CHECKPOINT_LIST, str(text).encode()):
-        raise _refusal("isn't signed with the key of the run")
+        raise _build_refusal("isn't signed with the key of the run")
     listing = json.loads(text)
     files, log = listing["files"], listing["log"]
     if not all(map(_is_inside, files)) or not all(_DIGEST.fullmatch(digest) for digest, _ in [*files.values(), *log]):
-        raise _refusal("contains paths outside of its folder")
+        raise _build_refusal("contains paths outside of its folder")
     return {"prefix": prefix, "files": files, "log": log}
 
 
@@ -50,7 +50,7 @@ def log_size(listing: dict[str, Any] | None) -> int:
     return sum(size for _, size in listing["log"]) if listing else 0
 
 
-def _refusal(problem: str) -> UsageError:
+def _build_refusal(problem: str) -> UsageError:
     return UsageError(f"The checkpoint of the run {problem}. Nothing was restored. Start again without --resume.")
 
 

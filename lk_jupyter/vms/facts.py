@@ -147,10 +147,10 @@ def forward_path(vm_id: str, name: str) -> Path:
 
 def find_vm_facts(vm_id: str) -> VmFacts | None:
     """Return the facts of the run from this machine that has this VM now; None for another VM."""
-    return next((facts for facts in _stored_facts() if facts.active_id == vm_id), None)
+    return next((facts for facts in _iterate_stored_facts() if facts.active_id == vm_id), None)
 
 
-def _stored_facts() -> Iterator[VmFacts]:
+def _iterate_stored_facts() -> Iterator[VmFacts]:
     """Yield the facts of all runs of this machine, without files that can't be read."""
     for path in sorted(facts_folder().glob("*.json")):
         with suppress(LkError):
@@ -163,7 +163,7 @@ def list_overdue(now: float | None = None) -> list[VmFacts]:
     A VM without code is overdue too, if the process that rented it has ended. ``now`` is as for ``overdue_lines``.
     """
     latest = (time.time() if now is None else now) - RELEASE_SECONDS
-    return [facts for facts in _stored_facts() if not facts.is_deleted and _is_overdue(facts, latest)]
+    return [facts for facts in _iterate_stored_facts() if not facts.is_deleted and _is_overdue(facts, latest)]
 
 
 def _is_overdue(facts: VmFacts, latest: float) -> bool:

@@ -148,7 +148,7 @@ class VmRun:
         run._offer = offer
         run._lock_start()
         try:
-            run._store()
+            run._store_facts()
         except OSError as error:  # without a record, nothing could delete the VM
             delete_vm(connection.client, facts.vm_id)
             raise UsageError(f"Can't write to '{run._folder}': {error.strerror}. The VM was deleted.") from None
@@ -182,20 +182,20 @@ class VmRun:
         if self.facts.state.get("is_final"):
             return self.facts.state
         if not self.facts.is_started:
-            return self._state_before_start()
+            return self._find_state_before_start()
         vm_id = self.facts.active_id
         try:
-            state = json.loads(self._run("state"))
+            state = json.loads(self._run_agent("state"))
         except HostKeyChanged:
             raise
         except (LkError, ValueError) as error:
-            state = self._state_without_answer(error)
+            state = self._find_state_without_answer(error)
         else:
             state = check_state(state)
             self.checkpoint = state.get("checkpoint", self.checkpoint)
             if is_failure(state):
                 state = self._await_saved_state() or state
-        return self._state_after_failure(state, vm_id) if is_failure(state) else state
+        return self._replace_failed_vm(state, vm_id) if is_failure(state) else state
 
     def _await_saved_state(self) -> dict[str, Any] | None:
         """Return the saved state of a VM that ends while its guest still answers; None if the VM stays active."""
@@ -203,11 +203,11 @@ class VmRun:
             if look:
                 time.sleep(_FAILURE_PAUSE)
             with suppress(LkError):  # the failure is certain, only the reason isn't
-                if state := self._saved_state():
+                if state := self._read_saved_state():
                     return state
         return None
 
-    def _state_after_failure(self, state: dict[str, Any], vm_id: str) -> dict[str, Any]:
+    def _replace_failed_vm(self, state: dict[str, Any], vm_id: str) -> dict[str, Any]:
         """Replace a VM that failed, in a thread, if the run has retries; otherwise return the final state."""
         if self._has_other_owner() and len(self.facts.reasons) < self.facts.retries:
             self._read_changes()
@@ -220,7 +220,7 @@ class VmRun:
             if not self._can_replace():
                 return state
             if not (self._start and self._start.is_alive()):
-                self._store(is_started=False)
+                self._store_facts(is_started=False)
                 self._start_in_thread({}, has_key=True, failure=state.get("details") or "The VM failed")
         return {"status": "pending"}
 
@@ -292,7 +292,7 @@ class VmRun:
             self.delete()
         elif self.facts.is_started:
             with suppress(LkError):
-                self._run(f"abort {grace:g}")
+                self._run_agent(f"abort {grace:g}")
                 self._wait_for_end(grace + 10)
             self._end_anyway(final_state("aborted", "Aborted."))
         else:
@@ -319,7 +319,7 @@ class VmRun:
 
     def put(self, key: str, content: bytes) -> None:
         """Store an object in the VM's folder for the code."""
-        self._run(f"put {shlex.quote(key)}", content)
+        self._run_agent(f"put {shlex.quote(key)}", content)
 
     def forward(self, port: int, *, is_private: bool = False) -> PortForward:
         """Forward a port of this machine to a port of the VM's loopback interface. Raises ConnectionFailed.
@@ -337,14 +337,14 @@ class VmRun:
     def log(self) -> str:
         """Return the log so far, or the stored log of a run that has ended; empty without a log."""
         if self.facts.is_started and not self.facts.state.get("is_final"):
-            return self._run("log").decode("utf-8", "replace")
+            return self._run_agent("log").decode("utf-8", "replace")
         with suppress(OSError):
             return self._log_path.read_bytes().decode("utf-8", "replace")
         return ""
 
     def log_times(self) -> list[tuple[float, int]]:
         """Return moments, in Unix seconds, and the size of the log of an active run at each moment."""
-        rows = [line.split() for line in self._run("times").decode("ascii", "replace").splitlines()]
+        rows = [line.split() for line in self._run_agent("times").decode("ascii", "replace").splitlines()]
         with suppress(ValueError):
             return [(float(seconds), int(size)) for seconds, size in rows]
         return []
@@ -363,7 +363,7 @@ class VmRun:
     def _agent(self) -> str:
         return f"cd .lk/{self.facts.token[:12]} && python3 -m vm.agent"
 
-    def _run(self, words: str, data: bytes = b"") -> bytes:
+    def _run_agent(self, words: str, data: bytes = b"") -> bytes:
         return self._open_shell().run(f"{self._agent} {words}", data)
 
     def _open_shell(self) -> VmShell:
@@ -375,12 +375,12 @@ class VmRun:
                     self.facts.address,
                     self._folder / "ssh_key",
                     self.facts.pinned,
-                    lambda line: self._store(pinned=line),
+                    lambda line: self._store_facts(pinned=line),
                     jump_command(self.facts.active_id, SshEndpoint.of(self.facts.address)),
                 )
             return self._shell
 
-    def _store(self, **changes: Any) -> None:
+    def _store_facts(self, **changes: Any) -> None:
         with self._lock:
             self.facts = self.facts.model_copy(update=changes)
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -389,7 +389,7 @@ class VmRun:
     def _store_if_possible(self, **changes: Any) -> None:
         """Change the facts, also if the disk is full: then the VM must be deleted nevertheless."""
         with suppress(OSError):
-            self._store(**changes)
+            self._store_facts(**changes)
 
     def _start_code(self, request: Mapping[str, Any], *, has_key: bool, failure: str = "") -> None:
         """Send the code to the VM. After a failure, replace the VM if the run has retries, or delete the VM."""
@@ -419,8 +419,8 @@ class VmRun:
             seconds -= LINGER_SECONDS
         extra = {"vm_id": self.facts.active_id, "api": api, "linger": LINGER_SECONDS, "ttl": seconds}
         keys = {"link": LINK_HOST, "save": self._saved_prefix, "volume": self.facts.volume_path}
-        self._run("start", json.dumps({**request, **extra, **keys}).encode())
-        self._store(is_started=True)
+        self._run_agent("start", json.dumps({**request, **extra, **keys}).encode())
+        self._store_facts(is_started=True)
 
     def remaining_seconds(self) -> float:
         """Return the time until the VM must be deleted, by the clock of the cloud: the local clock may jump."""
@@ -438,7 +438,7 @@ class VmRun:
         self._revoke_key()
         self._forget_host()
         cost = self.facts.earlier_cost + (self.facts.cost_at(moment) if billed is None else billed)
-        self._store(
+        self._store_facts(
             earlier_cost=cost,
             is_counted=True,
             reasons=[*self.facts.reasons, failure],
@@ -447,12 +447,12 @@ class VmRun:
             key_id=None,
         )
         request = self._renew()
-        ttl = self._affordable_seconds(request["timeout"] + SETUP_SECONDS)
+        ttl = self._compute_affordable_seconds(request["timeout"] + SETUP_SECONDS)
         listing = read_checkpoint(self._connection.storage, self.facts.token)
         vm = self._rent_again()
         start = {"current_id": normalize_id(vm.vm_id), "rented_at": self._client.now(), "is_counted": False}
         with self._lock:
-            self._store(**start, ttl=ttl, log_start=log_size(listing), is_deleted=False)
+            self._store_facts(**start, ttl=ttl, log_start=log_size(listing), is_deleted=False)
             if self.facts.state.get("is_final"):
                 self.delete()
                 raise UsageError("The run was aborted before its code was sent again.")
@@ -460,7 +460,7 @@ class VmRun:
         changes = {"timeout": seconds, "attempt": len(self.facts.reasons) + 1}
         return {**request, **changes, **({"restore": listing} if listing else {})}
 
-    def _affordable_seconds(self, wish: float) -> float:
+    def _compute_affordable_seconds(self, wish: float) -> float:
         """Return the time of another VM, at most ``wish`` seconds, that the rest of the maximum cost pays for."""
         if self.facts.cap is None or not self.facts.per_hour:
             return wish
@@ -493,7 +493,7 @@ class VmRun:
     def _wait_until_usable(self) -> None:
         for status in poll_states(self._client, self.facts.active_id):
             if status.usable:
-                self._store(address=status.ip_address, **self._find_volume(status.volumes or []))
+                self._store_facts(address=status.ip_address, **self._find_volume(status.volumes or []))
                 return
             if status.status in ENDED_STATES:
                 raise ConnectionFailed(f"The VM is {status.status}.")
@@ -530,11 +530,11 @@ class VmRun:
         created = self._client.auth.create_api_key(
             ApiKeyCreate(key_name=NAME_PREFIX + self.facts.token[:12], expires_at=until)
         )
-        self._store(key_id=created.id)
+        self._store_facts(key_id=created.id)
         org = self._connection.target.org or ""
         return {"url": self._connection.base_url + EXTERNAL, "key": created.api_key, "org": org}
 
-    def _state_before_start(self) -> dict[str, Any]:
+    def _find_state_before_start(self) -> dict[str, Any]:
         if self._start and self._start.is_alive():
             return {"status": "pending"}
         if self.facts.state.get("is_final"):
@@ -545,16 +545,16 @@ class VmRun:
             return {"status": "pending"}
         return final_state("system_failure", LOST)
 
-    def _state_without_answer(self, error: Exception) -> dict[str, Any]:
+    def _find_state_without_answer(self, error: Exception) -> dict[str, Any]:
         """Return the saved state of a VM that has ended. Raises ConnectionFailed if the VM is active."""
         self._read_changes()
-        if state := self._saved_state():
+        if state := self._read_saved_state():
             return state
         if isinstance(error, LkError):
             raise error
         raise ConnectionFailed(f"The VM sent an unreadable state: {error}")
 
-    def _saved_state(self) -> dict[str, Any] | None:
+    def _read_saved_state(self) -> dict[str, Any] | None:
         """Return the state that an ended VM saved in the bucket; None if the VM is active. Raises the API's errors."""
         status, reason = "deleted", ""
         with suppress(NotFound):
@@ -583,9 +583,9 @@ class VmRun:
         """Copy the log to this machine, and the results of the run to the bucket."""
         log = b"".join(self._open_shell().stream(f"{self._agent} read 0"))
         write_private(self._log_path, log.decode("utf-8", "replace"))
-        for key in json.loads(self._run("list")):
+        for key in json.loads(self._run_agent("list")):
             if is_result(key, self.facts.token):
-                self._connection.storage.put(self._run(f"get {shlex.quote(key)}"), key)
+                self._connection.storage.put(self._run_agent(f"get {shlex.quote(key)}"), key)
 
 
 def is_result(key: object, token: str) -> bool:
@@ -620,7 +620,7 @@ def _pack_agent() -> bytes:
 
 
 @cache
-def _runs() -> dict[tuple[str, str], VmRun]:
+def _get_run_registry() -> dict[tuple[str, str], VmRun]:
     return {}
 
 
@@ -629,7 +629,7 @@ def open_run(connection: Connection, execution_id: str) -> VmRun:
     vm_id = parse_vm_id(execution_id)
     if vm_id is None:
         raise UsageError(f"'{execution_id}' isn't a run on a VM. List runs: %lk_runs")
-    runs, key = _runs(), (connection.base_url, vm_id)
+    runs, key = _get_run_registry(), (connection.base_url, vm_id)
     if key not in runs:
         runs[key] = VmRun(connection, read_facts(vm_id))
     return runs[key]
@@ -637,4 +637,4 @@ def open_run(connection: Connection, execution_id: str) -> VmRun:
 
 def keep_run(connection: Connection, run: VmRun) -> None:
     """Let ``open_run`` return this run."""
-    _runs()[connection.base_url, run.facts.vm_id] = run
+    _get_run_registry()[connection.base_url, run.facts.vm_id] = run

@@ -69,11 +69,13 @@ class VmOffer:
 
 def list_offers(availability: VMAvailability) -> list[VmOffer]:
     """Return every shape that is sold, cheapest first."""
-    vm_offers = [offer for variant in availability.available_instance_variants for offer in _variant_offers(variant)]
+    vm_offers = [
+        offer for variant in availability.available_instance_variants for offer in _iterate_variant_offers(variant)
+    ]
     return sorted(vm_offers, key=lambda offer: (offer.per_hour, offer.profile))
 
 
-def _variant_offers(variant: VMInstanceVariant) -> Iterable[VmOffer]:
+def _iterate_variant_offers(variant: VMInstanceVariant) -> Iterable[VmOffer]:
     free = variant.available_gpus_per_instance
     if variant.price_per_hour is None:  # nothing is rented at an unknown price
         return

@@ -59,10 +59,10 @@ def key_pair(path: Path) -> str:
         write_private(
             path, keys.generate_private_key("ssh-ed25519", comment="lk_jupyter").export_private_key().decode()
         )
-    return _public_line(keys.read_private_key(path))
+    return _format_public_key(keys.read_private_key(path))
 
 
-def _public_line(key: asyncssh.SSHKey) -> str:
+def _format_public_key(key: asyncssh.SSHKey) -> str:
     """Return the line of the public half of a key."""
     return key.export_public_key().decode().strip()
 
@@ -92,11 +92,11 @@ class VmShell:
 
     def run(self, command: str, data: bytes = b"") -> bytes:
         """Run a command with this input and return its output. Raises ConnectionFailed, also for an exit code."""
-        return _wait(self._run(command, data), self._endpoint)
+        return _run_in_event_loop(self._run_command(command, data), self._endpoint)
 
     def stream(self, command: str) -> CommandStream:
         """Run a command, and return its output as it arrives."""
-        return CommandStream(_wait(self._open(command), self._endpoint), self._endpoint)
+        return CommandStream(_run_in_event_loop(self._open_process(command), self._endpoint), self._endpoint)
 
     def forward(self, port: int, *, is_private: bool = False) -> PortForward:
         """Forward a port, or a Unix socket of the user, to a port of the VM's loopback interface.
@@ -104,16 +104,16 @@ class VmShell:
         Raises ConnectionFailed.
         """
         forward = PortForward(self, port, is_private=is_private and hasattr(asyncio, "start_unix_server"))
-        _wait(forward.listen(), self._endpoint)
+        _run_in_event_loop(forward.listen(), self._endpoint)
         return forward
 
     def close(self) -> None:
         """Close the connection; a later command connects again."""
         connection, self._connection = self._connection, None
         if connection:
-            _loop().call_soon_threadsafe(connection.abort)
+            _get_event_loop().call_soon_threadsafe(connection.abort)
 
-    async def _run(self, command: str, data: bytes) -> bytes:
+    async def _run_command(self, command: str, data: bytes) -> bytes:
         connection = await self._connect()
         process = await connection.create_process(command, encoding=None)
         try:
@@ -127,7 +127,7 @@ class VmShell:
             raise ConnectionFailed("The connection to the VM ended before the command finished.")
         return bytes(output or b"")
 
-    async def _open(self, command: str) -> asyncssh.SSHClientProcess[bytes]:
+    async def _open_process(self, command: str) -> asyncssh.SSHClientProcess[bytes]:
         connection = await self._connect()
         return await connection.create_process(command, encoding=None)
 
@@ -135,10 +135,10 @@ class VmShell:
         self._lock = self._lock or asyncio.Lock()
         async with self._lock:
             if self._connection is None or self._connection.is_closed():
-                self._connection = await self._new_connection()
+                self._connection = await self._open_connection()
             return self._connection
 
-    async def _new_connection(self) -> asyncssh.SSHClientConnection:
+    async def _open_connection(self) -> asyncssh.SSHClientConnection:
         keys = ssh_library()
         trusted: Any = ([keys.import_public_key(self._pinned)], [], []) if self._pinned else None
         try:
@@ -163,7 +163,7 @@ class VmShell:
                 "answered. Delete the VM: %lk_vm delete"
             ) from None
         if self._pinned is None:
-            self._pinned = _public_line(connection.get_server_host_key())
+            self._pinned = _format_public_key(connection.get_server_host_key())
             self._on_pin(self._pinned)
         return connection  # type: ignore[no-any-return]
 
@@ -186,14 +186,14 @@ class PortForward:
     async def listen(self) -> None:
         """Listen on a free port, or on the socket."""
         if self.socket:
-            self._server = await asyncio.start_unix_server(self._connect, self.socket)
+            self._server = await asyncio.start_unix_server(self._forward_connection, self.socket)
             return
-        self._server = await asyncio.start_server(self._connect, _LOOPBACK, 0)
+        self._server = await asyncio.start_server(self._forward_connection, _LOOPBACK, 0)
         self.port = self._server.sockets[0].getsockname()[1]
 
     def close(self) -> None:
         """Close the port and all connections."""
-        _loop().call_soon_threadsafe(self._close)
+        _get_event_loop().call_soon_threadsafe(self._close)
         if self.socket:
             shutil.rmtree(Path(self.socket).parent, ignore_errors=True)
 
@@ -203,7 +203,7 @@ class PortForward:
         for task in self._tasks:
             task.cancel()
 
-    async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _forward_connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task  # noqa: S101 (a server calls this in a task)
         self._tasks.add(task)
@@ -212,7 +212,7 @@ class PortForward:
                 connection = await self._shell._connect()
                 vm_reader, vm_writer = await connection.open_connection(_LOOPBACK, self._vm_port)
                 try:
-                    await asyncio.gather(_copy(reader, vm_writer), _copy(vm_reader, writer))
+                    await asyncio.gather(_copy_stream(reader, vm_writer), _copy_stream(vm_reader, writer))
                 finally:
                     vm_writer.close()
         finally:
@@ -220,7 +220,7 @@ class PortForward:
             writer.close()
 
 
-async def _copy(reader: Any, writer: Any) -> None:
+async def _copy_stream(reader: Any, writer: Any) -> None:
     """Copy all bytes, and then their end."""
     while data := await reader.read(_PIECE):
         writer.write(data)
@@ -238,7 +238,7 @@ def read_host_key(endpoint: SshEndpoint, jump: Sequence[str] = ()) -> str | None
             return await asyncio.wait_for(work, CONNECT_SECONDS)
 
     try:
-        return _public_line(_wait(read(), endpoint))
+        return _format_public_key(_run_in_event_loop(read(), endpoint))
     except ConnectionFailed:
         return None
 
@@ -253,9 +253,9 @@ class CommandStream:
     def __iter__(self) -> Iterator[bytes]:
         """Yield the output. Raises ConnectionFailed if the command didn't end with exit code 0."""
         try:
-            while data := _wait(self._process.stdout.read(_PIECE), self._endpoint):
+            while data := _run_in_event_loop(self._process.stdout.read(_PIECE), self._endpoint):
                 yield data
-            _wait(self._process.wait_closed(), self._endpoint)
+            _run_in_event_loop(self._process.wait_closed(), self._endpoint)
             if self._process.exit_status != 0:
                 raise ConnectionFailed("The connection to the VM ended before the command finished.")
         finally:
@@ -263,27 +263,27 @@ class CommandStream:
 
     def close(self) -> None:
         """End the command."""
-        _loop().call_soon_threadsafe(self._process.close)
+        _get_event_loop().call_soon_threadsafe(self._process.close)
 
 
-def _loop() -> asyncio.AbstractEventLoop:
+def _get_event_loop() -> asyncio.AbstractEventLoop:
     """Return the event loop of all SSH connections of this process, which runs in a thread."""
-    return _process_loop(os.getpid())
+    return _start_event_loop(os.getpid())
 
 
 @cache
-def _process_loop(_process_id: int) -> asyncio.AbstractEventLoop:
+def _start_event_loop(_process_id: int) -> asyncio.AbstractEventLoop:
     loop = asyncio.new_event_loop()
     threading.Thread(target=loop.run_forever, name="lk-ssh", daemon=True).start()
     return loop
 
 
-def _wait(work: Coroutine[Any, Any, T], endpoint: SshEndpoint) -> T:
+def _run_in_event_loop(work: Coroutine[Any, Any, T], endpoint: SshEndpoint) -> T:
     """Return the result of a coroutine in the loop; convert failures of the connection."""
     keys = ssh_library()
     failure = advice = ""
     try:
-        return asyncio.run_coroutine_threadsafe(work, _loop()).result()
+        return asyncio.run_coroutine_threadsafe(work, _get_event_loop()).result()
     except keys.PermissionDenied:
         failure = "the VM refused the key"
     except (keys.Error, OSError, asyncio.TimeoutError, ConnectionError) as error:

@@ -49,23 +49,23 @@ def find_key(path_text: str | None = None) -> PublicKey:
         return _read_public_key(public)
     key_files = list_public_keys()
     if not key_files:
-        raise UsageError(f"No public SSH key in '{_ssh_folder()}'. {_public_key_command()}")
+        raise UsageError(f"No public SSH key in '{_find_ssh_folder()}'. {_choose_key_command()}")
     return _read_public_key(key_files[0])
 
 
-def _public_key_command() -> str:
+def _choose_key_command() -> str:
     """Return the command that gives a public key; a command that creates a key would ask to overwrite a private key."""
-    private = [name.removesuffix(".pub") for name in _USUAL if (_ssh_folder() / name).with_suffix("").is_file()]
+    private = [name.removesuffix(".pub") for name in _USUAL if (_find_ssh_folder() / name).with_suffix("").is_file()]
     return _WRITE.format(f"~/.ssh/{private[0]}") if private else _MAKE
 
 
 def list_public_keys() -> list[Path]:
     """Return the files of the user's public keys, in order of preference."""
-    usual = [_ssh_folder() / name for name in _USUAL if (_ssh_folder() / name).is_file()]
-    return usual or sorted(_ssh_folder().glob("*.pub"))
+    usual = [_find_ssh_folder() / name for name in _USUAL if (_find_ssh_folder() / name).is_file()]
+    return usual or sorted(_find_ssh_folder().glob("*.pub"))
 
 
-def _ssh_folder() -> Path:
+def _find_ssh_folder() -> Path:
     return Path("~/.ssh").expanduser()
 
 
@@ -74,12 +74,12 @@ def make_key() -> PublicKey:
     program = shutil.which("ssh-keygen")
     if program is None:
         raise UsageError("'ssh-keygen' isn't installed here. Nothing was rented. Install OpenSSH, then try again.")
-    _ssh_folder().mkdir(mode=0o700, parents=True, exist_ok=True)
-    private = _ssh_folder() / "id_ed25519"
+    _find_ssh_folder().mkdir(mode=0o700, parents=True, exist_ok=True)
+    private = _find_ssh_folder() / "id_ed25519"
     command = [program, "-q", "-t", "ed25519", "-N", "", "-f", str(private)]
     process = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
     if process.returncode:
-        raise UsageError(f"'ssh-keygen' failed: {(process.stderr or process.stdout).strip()}. {_public_key_command()}")
+        raise UsageError(f"'ssh-keygen' failed: {(process.stderr or process.stdout).strip()}. {_choose_key_command()}")
     return _read_public_key(private.with_suffix(".pub"))
 
 

@@ -26,11 +26,11 @@ def host_name(name: str) -> str:
 
 def pin_host_key(vm_id: str, line: str) -> None:
     """Store the host key of a VM at the first use. Raises HostKeyChanged if another key is stored."""
-    text = _read(host_keys_path())
-    key, start = " ".join(line.split()[:2]), f"{_key_alias(vm_id)} "
+    text = _read_text(host_keys_path())
+    key, start = " ".join(line.split()[:2]), f"{_build_key_alias(vm_id)} "
     stored = next((row for row in text.splitlines() if row.startswith(start)), None)
     if stored is None:
-        _write(host_keys_path(), f"{text}{start}{key}\n")
+        _write_text(host_keys_path(), f"{text}{start}{key}\n")
     elif stored != start + key:
         raise HostKeyChanged(
             "The VM answered with another host key than before. Nothing was sent. Another machine may have answered. "
@@ -41,9 +41,9 @@ def pin_host_key(vm_id: str, line: str) -> None:
 def forget_host_key(vm_id: str) -> None:
     """Remove the host key of a deleted VM."""
     if host_keys_path().exists():
-        start = f"{_key_alias(vm_id)} "
-        rows = _read(host_keys_path()).splitlines()
-        _write(host_keys_path(), "".join(f"{row}\n" for row in rows if not row.startswith(start)))
+        start = f"{_build_key_alias(vm_id)} "
+        rows = _read_text(host_keys_path()).splitlines()
+        _write_text(host_keys_path(), "".join(f"{row}\n" for row in rows if not row.startswith(start)))
 
 
 def ssh_command(endpoint: SshEndpoint, vm_id: str, key: PublicKey | None) -> str:
@@ -51,7 +51,7 @@ def ssh_command(endpoint: SshEndpoint, vm_id: str, key: PublicKey | None) -> str
     pins = shlex.quote(f"UserKnownHostsFile={host_keys_path()}")
     jump = proxy_line(vm_id, endpoint)
     through = f" -o {shlex.quote(f'ProxyCommand={jump}')}" if jump else ""
-    return f"{endpoint.ssh_command(key)} -o HostKeyAlias={_key_alias(vm_id)} -o {pins}{through}"
+    return f"{endpoint.ssh_command(key)} -o HostKeyAlias={_build_key_alias(vm_id)} -o {pins}{through}"
 
 
 def host_block(host: str, endpoint: SshEndpoint, vm_id: str, key: PublicKey | None) -> str:
@@ -65,7 +65,7 @@ def host_block(host: str, endpoint: SshEndpoint, vm_id: str, key: PublicKey | No
         "Port": endpoint.port,
         "User": USER,
         **({"IdentityFile": f'"{home_relative(key.private)}"', "IdentitiesOnly": "yes"} if key else {}),
-        "HostKeyAlias": _key_alias(vm_id),
+        "HostKeyAlias": _build_key_alias(vm_id),
         "UserKnownHostsFile": f'"{home_relative(host_keys_path())}"',
         "StrictHostKeyChecking": "accept-new",
         "ServerAliveInterval": 30,
@@ -76,29 +76,29 @@ def host_block(host: str, endpoint: SshEndpoint, vm_id: str, key: PublicKey | No
 
 def add_host(host: str, block: str) -> Path:
     """Add or replace a host, and let ``~/.ssh/config`` include our file; return the path of our file."""
-    hosts_path, config = _ssh_folder() / _NAME, _ssh_folder() / "config"
-    _write(hosts_path, _remove_host(_read(hosts_path), host) + block)
-    text = _read(config)
+    hosts_path, config = _find_ssh_folder() / _NAME, _find_ssh_folder() / "config"
+    _write_text(hosts_path, _remove_host(_read_text(hosts_path), host) + block)
+    text = _read_text(config)
     if _BLOCK not in text:
-        _write(config, _BLOCK + ("\n" if text else "") + text)
+        _write_text(config, _BLOCK + ("\n" if text else "") + text)
     return hosts_path
 
 
 def remove_host(host: str) -> None:
     """Remove a host; without any host, remove our file and block."""
-    hosts_path, config = _ssh_folder() / _NAME, _ssh_folder() / "config"
-    text = _read(hosts_path)
+    hosts_path, config = _find_ssh_folder() / _NAME, _find_ssh_folder() / "config"
+    text = _read_text(hosts_path)
     rest = _remove_host(text, host)
     if rest == text:
         return
     if _HOST.search(rest):
-        _write(hosts_path, rest)
+        _write_text(hosts_path, rest)
         return
     hosts_path.unlink()
-    before = _read(config)
+    before = _read_text(config)
     after = before.replace(_BLOCK + "\n", "", 1) if _BLOCK + "\n" in before else before.replace(_BLOCK, "", 1)
     if after:
-        _write(config, after)
+        _write_text(config, after)
     elif before:
         config.unlink()
 
@@ -107,21 +107,21 @@ def _remove_host(text: str, host: str) -> str:
     return _HOST.sub(lambda match: "" if match[1] == host else match[0], text)
 
 
-def _key_alias(vm_id: str) -> str:
+def _build_key_alias(vm_id: str) -> str:
     """Return the name of a VM in the file with the host keys; no pattern, and no option."""
     return "lk-" + re.sub(r"\W+", "", vm_id, flags=re.ASCII).lower()
 
 
-def _ssh_folder() -> Path:
+def _find_ssh_folder() -> Path:
     return Path("~/.ssh").expanduser()
 
 
-def _read(path: Path) -> str:
-    """Return the content of a file; ``_write`` restores each byte, in any encoding and with any line ends."""
+def _read_text(path: Path) -> str:
+    """Return the content of a file; ``_write_text`` restores each byte, in any encoding and with any line ends."""
     return path.read_bytes().decode("utf-8", "surrogateescape") if path.exists() else ""
 
 
-def _write(path: Path, text: str) -> None:
+def _write_text(path: Path, text: str) -> None:
     """Replace the content of a file; a link, as programs for settings make them, stays a link."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     write_private_bytes(path.resolve(), text.encode("utf-8", "surrogateescape"))

@@ -72,7 +72,7 @@ def open_tunnel(vm_id: str) -> Iterator[ClientConnection]:
         ) as connection:
             yield connection
     except errors.InvalidStatus as error:
-        raise ConnectionFailed(_refusal(error.response, address.netloc)) from None
+        raise ConnectionFailed(_explain_refusal(error.response, address.netloc)) from None
     except errors.InvalidURI:  # a hub redirects to the sign-in page
         raise ConnectionFailed(_REFUSED.format(address.netloc)) from None
     except (errors.WebSocketException, OSError) as error:
@@ -90,7 +90,7 @@ def read_token() -> str:
     return str(token)
 
 
-def _refusal(response: Any, host: str) -> str:
+def _explain_refusal(response: Any, host: str) -> str:
     """Return the reason of a server that opened no web socket."""
     with suppress(ValueError, TypeError, KeyError):
         return str(json.loads(response.body)["detail"])

@@ -89,7 +89,7 @@ def test_a_vm_that_never_gets_an_address_is_deleted_and_reported(session, vms, a
 @pytest.mark.parametrize("jump", [86_400, -86_400])
 def test_a_clock_that_jumps_neither_deletes_an_active_vm_nor_makes_its_time_longer(session, vms, monkeypatch, jump):
     run = rent(session)
-    run._store(is_started=True)
+    run._store_facts(is_started=True)
     moment = time.time
     monkeypatch.setattr(time, "time", lambda: moment() + jump)
     assert asyncio.run(look()) == []
@@ -103,7 +103,7 @@ def test_a_clock_that_jumps_neither_deletes_an_active_vm_nor_makes_its_time_long
 
 def test_two_kernels_that_release_a_vm_delete_it_once_with_one_bill(session, vms):
     run = rent(session)
-    run._store(key_id=run._create_key() and run.facts.key_id)
+    run._store_facts(key_id=run._create_key() and run.facts.key_id)
     kernels = [hosted.VmRun(session, facts.read_facts(run.facts.vm_id)) for _ in range(2)]
     barrier, failures = threading.Barrier(2), []
 

@@ -164,7 +164,7 @@ def test_another_vm_is_rented_only_if_the_rest_of_the_maximum_cost_pays_for_it(s
     run = start(session, counting(), retries=1)
     vm_run = hosted.open_run(session, run.execution_id)
     until(lambda: vm_run.facts.is_started)
-    vm_run._store(cap=vm_run.facts.per_hour / 20)
+    vm_run._store_facts(cap=vm_run.facts.per_hour / 20)
     reclaim(vms, run)
     with pytest.raises(LkError, match=r"is too low for another VM\. Nothing was rented"):
         run.result()

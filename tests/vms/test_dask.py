@@ -102,7 +102,7 @@ def test_a_cluster_whose_workers_are_all_killed_computes_with_new_workers(sessio
 
 @pytest.mark.nightly
 def test_a_vm_with_other_versions_is_deleted(session, vms, monkeypatch):
-    monkeypatch.setattr(dask, "_local_versions", lambda: {"python": "3.99"})
+    monkeypatch.setattr(dask, "_read_local_versions", lambda: {"python": "3.99"})
     with pytest.raises(UsageError, match=r"^The VM has python .*, but this kernel has 3.99.* The VM was deleted"):
         rent(session)
     assert (living(vms), active_keys(vms)) == ([], [])

@@ -142,9 +142,9 @@ def test_the_stored_log_of_a_vm_has_each_sign_of_the_output(session, vms):
 def test_an_abort_deletes_a_vm_that_answers_oddly_while_the_disk_is_full(session, vms, monkeypatch, answer):
     run = start(session, "import time; time.sleep(600)")
     until(lambda: run.status == "running")
-    vm_run, ask = hosted.open_run(session, run.execution_id), hosted.VmRun._run
+    vm_run, ask = hosted.open_run(session, run.execution_id), hosted.VmRun._run_agent
     monkeypatch.setattr(
-        hosted.VmRun, "_run", lambda self, words, *data: answer if words == "list" else ask(self, words)
+        hosted.VmRun, "_run_agent", lambda self, words, *data: answer if words == "list" else ask(self, words)
     )
     monkeypatch.setattr(hosted, "write_private", fail_to_write if answer == b"5" else hosted.write_private)
     vm_run.abort(1)
@@ -271,7 +271,7 @@ def test_a_vm_that_should_be_deleted_is_listed_in_red_with_its_cost(session, vms
     run = start(session, "import time; time.sleep(600)")
     vm_run = hosted.open_run(session, run.execution_id)
     assert _list_overdue_vms() == []
-    vm_run._store(ttl=-60.0)
+    vm_run._store_facts(ttl=-60.0)
     [line] = _list_overdue_vms()
     vm_id = vm_run.facts.vm_id[:8]
     assert line.startswith(f"VM {vm_id} should already be deleted, but may still be billed: about")

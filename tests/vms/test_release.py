@@ -28,7 +28,7 @@ print(lk_jupyter.connect().run("1", on="vm", gpu="A100", max_cost=5, timeout=720
 async def look():
     """Let the server look for overdue VMs once; return the lines that the panel had before."""
     desk = UpstreamProvider()
-    content = await account._burn_rate(await desk.upstream())
+    content = await account._compute_burn_rate(await desk.upstream())
     await release_overdue(desk)
     await desk.look_again()
     return content["overdue"]
@@ -55,7 +55,7 @@ def test_the_server_deletes_a_vm_without_a_supervisor_after_its_time_and_a_lost_
     next(iter(run.follow()))
     vm_run = hosted.open_run(session, run.execution_id)
     vm_run._open_shell().run(f"kill -9 $(cat .lk/{vm_run.facts.token[:12]}/pid)")
-    vm_run._store(ttl=-60.0)
+    vm_run._store_facts(ttl=-60.0)
     vm_run._shell.close()
     monkeypatch.setattr(facts, "RELEASE_SECONDS", 0.0)
     with monkeypatch.context() as patch:
