@@ -39,17 +39,17 @@ def file_matches_etag(path: Path, etag: str) -> bool | None:
     """Return whether a file has the content of an ETag; None if the ETag can't be computed from the file."""
     size = path.stat().st_size
     if _PLAIN.fullmatch(etag):
-        return _file_digest(path) == etag
+        return _compute_file_digest(path) == etag
     match = _IN_PARTS.fullmatch(etag)
     count = int(match[1]) if match else 0
     usual_sizes = (part_size(size), *_USUAL_PARTS)
     sizes = [part for part in dict.fromkeys((*usual_sizes, *_LARGER_PARTS)) if len(part_ranges(size, part)) == count]
-    if any(_digest_in_parts(path, size, part) == etag for part in sizes):
+    if any(_compute_digest_in_parts(path, size, part) == etag for part in sizes):
         return True
     return None if set(usual_sizes).isdisjoint(sizes) else False
 
 
-def _file_digest(path: Path) -> str:
+def _compute_file_digest(path: Path) -> str:
     digest_of_file = hashlib.md5(usedforsecurity=False)
     with path.open("rb", buffering=0) as file:
         while piece := file.read(MIB):
@@ -57,7 +57,7 @@ def _file_digest(path: Path) -> str:
     return digest_of_file.hexdigest()
 
 
-def _digest_in_parts(path: Path, size: int, part: int) -> str:
+def _compute_digest_in_parts(path: Path, size: int, part: int) -> str:
     digests: dict[int, str] = {}
 
     def take(where: tuple[int, int]) -> None:

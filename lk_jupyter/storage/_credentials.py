@@ -66,7 +66,7 @@ class Credentials:
             if (
                 self._present is None
                 or self._is_due
-                or (self._ends_before(now + time) and now - self._request_time > self._minimum_age(now))
+                or (self._ends_before(now + time) and now - self._request_time > self._compute_minimum_age(now))
             ):
                 self._present, self._is_due = self._request_credentials(now), False
                 self._request_time = self.now()  # the answer may be the first to show the server's clock
@@ -88,22 +88,22 @@ class Credentials:
         try:
             return self._issue()
         except (ConnectionFailed, ServerError):
-            if self._present is None or _credentials_end(self._present, self._request_time) <= now:
+            if self._present is None or _compute_credentials_end(self._present, self._request_time) <= now:
                 raise
             return self._present
 
-    def _minimum_age(self, now: datetime) -> timedelta:
+    def _compute_minimum_age(self, now: datetime) -> timedelta:
         """Return the minimum age of the credentials before a request for new ones."""
         assert self._present  # noqa: S101 (asked only when there are some)
-        life = _credentials_end(self._present, self._request_time) - self._request_time
+        life = _compute_credentials_end(self._present, self._request_time) - self._request_time
         return _REST if self._ends_before(now) else max(_REST, life * _NEW)
 
     def _ends_before(self, moment: datetime) -> bool:
         assert self._present  # noqa: S101 (asked only when there are some)
-        end = _credentials_end(self._present, self._request_time)
+        end = _compute_credentials_end(self._present, self._request_time)
         return end - min(MARGIN, (end - self._request_time) / 5) < moment
 
 
-def _credentials_end(credentials: StorageCredentials, request_time: datetime) -> datetime:
+def _compute_credentials_end(credentials: StorageCredentials, request_time: datetime) -> datetime:
     """Return when credentials end; where the server gives no time, they count for as long as the shortest do."""
     return credentials.expires_at or request_time + _UNTOLD

@@ -175,7 +175,7 @@ class FetchedFile:
         else:
             content = read(self.info, start, end) if end > start else memoryview(b"")
             is_hashed = options.checksum or (self.parts == 1 and is_digest(self.info.etag))
-            digest = _hash_part(content) if is_hashed else _crc_part(content)
+            digest = _compute_part_hash(content) if is_hashed else _compute_part_crc(content)
             halt.check()
             write_at(unfinished.path, start, content)
             if self.parts > 1:
@@ -186,10 +186,10 @@ class FetchedFile:
             is_complete = len(self._digests) == self.parts
         if is_complete:
             halt.check()
-            self._finish(unfinished, checksum=options.checksum)
+            self._verify_and_move(unfinished, checksum=options.checksum)
             meter.end_file()
 
-    def _finish(self, unfinished: Unfinished, *, checksum: bool) -> None:
+    def _verify_and_move(self, unfinished: Unfinished, *, checksum: bool) -> None:
         """Compare the checksum, and move the file to its target. Raises StorageError for damaged content."""
         matches = self._matches_etag(unfinished.path, checksum=checksum)
         if matches is False:
@@ -206,9 +206,9 @@ class FetchedFile:
         if digest is None or digest == _NO_DIGEST:
             return digest
         content = memoryview(read_range(path, start, end))
-        if digest != (_crc_part(content) if digest.startswith(_CRC) else _hash_part(content)):
+        if digest != (_compute_part_crc(content) if digest.startswith(_CRC) else _compute_part_hash(content)):
             return None
-        return _hash_part(content) if checksum else digest
+        return _compute_part_hash(content) if checksum else digest
 
     def _matches_etag(self, path: Path, *, checksum: bool) -> bool | None:
         """Return whether the content matches the ETag; None if the content wasn't compared."""
@@ -362,9 +362,9 @@ def _hash_words(*words: str) -> str:
     return hashlib.sha256("\0".join(words).encode("utf-8", "surrogatepass")).hexdigest()[:12]
 
 
-def _crc_part(content: memoryview) -> bytes:
+def _compute_part_crc(content: memoryview) -> bytes:
     return _CRC + zlib.crc32(content).to_bytes(4, "big")
 
 
-def _hash_part(content: memoryview) -> bytes:
+def _compute_part_hash(content: memoryview) -> bytes:
     return hashlib.md5(content, usedforsecurity=False).digest()

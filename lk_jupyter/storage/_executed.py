@@ -34,11 +34,11 @@ def execution_risk(path: Path) -> Risk | None:
     bases = [folder for folder in path.parents if folder == working or folder in entries]
     first = min((len(folder.parts) for folder in bases), default=last)
     for index in range(first, last + 1):
-        if _module_name(path.parts[index]).lower() in _EXECUTED:
+        if _build_module_name(path.parts[index]).lower() in _EXECUTED:
             return Risk("would be executed when Python or pytest starts in this folder", index)
     for base in bases:
         index = len(base.parts)
-        module = _module_name(path.parts[index])
+        module = _build_module_name(path.parts[index])
         if module.isidentifier() and _is_elsewhere(module, base / path.parts[index]):
             return Risk(f"would be imported here in place of the module {module}", index)
     return None
@@ -50,7 +50,7 @@ def _resolve_folders(entries: tuple[str, ...]) -> frozenset[Path]:
     return frozenset(Path(entry).resolve() for entry in entries if entry)
 
 
-def _module_name(part: str) -> str:
+def _build_module_name(part: str) -> str:
     return part.partition(".")[0]
 
 

@@ -105,12 +105,12 @@ class ObjectReader(io.RawIOBase):
         prefix = (
             self._buffer[start - self._buffer_start :] if self._buffer_start <= start < buffer_end else memoryview(b"")
         )
-        fresh = self._fetch(start + len(prefix), min(self.info.size, max(end, start + len(prefix) + self._ahead)))
+        fresh = self._fetch_range(start + len(prefix), min(self.info.size, max(end, start + len(prefix) + self._ahead)))
         self._buffer = memoryview(bytes(prefix) + bytes(fresh)) if len(prefix) else fresh
         self._buffer_start = start
         return self._buffer[: end - start]
 
-    def _fetch(self, start: int, end: int) -> memoryview:
+    def _fetch_range(self, start: int, end: int) -> memoryview:
         if end - start < _WIDE:
             return self._read(self.info, start, end)
         content, step = bytearray(end - start), min(8 * MIB, max(_STEP, -(-(end - start) // AT_ONCE)))
@@ -222,13 +222,13 @@ class _Sending:
 
     def _upload_pieces(self) -> None:
         try:
-            self._put(self._written_pieces(), self._key)
+            self._put(self._iterate_written_pieces(), self._key)
         except BaseException as error:  # (raised again where the file is written or closed)
             self._error = error
             if self._is_alone:
                 raise
 
-    def _written_pieces(self) -> Iterator[bytes]:
+    def _iterate_written_pieces(self) -> Iterator[bytes]:
         while (piece := self._pieces.get()) is not None:
             self._room.release()
             yield piece

@@ -89,8 +89,8 @@ def _plan_upload(
     storage: BucketFiles, local: Path, prefix: str, *, checksum: bool = False
 ) -> tuple[SyncPlan, dict[str, PlanEntry]]:
     """Return the plan of an upload, and the objects in the bucket by name."""
-    files, skipped = _local_files(local)
-    remote = {name: _plan_entry(name, info) for name, info in _objects_by_name(storage, prefix).items()}
+    files, skipped = _list_local_files(local)
+    remote = {name: _build_plan_entry(name, info) for name, info in _map_objects_by_name(storage, prefix).items()}
 
     def is_equal(entry: PlanEntry, other: PlanEntry) -> bool | None:
         return file_matches_etag(local / entry.name, other.etag)
@@ -106,16 +106,16 @@ def download_folder(
 ) -> TransferResult:
     """Make a local folder equal to a folder of the bucket."""
     prefix = f"{folder}/" if folder else ""
-    objects = _objects_by_name(storage, prefix)
+    objects = _map_objects_by_name(storage, prefix)
     if not objects and how.is_staging and folder and (info := storage.find(folder)):
         objects = {info.name: info}
     if not objects:
         raise StorageError(f"No files in '{prefix or 'the bucket'}'. Nothing was downloaded.")
     with _download.translate_disk_errors(local):
         local.mkdir(parents=True, exist_ok=True)
-    files, _ = _local_files(local)
-    obstacles = {name: words for name, info in objects.items() if (words := _reason_to_skip(local, name, info.key))}
-    source = {name: _plan_entry(name, info) for name, info in objects.items() if name not in obstacles}
+    files, _ = _list_local_files(local)
+    obstacles = {name: words for name, info in objects.items() if (words := _explain_skip(local, name, info.key))}
+    source = {name: _build_plan_entry(name, info) for name, info in objects.items() if name not in obstacles}
     sync_plan = plan(
         source,
         files,
@@ -154,10 +154,12 @@ def _fetch_all(
             f"{size_label(state.bytes - state.bytes_done)}, and run the line again."
         ) from None
     checked = sum(file.is_checked for file in fetched)
-    return _outcome(sync_plan, meter, failed, checked)
+    return _create_result_builder(sync_plan, meter, failed, checked)
 
 
-def _outcome(sync_plan: SyncPlan, meter: Meter, failed: list[str], checked: int = 0) -> Callable[[int], TransferResult]:
+def _create_result_builder(
+    sync_plan: SyncPlan, meter: Meter, failed: list[str], checked: int = 0
+) -> Callable[[int], TransferResult]:
     """Return a function of the number of removed files that returns the result."""
     meter.tell()
     state = meter.state()
@@ -183,7 +185,7 @@ def fetch_folder(storage: BucketFiles, folder: str, local: Path, how: TransferOp
     return local
 
 
-def _reason_to_skip(local: Path, name: str, key: str) -> str:
+def _explain_skip(local: Path, name: str, key: str) -> str:
     """Return why an object is skipped in the download of its folder; empty if not.
 
     Other members can write into the bucket, so a new file that Python would execute unasked needs an explicit download.
@@ -214,7 +216,7 @@ def _run_transfers(
     for entry in sync_plan.copy:
         if entry.size > PART:
             move(entry)
-    return _outcome(sync_plan, meter, failed)
+    return _create_result_builder(sync_plan, meter, failed)
 
 
 def _refuse_deleting_all(how: TransferOptions, sync_plan: SyncPlan, *, source: str, is_empty: bool) -> None:
@@ -225,15 +227,15 @@ def _refuse_deleting_all(how: TransferOptions, sync_plan: SyncPlan, *, source: s
         )
 
 
-def _objects_by_name(storage: BucketFiles, prefix: str) -> dict[str, ObjectInfo]:
+def _map_objects_by_name(storage: BucketFiles, prefix: str) -> dict[str, ObjectInfo]:
     return {info.key[len(prefix) :]: info for info in storage.ls(prefix)}
 
 
-def _plan_entry(name: str, info: ObjectInfo) -> PlanEntry:
+def _build_plan_entry(name: str, info: ObjectInfo) -> PlanEntry:
     return PlanEntry(name, info.size, info.modified.timestamp() if info.modified else 0.0, info.etag)
 
 
-def _local_files(folder: Path) -> tuple[dict[str, PlanEntry], list[str]]:
+def _list_local_files(folder: Path) -> tuple[dict[str, PlanEntry], list[str]]:
     """Return the files below a folder by name, and a reason for each file that can't be an object."""
     entries, skipped = dict[str, PlanEntry](), list[str]()
     for path in _walk_files(folder, skipped):

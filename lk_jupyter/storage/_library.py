@@ -34,12 +34,12 @@ class Library:
         """Return a range of an object. Raises StorageError if the object has changed since ``info``."""
         if start >= end:
             return memoryview(b"")
-        part = self._call(info.key, lambda s3: s3.read_range(self.store, info.key, info.etag, start, end))
+        part = self._call_library(info.key, lambda s3: s3.read_range(self.store, info.key, info.etag, start, end))
         if len(part) != end - start:
             raise StorageError(f"{info.key!r} changed while it was read. Try again.")
         return memoryview(part)
 
-    def _call(self, key: str, act: Callable[[Any], T]) -> T:
+    def _call_library(self, key: str, act: Callable[[Any], T]) -> T:
         """Return the result of ``act`` with the library; refused credentials are replaced once."""
         s3 = self._import_library()
 

@@ -39,13 +39,13 @@ def list_pages(wire: Wire, prefix: str, *, recursive: bool, size: int = 1000) ->
     tokens: set[str] = set()
     while listing.token:
         if listing.token in tokens:
-            raise _repeated_page_error(prefix)
+            raise _build_repeated_page_error(prefix)
         tokens.add(listing.token)
         listing = request_page(wire, prefix, recursive=recursive, size=size, token=listing.token)
         yield listing.items
 
 
-def _repeated_page_error(prefix: str) -> StorageError:
+def _build_repeated_page_error(prefix: str) -> StorageError:
     return StorageError(f"Can't read the list of {prefix!r}: the bucket repeats a page.")
 
 
@@ -55,19 +55,19 @@ def request_page(wire: Wire, prefix: str, *, recursive: bool, size: int, token: 
     if not recursive:
         query["delimiter"] = "/"
     if token:
-        query.update(_page_parameters(token))
+        query.update(_build_page_parameters(token))
     answer = wire.need(Request("GET", "", query))
     root = _parse_listing(answer.body, prefix)
-    following = _next_page_token(root)
+    following = _read_next_page_token(root)
     if following and following == token:
-        raise _repeated_page_error(prefix)
+        raise _build_repeated_page_error(prefix)
     items = _parse_items(root, prefix)
     if answer.headers.get("server", "").startswith(_LISTS_EMPTY_FOLDERS):
         items = _remove_empty_folders(wire, items)
     return FolderPage(items, following)
 
 
-def _page_parameters(token: str) -> dict[str, str]:
+def _build_page_parameters(token: str) -> dict[str, str]:
     """Return the query parameters for the page of a token."""
     if not token.startswith(_AFTER):
         return {"continuation-token": token}
@@ -75,15 +75,15 @@ def _page_parameters(token: str) -> dict[str, str]:
     return {"marker": key, "start-after": key}
 
 
-def _next_page_token(root: ET.Element) -> str | None:
+def _read_next_page_token(root: ET.Element) -> str | None:
     """Return the token of the next page; None on the last page."""
-    space = _xml_namespace(root)
+    space = _read_namespace(root)
     if root.findtext(f"{space}IsTruncated", "").strip().lower() != "true":
         return None
     if token := root.findtext(f"{space}NextContinuationToken"):
         return token
     places = (f"{space}Contents/{space}Key", f"{space}CommonPrefixes/{space}Prefix")
-    read = _key_decoder(root)
+    read = _choose_key_decoder(root)
     keys = [read(row.text or "") for place in places for row in root.iterfind(place)]
     last = read(root.findtext(f"{space}NextMarker", "")) or max(keys, default="")
     if not last:
@@ -98,21 +98,23 @@ def list_folder_markers(wire: Wire, prefix: str) -> list[str]:
     starts: set[str | None] = {None}
     while True:
         root = _parse_listing(wire.need(Request("GET", "", query)).body, prefix)
-        space = _xml_namespace(root)
-        keys = map(_key_decoder(root), (row.findtext(f"{space}Key", "") for row in root.iter(f"{space}Contents")))
+        space = _read_namespace(root)
+        keys = map(
+            _choose_key_decoder(root), (row.findtext(f"{space}Key", "") for row in root.iter(f"{space}Contents"))
+        )
         marker_keys += [key for key in keys if key.endswith("/")]
-        following = _next_page_token(root)
+        following = _read_next_page_token(root)
         if following is None or following in starts:
             return marker_keys
         starts.add(following)
-        query.update(_page_parameters(following))
+        query.update(_build_page_parameters(following))
 
 
 def is_prefix(wire: Wire, prefix: str) -> bool:
     """Return whether a key starts with this text, markers of empty folders included."""
     query = {"list-type": "2", "prefix": prefix, "max-keys": "1"}
     root = _parse_listing(wire.need(Request("GET", "", query)).body, prefix)
-    return next(root.iter(f"{_xml_namespace(root)}Contents"), None) is not None
+    return next(root.iter(f"{_read_namespace(root)}Contents"), None) is not None
 
 
 def _remove_empty_folders(wire: Wire, items: Page) -> Page:
@@ -138,14 +140,14 @@ def _parse_listing(body: bytes, prefix: str) -> ET.Element:
     return root
 
 
-def _key_decoder(root: ET.Element) -> Callable[[str], str]:
+def _choose_key_decoder(root: ET.Element) -> Callable[[str], str]:
     """Return a function that decodes the keys of a list: some servers quote keys as in URLs and declare that."""
-    return unquote_plus if root.findtext(f"{_xml_namespace(root)}EncodingType") == "url" else str
+    return unquote_plus if root.findtext(f"{_read_namespace(root)}EncodingType") == "url" else str
 
 
 def _parse_items(root: ET.Element, prefix: str) -> Page:
-    space = _xml_namespace(root)
-    read = _key_decoder(root)
+    space = _read_namespace(root)
+    read = _choose_key_decoder(root)
     cells = ({cell.tag[len(space) :]: cell.text or "" for cell in row} for row in root.iter(f"{space}Contents"))
     rows = [_parse_object({**row, "Key": read(row.get("Key", ""))}) for row in cells]
     names = (read(row.findtext(f"{space}Prefix", "")) for row in root.iter(f"{space}CommonPrefixes"))
@@ -164,5 +166,5 @@ def _parse_object(row: dict[str, str]) -> ObjectInfo:
     return ObjectInfo(row["Key"], int(size), written, row.get("ETag", "").strip('"'))
 
 
-def _xml_namespace(root: ET.Element) -> str:
+def _read_namespace(root: ET.Element) -> str:
     return root.tag.partition("}")[0] + "}" if root.tag.startswith("{") else ""

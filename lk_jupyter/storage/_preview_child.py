@@ -103,24 +103,28 @@ def main() -> None:
         write_message(requests, b"s", b"")
         _set_limits()
         file = io.BufferedReader(RangeReader(size, requests, reader), 1 << 16)
-        write_message(requests, b"v", json.dumps(_preview_result(info, file)).encode())
+        write_message(requests, b"v", json.dumps(_build_preview_result(info, file)).encode())
 
 
-def _preview_result(info: ObjectInfo, file: Any) -> dict[str, Any]:
+def _build_preview_result(info: ObjectInfo, file: Any) -> dict[str, Any]:
     try:
         return preview_facts(read_preview(info, file))
     except LkError as problem:
         return {"problem": str(problem)}
     except MemoryError:
-        return {"failure": _memory_failure()}
+        return {"failure": _explain_memory_failure()}
     except EOFError:
         raise
     except Exception as error:  # noqa: BLE001 (each library has its own)
         words = " ".join(str(error).split())
-        return {"failure": _memory_failure()} if _NO_MEMORY.search(words) else {"broken": words or type(error).__name__}
+        return (
+            {"failure": _explain_memory_failure()}
+            if _NO_MEMORY.search(words)
+            else {"broken": words or type(error).__name__}
+        )
 
 
-def _memory_failure() -> str:
+def _explain_memory_failure() -> str:
     return f"it needs more than {MEMORY // 1_000_000} MB of memory"
 
 

@@ -73,7 +73,7 @@ class _Child:
         modified = info.modified.isoformat() if info.modified else None
         self._send_message(b"p", json.dumps([info.key, info.size, modified]).encode())
         try:
-            started = self._next_answer(_START_SECONDS)
+            started = self._wait_for_answer(_START_SECONDS)
         except PreviewFailed:
             started = (b"", b"")
         if started[0] != b"s":
@@ -81,7 +81,7 @@ class _Child:
         remaining, total = float(SECONDS), 0
         while True:
             began = time.monotonic()
-            kind, content = self._next_answer(remaining)
+            kind, content = self._wait_for_answer(remaining)
             remaining -= time.monotonic() - began
             if kind != b"r":
                 break
@@ -115,16 +115,16 @@ class _Child:
                 self._answers.put(message)
         self._answers.put(None)
 
-    def _next_answer(self, seconds: float) -> tuple[bytes, bytes]:
+    def _wait_for_answer(self, seconds: float) -> tuple[bytes, bytes]:
         try:
             message = self._answers.get(timeout=max(0.0, seconds))
         except queue.Empty:
             raise PreviewFailed(_TOO_LONG) from None
         if message is None:
-            raise PreviewFailed(self._end_reason())
+            raise PreviewFailed(self._explain_end())
         return message
 
-    def _end_reason(self) -> str:
+    def _explain_end(self) -> str:
         code = self.process.wait(10)
         return _TOO_LONG if code == _TIMEOUT_SIGNAL else "it crashes the library that reads it"
 
@@ -133,7 +133,7 @@ class _Child:
         try:
             write_message(stream, kind, content)  # type: ignore[arg-type]
         except OSError:
-            raise PreviewFailed(self._end_reason()) from None
+            raise PreviewFailed(self._explain_end()) from None
 
 
 class PreviewProcess:

@@ -107,7 +107,7 @@ def _preview_csv(info: ObjectInfo, file: Any, separators: str = ",;\t|") -> Prev
         del records[-1]  # cut off in the middle
     names, rows = records[0], [row for row in records[1:] if row]
     first = names[: COLUMNS + 1]  # more columns than shown, to detect a cut
-    columns = [(name, _column_type(row[n] for row in rows if n < len(row))) for n, name in enumerate(first)]
+    columns = [(name, _guess_column_type(row[n] for row in rows if n < len(row))) for n, name in enumerate(first)]
     counted = "" if is_part else f"{len(rows):,} rows, "
     words = f"Table, {counted}{len(names):,} columns, {size_label(info.size)}. Types are from the first rows."
     return _preview_table(info, words, columns, rows, is_part=is_part or len(rows) > ROWS)
@@ -199,7 +199,7 @@ def _preview_image(info: ObjectInfo, file: Any) -> Preview:
     mime = next((mime for mime, begin in _IMAGES.items() if content.startswith(begin)), "")
     if not mime:
         return Preview(info, f"Not an image that browsers can show ({size}). Try to open it: %lk_load")
-    width, height = _image_size(content)
+    width, height = _read_image_size(content)
     if not width * height:
         return Preview(
             info,
@@ -214,25 +214,25 @@ def _preview_image(info: ObjectInfo, file: Any) -> Preview:
     return Preview(info, f"An image, {size}.", image=content, mime=mime)
 
 
-def _image_size(content: bytes) -> tuple[int, int]:
+def _read_image_size(content: bytes) -> tuple[int, int]:
     """Return width and height in the header of an image, for which a browser would use memory; zeros if unknown."""
     start = content[:64]
     with suppress(struct.error):
         if start.startswith(b"\x89PNG"):
             return struct.unpack_from("!2I", start, 16)
         if start.startswith(b"GIF8"):
-            return _gif_size(content)
+            return _read_gif_size(content)
         if start.startswith(b"BM"):
             width, height = struct.unpack_from("<2i", start, 18)
             return abs(width), abs(height)
         if start.startswith(b"\xff\xd8\xff"):
-            return _jpeg_size(content)
+            return _read_jpeg_size(content)
         if start[8:12] == b"WEBP":
-            return _webp_size(start)
+            return _read_webp_size(start)
     return 0, 0
 
 
-def _gif_size(content: bytes) -> tuple[int, int]:
+def _read_gif_size(content: bytes) -> tuple[int, int]:
     """Return the size of a GIF: the canvas, or the first frame if larger. Raises struct.error."""
     width, height, flags = struct.unpack_from("<2HB", content, 6)
     at = 13 + (3 << (flags & 7) + 1 if flags & 0x80 else 0)
@@ -246,7 +246,7 @@ def _gif_size(content: bytes) -> tuple[int, int]:
     return 0, 0
 
 
-def _webp_size(start: bytes) -> tuple[int, int]:
+def _read_webp_size(start: bytes) -> tuple[int, int]:
     """Return the size in the first bytes of a WebP, which has three forms. Raises struct.error."""
     if start[12:16] == b"VP8X":
         return 1 + int.from_bytes(start[24:27], "little"), 1 + int.from_bytes(start[27:30], "little")
@@ -257,7 +257,7 @@ def _webp_size(start: bytes) -> tuple[int, int]:
     return width & 0x3FFF, height & 0x3FFF
 
 
-def _jpeg_size(content: bytes) -> tuple[int, int]:
+def _read_jpeg_size(content: bytes) -> tuple[int, int]:
     """Return the size in the frame header of a JPEG, which follows segments of stated lengths. Raises struct.error."""
     at = 2
     while True:
@@ -307,7 +307,7 @@ _TYPES = (
 )
 
 
-def _column_type(values: Iterable[str]) -> str:
+def _guess_column_type(values: Iterable[str]) -> str:
     values_present = [value for value in values if value]
     return next((name for name, look in _TYPES if values_present and all(map(look.fullmatch, values_present))), "text")
 

@@ -93,7 +93,7 @@ def open_store(credentials: Credentials) -> S3Store:
         endpoint=endpoint,
         region=current.region,
         virtual_hosted_style_request=False,
-        client_options=_connection(endpoint),
+        client_options=_build_connection_options(endpoint),
         retry_config=_RETRIES,
         access_key_id=current.access_key,
         secret_access_key=current.secret_key,
@@ -101,7 +101,7 @@ def open_store(credentials: Credentials) -> S3Store:
     )
 
 
-def _connection(endpoint: str) -> Any:
+def _build_connection_options(endpoint: str) -> Any:
     options: dict[str, Any] = {"timeout": "10 minutes", "connect_timeout": "10 seconds"}
     if (urlsplit(endpoint).hostname or "") in LOOPBACK:
         # Proxies of the environment are for remote hosts; the library only excludes hosts if a proxy is set.
@@ -132,11 +132,11 @@ def translate_errors(key: str) -> Iterator[None]:
         for kind, kind_of_error, words in _WORDS:
             if isinstance(error, kind):
                 raised = Unanswered if _NO_ANSWER in str(error) else kind_of_error
-                raise raised(words.format(key=key, reason=_innermost_reason(error))) from None
+                raise raised(words.format(key=key, reason=_find_innermost_reason(error))) from None
         raise
 
 
-def _innermost_reason(error: Exception) -> str:
+def _find_innermost_reason(error: Exception) -> str:
     """Return the innermost cause in one line; messages of the library nest causes and requests."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return (lines or [type(error).__name__])[0].rpartition(": ")[2].strip('"').rstrip(".")[:200] + "."

@@ -92,14 +92,14 @@ class S3Response:
     @property
     def code(self) -> str:
         """The server's error code; some errors have status 200."""
-        return self._error_field("Code") or (str(self.status) if self.status >= 300 else "")
+        return self._read_error_field("Code") or (str(self.status) if self.status >= 300 else "")
 
     @property
     def message(self) -> str:
         """The server's error message."""
-        return self._error_field("Message") or f"HTTP {self.status}"
+        return self._read_error_field("Message") or f"HTTP {self.status}"
 
-    def _error_field(self, name: str) -> str:
+    def _read_error_field(self, name: str) -> str:
         if self.status < 300 and not _ERROR.match(self.body):
             return ""
         try:
@@ -160,7 +160,7 @@ class Wire:
                 if tries >= _MOVED_AFTER:
                     self._credentials.renew()
                 if pause is None:
-                    raise StorageError(f"Can't reach the storage ({_error_words(error)}). Try again.") from None
+                    raise StorageError(f"Can't reach the storage ({_format_error(error)}). Try again.") from None
             else:
                 if answer.status in _DENIED and refused is None and pause is not None:
                     refused = credentials
@@ -278,7 +278,7 @@ class Wire:
     def _send_signed(self, request: Request, credentials: StorageCredentials) -> S3Response:
         host, path = urlsplit(server_address(credentials)).netloc, request.path(credentials)
         headers = sign_headers(request, host, credentials, self._credentials.now())
-        connection = self._connection(server_address(credentials))
+        connection = self._borrow_connection(server_address(credentials))
         try:
             target = f"{path}?{canonical_query(request.query)}" if request.query else path
             connection.request(request.method, target, request.body, headers)
@@ -290,7 +290,7 @@ class Wire:
         self._idle.append((server_address(credentials), connection))
         return answer
 
-    def _connection(self, address: str) -> http.client.HTTPConnection:
+    def _borrow_connection(self, address: str) -> http.client.HTTPConnection:
         """Return an idle or a new connection to this server; renewed credentials may have another server."""
         while self._idle:
             server, connection = self._idle.pop()
@@ -341,16 +341,16 @@ def _open_connection(address: str) -> http.client.HTTPConnection:
         return http.client.HTTPConnection(host, parts.port, timeout=_TIMEOUT)
     proxy = None if proxy_bypass(host) else getproxies().get("https")
     if not proxy:
-        return http.client.HTTPSConnection(host, parts.port, timeout=_TIMEOUT, context=_tls_context())
+        return http.client.HTTPSConnection(host, parts.port, timeout=_TIMEOUT, context=_create_tls_context())
     way = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
-    tunnel = http.client.HTTPSConnection(way.hostname or "", way.port, timeout=_TIMEOUT, context=_tls_context())
+    tunnel = http.client.HTTPSConnection(way.hostname or "", way.port, timeout=_TIMEOUT, context=_create_tls_context())
     login = f"{unquote(way.username or '')}:{unquote(way.password or '')}"
     badge = {"Proxy-Authorization": f"Basic {b64encode(login.encode()).decode()}"} if way.username else {}
     tunnel.set_tunnel(host, parts.port or 443, badge)
     return tunnel
 
 
-def _tls_context() -> ssl.SSLContext:
+def _create_tls_context() -> ssl.SSLContext:
     """Return whom TLS trusts: the system, and the list that the client of the API brings."""
     context = ssl.create_default_context()
     if not os.environ.get("SSL_CERT_FILE"):
@@ -360,5 +360,5 @@ def _tls_context() -> ssl.SSLContext:
     return context
 
 
-def _error_words(error: Exception) -> str:
+def _format_error(error: Exception) -> str:
     return getattr(error, "strerror", None) or str(error) or type(error).__name__

@@ -67,8 +67,8 @@ def sign_headers(request: Request, host: str, credentials: StorageCredentials, n
         request.digest,
     ]
     headers["authorization"] = (
-        f"{_ALGORITHM} Credential={credentials.access_key}/{_key_scope(credentials, now)}, SignedHeaders={names}, "
-        f"Signature={_sign_request(canonical, credentials, now)}"
+        f"{_ALGORITHM} Credential={credentials.access_key}/{_build_key_scope(credentials, now)}, "
+        f"SignedHeaders={names}, Signature={_sign_request(canonical, credentials, now)}"
     )
     return headers
 
@@ -79,7 +79,7 @@ def presigned_urls(
     """Return a URL for each key, with which anyone can send this request until ``life`` has passed."""
     server = urlsplit(server_address(credentials))
     origin = f"{server.scheme}://{server.netloc}"
-    return [origin + _presigned_path(Request(method, key), server.netloc, credentials, now, life) for key in keys]
+    return [origin + _build_presigned_path(Request(method, key), server.netloc, credentials, now, life) for key in keys]
 
 
 def server_address(credentials: StorageCredentials) -> str:
@@ -96,13 +96,13 @@ def server_address(credentials: StorageCredentials) -> str:
     return address
 
 
-def _presigned_path(
+def _build_presigned_path(
     request: Request, host: str, credentials: StorageCredentials, now: datetime, life: timedelta
 ) -> str:
     """Return path and query of a request that anyone can send until ``life`` has passed."""
     query = {
         "X-Amz-Algorithm": _ALGORITHM,
-        "X-Amz-Credential": f"{credentials.access_key}/{_key_scope(credentials, now)}",
+        "X-Amz-Credential": f"{credentials.access_key}/{_build_key_scope(credentials, now)}",
         "X-Amz-Date": f"{now:{_MOMENT}}",
         "X-Amz-Expires": str(int(life.total_seconds())),
         "X-Amz-SignedHeaders": "host",
@@ -113,12 +113,12 @@ def _presigned_path(
     return f"{path}?{canonical_query(query)}&X-Amz-Signature={_sign_request(canonical, credentials, now)}"
 
 
-def _key_scope(credentials: StorageCredentials, now: datetime) -> str:
+def _build_key_scope(credentials: StorageCredentials, now: datetime) -> str:
     return f"{now:%Y%m%d}/{credentials.region}/s3/aws4_request"
 
 
 def _sign_request(canonical: list[str], credentials: StorageCredentials, now: datetime) -> str:
-    scope = _key_scope(credentials, now)
+    scope = _build_key_scope(credentials, now)
     text = "\n".join([_ALGORITHM, f"{now:{_MOMENT}}", scope, hashlib.sha256("\n".join(canonical).encode()).hexdigest()])
     key = f"AWS4{credentials.secret_key}".encode()
     for part in scope.split("/"):

@@ -64,12 +64,12 @@ def _list_branches(folder: str, ls: Callable[[str], Iterable[ObjectInfo]], depth
     items = list(islice(ls(folder), most + 1))
     for item in items[:most]:
         deeper = _list_branches(item.key, ls, depth - 1, most) if item.is_folder and depth > 1 else ()
-        yield Branch(_printable_name(item.name), "" if item.is_folder else size_label(item.size), tuple(deeper))
+        yield Branch(_format_name(item.name), "" if item.is_folder else size_label(item.size), tuple(deeper))
     if len(items) > most:
         yield Branch("and more")
 
 
-def _printable_name(name: str) -> str:
+def _format_name(name: str) -> str:
     """Return a name as one line, without control characters of terminals."""
     return plain(name).replace("\n", "\N{RETURN SYMBOL}")
 

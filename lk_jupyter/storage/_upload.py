@@ -41,7 +41,7 @@ def send_file(wire: Wire, path: Path, key: str, meter: Meter, *, overwrite: bool
             number, (start, end) = numbered
             body = read_range(path, start, end)
             if len(body) != end - start:
-                raise _changed_file_error(path)
+                raise _build_changed_file_error(path)
             part = open_upload.add_earlier.get(number)
             if part is not None and part.size == len(body) and part.etag == hash_content(body):
                 parts[number] = replace(part, is_md5=True)
@@ -53,7 +53,7 @@ def send_file(wire: Wire, path: Path, key: str, meter: Meter, *, overwrite: bool
         call_for_each(enumerate(part_ranges(before.st_size, part), 1), send, wire.at_once, halt=halt, tick=meter.tell)
         after = path.stat()
         if (after.st_size, after.st_mtime_ns) != (before.st_size, before.st_mtime_ns):
-            raise _changed_file_error(path)
+            raise _build_changed_file_error(path)
         open_upload.upload.complete(parts, overwrite=overwrite)
 
 
@@ -106,7 +106,7 @@ def _open_upload(wire: Wire, facts: Facts) -> Iterator[_OpenUpload]:
     abort_abandoned_uploads(wire)
     record = _upload_state.record_for(wire.bucket, facts.key)
     try:
-        open_upload = _resumed_upload(wire, record, facts) or _begin_upload(wire, record, facts)
+        open_upload = _resume_upload(wire, record, facts) or _begin_upload(wire, record, facts)
         yield open_upload
     except Exception as error:
         if facts.source and isinstance(error, LkError):
@@ -120,7 +120,7 @@ def _open_upload(wire: Wire, facts: Facts) -> Iterator[_OpenUpload]:
     record.close(forget=True)
 
 
-def _resumed_upload(wire: Wire, record: Record, current: Facts) -> _OpenUpload | None:
+def _resume_upload(wire: Wire, record: Record, current: Facts) -> _OpenUpload | None:
     """Return the upload of the record, if the file is unchanged and the bucket still has the upload."""
     facts = record.facts
     if facts is None:
@@ -170,5 +170,5 @@ def _is_unchanged(facts: Facts) -> bool:
     return False
 
 
-def _changed_file_error(path: Path) -> StorageError:
+def _build_changed_file_error(path: Path) -> StorageError:
     return StorageError(f"{path} changed during the upload. Nothing was stored. Upload it again.")

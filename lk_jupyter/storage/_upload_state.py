@@ -86,12 +86,12 @@ def record_for(bucket: str, key: str) -> Record:
 
     Without a writable folder, the record only exists in this process.
     """
-    name = _record_name(bucket, key)
+    name = _compute_record_name(bucket, key)
     for slot in range(_SLOTS):
-        path = _records_folder() / f"{name}-{slot}.json"
+        path = _find_records_folder() / f"{name}-{slot}.json"
         try:
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            if record := _locked_record(path, os.O_CREAT):
+            if record := _open_locked_record(path, os.O_CREAT):
                 return record
         except OSError:
             break
@@ -105,10 +105,10 @@ def serialize_creation(bucket: str, key: str) -> Iterator[None]:
     SeaweedFS respects If-None-Match of completed multipart uploads only in sequence, and some servers support no
     condition. Without lockable files, no sender waits.
     """
-    path, record = _records_folder() / f"{_record_name(bucket, key)}.lock", Record(None, None)
+    path, record = _find_records_folder() / f"{_compute_record_name(bucket, key)}.lock", Record(None, None)
     with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        while not (record_or_none := _locked_record(path, os.O_CREAT)):
+        while not (record_or_none := _open_locked_record(path, os.O_CREAT)):
             time.sleep(_LOOK_SECONDS)
         record = record_or_none
     try:
@@ -119,24 +119,24 @@ def serialize_creation(bucket: str, key: str) -> Iterator[None]:
 
 def abandoned_records(bucket: str) -> Iterator[Record]:
     """Iterate over the records of a bucket whose senders have ended; the caller must close each record."""
-    for path in sorted(_records_folder().glob("*.json")):
+    for path in sorted(_find_records_folder().glob("*.json")):
         with suppress(OSError):
-            record = _locked_record(path)
+            record = _open_locked_record(path)
             if record and record.facts and record.facts.bucket == bucket:
                 yield record
             elif record:
                 record.close(forget=record.facts is None)
 
 
-def _record_name(bucket: str, key: str) -> str:
+def _compute_record_name(bucket: str, key: str) -> str:
     return hashlib.sha256(f"{bucket}/{key}".encode("utf-8", "surrogatepass")).hexdigest()[:24]
 
 
-def _records_folder() -> Path:
+def _find_records_folder() -> Path:
     return platform_path("data", "uploads")
 
 
-def _locked_record(path: Path, flags: int = 0) -> Record | None:
+def _open_locked_record(path: Path, flags: int = 0) -> Record | None:
     """Return a locked record; None if another process has locked or just removed the file."""
     descriptor = open_locked(path, flags)
     return None if descriptor is None else Record(path, descriptor)

@@ -96,7 +96,7 @@ class _Crew(Generic[T]):
     def process_items(self) -> None:
         """Process items until none remain."""
         try:
-            for item in iter(self._next_item, _END):
+            for item in iter(self._take_next_item, _END):
                 self._act(cast("T", item))
         except Stopped:
             pass
@@ -108,7 +108,7 @@ class _Crew(Generic[T]):
             if self.error or not self._active:
                 self.ended.set()
 
-    def _next_item(self) -> T | object:
+    def _take_next_item(self) -> T | object:
         with self._lock:
             self._halt.check()
             return next(self._items, _END)

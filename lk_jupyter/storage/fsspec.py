@@ -52,7 +52,7 @@ class StorageFileSystem(AbstractFileSystem):  # type: ignore[misc]
     def ls(self, path: str, detail: bool = True, **_: Any) -> list[Any]:
         """List a folder without deeper folders, or the object of this key."""
         path = self._strip_protocol(path)
-        rows = [_object_info(info) for info in self.storage.ls(path, recursive=False)]
+        rows = [_build_object_info(info) for info in self.storage.ls(path, recursive=False)]
         if not rows and path:
             rows = [self._read_object_info(path)]
         return rows if detail else [row["name"] for row in rows]
@@ -69,7 +69,7 @@ class StorageFileSystem(AbstractFileSystem):  # type: ignore[misc]
         if maxdepth or withdirs or options.get("prefix"):
             return super().find(path, maxdepth=maxdepth, withdirs=withdirs, detail=detail, **options)
         path = self._strip_protocol(path)
-        rows = {row["name"]: row for row in map(_object_info, self.storage.ls(path))}
+        rows = {row["name"]: row for row in map(_build_object_info, self.storage.ls(path))}
         if not rows and path and self.exists(path):
             rows = {path: self._read_object_info(path)}
         return rows if detail else sorted(rows)
@@ -78,17 +78,17 @@ class StorageFileSystem(AbstractFileSystem):  # type: ignore[misc]
         """Return size, time and type of an object or a folder. Raises FileNotFoundError."""
         path = self._strip_protocol(path)
         if not path:
-            return _folder_info("")
+            return _build_folder_info("")
         try:
             return self._read_object_info(path)
         except NoSuchFile:
             if self.storage.is_folder(path):
-                return _folder_info(path)
+                return _build_folder_info(path)
             raise
 
     def _read_object_info(self, path: str) -> dict[str, Any]:
         with _translate_missing():
-            return _object_info(self.storage.info(path))
+            return _build_object_info(self.storage.info(path))
 
     def mkdir(self, path: str, create_parents: bool = True, **_: Any) -> None:
         """Do nothing: a folder exists while it contains an object. Raises FileExistsError for an existing path."""
@@ -275,13 +275,13 @@ class _Written(ObjectWriter):
 
     def close(self) -> None:
         """Store the object, unless the block failed."""
-        if not self.closed and _block_failed(sys._getframe().f_back):
+        if not self.closed and _has_block_failed(sys._getframe().f_back):
             self.discard()
         else:
             super().close()
 
 
-def _block_failed(frame: FrameType | None) -> bool:
+def _has_block_failed(frame: FrameType | None) -> bool:
     """Whether who closes a file is fsspec, at the end of a block that raised."""
     while frame and frame.f_globals.get("__name__") == "fsspec.core":
         if frame.f_code.co_name == "__exit__":
@@ -304,9 +304,9 @@ class _BlockFile(AbstractBufferedFile):  # type: ignore[misc]
         return self._file.read(end - start)
 
 
-def _object_info(info: ObjectInfo) -> dict[str, Any]:
+def _build_object_info(info: ObjectInfo) -> dict[str, Any]:
     if info.is_folder:
-        return _folder_info(info.key.rstrip("/"))
+        return _build_folder_info(info.key.rstrip("/"))
     return {
         "name": info.key,
         "size": info.size,
@@ -316,7 +316,7 @@ def _object_info(info: ObjectInfo) -> dict[str, Any]:
     }
 
 
-def _folder_info(path: str) -> dict[str, Any]:
+def _build_folder_info(path: str) -> dict[str, Any]:
     return {"name": path, "size": 0, "type": "directory"}
 
 

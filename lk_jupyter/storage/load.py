@@ -124,7 +124,7 @@ def _format_for(key: str) -> tuple[Format, Callable[[Any], Any] | None]:
 
 def _check_memory(key: str, kind: Format, file: Any, wish: LoadRequest, *, packed: bool) -> None:
     free = free_memory()
-    needed = _parquet_size(file, wish) if kind.name == "parquet" and not packed else 0
+    needed = _read_parquet_size(file, wish) if kind.name == "parquet" and not packed else 0
     needed = needed or int(file.size * kind.growth * (4 if packed else 1))
     if free is not None and needed > free * _SHARE:
         less = " or fewer --columns" if kind.has_columns else ""
@@ -136,11 +136,11 @@ def _check_memory(key: str, kind: Format, file: Any, wish: LoadRequest, *, packe
 
 def free_memory() -> int | None:
     """Return the number of bytes that this process may still use; None if the system doesn't report it."""
-    sizes = [size for size in (_available_memory(), _group_memory()) if size is not None]
+    sizes = [size for size in (_read_available_memory(), _read_group_memory()) if size is not None]
     return min(sizes) if sizes else None
 
 
-def _available_memory() -> int | None:
+def _read_available_memory() -> int | None:
     """Return the bytes of memory that the system can give to a new process; None if unknown."""
     with suppress(OSError):
         match = re.search(r"MemAvailable:\s+(\d+) kB", _SYSTEM.read_text())
@@ -150,7 +150,7 @@ def _available_memory() -> int | None:
     return None
 
 
-def _group_memory() -> int | None:
+def _read_group_memory() -> int | None:
     """Return the remaining bytes below the memory limit of a container; None without a limit."""
     with suppress(OSError, ValueError):
         limit, used = (int((_GROUP / name).read_text()) for name in ("memory.max", "memory.current"))
@@ -158,7 +158,7 @@ def _group_memory() -> int | None:
     return None
 
 
-def _parquet_size(file: Any, wish: LoadRequest) -> int:
+def _read_parquet_size(file: Any, wish: LoadRequest) -> int:
     """Return the bytes of the wanted columns when they are unpacked; 0 if unknown."""
     try:
         meta = library("pyarrow.parquet").ParquetFile(file).metadata
@@ -192,16 +192,16 @@ def library(name: str) -> Any:
     try:
         return import_safely(name)
     except ImportError:
-        raise _missing_library_error(name) from None
+        raise _build_missing_library_error(name) from None
 
 
 def require_library(name: str) -> None:
     """Raise the error with the package to install, if a library is missing. Nothing is imported."""
     if importlib.util.find_spec(name.partition(".")[0]) is None:
-        raise _missing_library_error(name)
+        raise _build_missing_library_error(name)
 
 
-def _missing_library_error(name: str) -> StorageError:
+def _build_missing_library_error(name: str) -> StorageError:
     package = {"PIL": "pillow"}.get(name.partition(".")[0], '"lk-jupyter[pandas]"')
     return StorageError(f"This needs {name.partition('.')[0]}: %pip install {package}")
 
@@ -234,10 +234,12 @@ def _load_parquet(file: Any, wish: LoadRequest) -> Any:
     if wish.sample is None:
         return _require_valid_offsets(parquet.read_table(file, columns=wish.columns)).to_pandas()
     batches = parquet.ParquetFile(file).iter_batches(batch_size=max(1, wish.sample), columns=wish.columns)
-    return _select_part(_frame_from_batches(islice(batches, 1), parquet.ParquetFile(file).schema_arrow, wish), wish)
+    return _select_part(
+        _build_frame_from_batches(islice(batches, 1), parquet.ParquetFile(file).schema_arrow, wish), wish
+    )
 
 
-def _frame_from_batches(batches: Any, schema: Any, wish: LoadRequest) -> Any:
+def _build_frame_from_batches(batches: Any, schema: Any, wish: LoadRequest) -> Any:
     arrow = library("pyarrow")
     parts = list(batches)
     table = arrow.Table.from_batches(parts) if parts else schema.empty_table()
@@ -258,7 +260,7 @@ def _load_feather(file: Any, wish: LoadRequest) -> Any:
     while rows < wish.sample and len(batches) < reader.num_record_batches:
         batches.append(reader.get_batch(len(batches)))
         rows += batches[-1].num_rows
-    return _select_part(_frame_from_batches(batches, reader.schema, wish), wish)
+    return _select_part(_build_frame_from_batches(batches, reader.schema, wish), wish)
 
 
 def _load_excel(file: Any, wish: LoadRequest) -> Any:

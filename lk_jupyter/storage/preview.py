@@ -68,7 +68,7 @@ def preview_object(info: ObjectInfo, file: Any) -> Preview:
             require_library(name)
         result = PROCESS.preview(info, file)
         if words := result.get("broken"):
-            return _unreadable_preview(info, suffix, str(words))
+            return _build_unreadable_preview(info, suffix, str(words))
         return _limit_preview(info, result)
     except LkError:
         raise
@@ -76,10 +76,10 @@ def preview_object(info: ObjectInfo, file: Any) -> Preview:
         name = PurePosixPath(info.key).name
         return Preview(info, f"Can't preview '{name}': {failure}. Download it: %lk_get {shlex.quote(info.key)}")
     except Exception as error:  # noqa: BLE001 (each library has its own)
-        return _unreadable_preview(info, suffix, str(error) or type(error).__name__)
+        return _build_unreadable_preview(info, suffix, str(error) or type(error).__name__)
 
 
-def _unreadable_preview(info: ObjectInfo, suffix: str, error: str) -> Preview:
+def _build_unreadable_preview(info: ObjectInfo, suffix: str, error: str) -> Preview:
     words = " ".join(error.split())[:LETTERS].rstrip(".")
     return Preview(info, f"Can't read this as {suffix.lstrip('.') or 'text'}: {words}.")
 

@@ -122,7 +122,7 @@ def test_an_image_of_billions_of_pixels_does_not_reach_the_browser():
 def test_the_size_of_an_image_of_each_kind_is_read(kind, options):
     sink = io.BytesIO()
     Image.new("RGB", (30, 20), "red").save(sink, kind, **options)
-    assert _preview_readers._image_size(sink.getvalue()) == (30, 20)
+    assert _preview_readers._read_image_size(sink.getvalue()) == (30, 20)
 
 
 @pytest.mark.parametrize("depth", [500, 5000, 30_000])
