@@ -71,12 +71,12 @@ class Budget:
     is_notebook_only: bool = False
 
 
-def _last_midnight() -> float:
+def _compute_last_midnight() -> float:
     return datetime.now().astimezone().replace(hour=0, minute=0, second=0, microsecond=0).timestamp()
 
 
 BUDGETS = (
-    Budget("day_budget", "The day budget", "spent since midnight", _last_midnight),
+    Budget("day_budget", "The day budget", "spent since midnight", _compute_last_midnight),
     Budget("notebook_budget", "The notebook budget", "spent by its runs", lambda: 0.0, is_notebook_only=True),
 )
 
@@ -150,14 +150,14 @@ def refuse_over_budget(
         refresh_charges(connection, budget, look_again)
         use = read_usage(connection, budget, request)
         if not _fits_limit(use, request.amount, limit):
-            raise UsageError(_refusal_text(budget, limit, use, request, request.amount))
+            raise UsageError(_format_refusal(budget, limit, use, request, request.amount))
 
 
 def read_usage(connection: Spender, budget: Budget, request: CostRequest | None = None) -> BudgetUsage:
     """Return the used part of a budget. Of simultaneous reservations, only earlier ones count."""
     before_run, before_charge = (request.run, request.charge) if request else ("", "")
-    runs = sum_charges(_counted_runs(connection, journal(), budget, before_run))
-    return runs + _sum_usage(_counted_charges(connection, budget, before_charge), budget.begins())
+    runs = sum_charges(_list_counted_runs(connection, journal(), budget, before_run))
+    return runs + _sum_usage(_list_counted_charges(connection, budget, before_charge), budget.begins())
 
 
 def remaining_credits(connection: Spender) -> Decimal | None:
@@ -186,7 +186,7 @@ def _sum_usage(charges: Iterable[RecordedCharge], since: float) -> BudgetUsage:
     return use
 
 
-def _counted_runs(connection: Spender, records: Journal, budget: Budget, before: str = "") -> list[BudgetCharge]:
+def _list_counted_runs(connection: Spender, records: Journal, budget: Budget, before: str = "") -> list[BudgetCharge]:
     """Return the runs that count: all runs, or the runs before the run with this token."""
     entry = records.get(before) if before else None
     place = CellContext(entry.notebook) if entry else current_cell()
@@ -197,7 +197,7 @@ def _counted_runs(connection: Spender, records: Journal, budget: Budget, before:
     return charges
 
 
-def _counted_charges(connection: Spender, budget: Budget, before: str = "") -> list[RecordedCharge]:
+def _list_counted_charges(connection: Spender, budget: Budget, before: str = "") -> list[RecordedCharge]:
     """Return the other charges that count: all charges, or the charges before the charge with this token."""
     book = charge_book()
     charges = book.charges(connection.base_url, since=budget.begins(), before=before)
@@ -213,7 +213,7 @@ def _fits_limit(use: BudgetUsage, amount: Decimal, limit: Decimal) -> bool:
     return use.spent + use.open + amount <= limit
 
 
-def _refusal_text(budget: Budget, limit: Decimal, use: BudgetUsage, request: CostRequest, amount: Decimal) -> str:
+def _format_refusal(budget: Budget, limit: Decimal, use: BudgetUsage, request: CostRequest, amount: Decimal) -> str:
     enough = (use.spent + use.open + amount).quantize(Decimal("0.01"), ROUND_UP)
     source = settings.resolve(budget.setting).source
     how = f"%lk_config {budget.setting} {enough:f}" if source == CONFIG_FILE else f"%env {source}={enough:f}"
@@ -253,10 +253,10 @@ def list_exceeded_budgets(connection: Spender) -> list[str]:
     """
     words = []
     for budget, limit in active_budgets():
-        if not _unlimited_charges(connection, budget) or read_usage(connection, budget).spent <= limit:
+        if not _list_unlimited_charges(connection, budget) or read_usage(connection, budget).spent <= limit:
             continue
         refresh_charges(connection, budget)
-        use, active = read_usage(connection, budget), _unlimited_charges(connection, budget)
+        use, active = read_usage(connection, budget), _list_unlimited_charges(connection, budget)
         if active and use.spent > limit:
             names = ", ".join(f"{charge.kind} {charge.name!r}" for charge in active[:3])
             verbs = {VM: "%lk_vm delete NAME", DEPLOYMENT: "%lk_undeploy ID"}
@@ -268,26 +268,26 @@ def list_exceeded_budgets(connection: Spender) -> list[str]:
     return words
 
 
-def _unlimited_charges(connection: Spender, budget: Budget) -> list[RecordedCharge]:
+def _list_unlimited_charges(connection: Spender, budget: Budget) -> list[RecordedCharge]:
     """Return the active VMs and deployments, which have no time limit."""
-    return [charge for charge in _counted_charges(connection, budget) if charge.rate and charge.is_active]
+    return [charge for charge in _list_counted_charges(connection, budget) if charge.rate and charge.is_active]
 
 
 def refresh_charges(
     connection: Spender, budget: Budget, look_again: Callable[[BudgetCharge], None] | None = None
 ) -> None:
     """Read the resources whose last known state is active from the server, and record ends and costs."""
-    look_again = look_again or partial(_look_at_run, connection, journal())
-    for run in _counted_runs(connection, journal(), budget):
+    look_again = look_again or partial(_record_run_end, connection, journal())
+    for run in _list_counted_runs(connection, journal(), budget):
         if run.going_on:
             look_again(run)
-    active = [charge for charge in _counted_charges(connection, budget) if charge.is_active]
+    active = [charge for charge in _list_counted_charges(connection, budget) if charge.is_active]
     for kind, look in _LOOKS.items():
         if same_kind := [charge for charge in active if charge.kind == kind]:
             look(connection, same_kind)
 
 
-def _look_at_run(connection: Spender, records: Journal, run: BudgetCharge) -> None:
+def _record_run_end(connection: Spender, records: Journal, run: BudgetCharge) -> None:
     """Record the end of a run in the journal, if the run has ended."""
     if run.execution_id is None:
         return
@@ -301,7 +301,7 @@ def _look_at_run(connection: Spender, records: Journal, run: BudgetCharge) -> No
         records.update(run.token, state=record.status.lower(), cost=record.billed, ended_at=time.time())
 
 
-def _started_resources(charges: list[RecordedCharge]) -> Iterator[tuple[RecordedCharge, str]]:
+def _iterate_started_resources(charges: list[RecordedCharge]) -> Iterator[tuple[RecordedCharge, str]]:
     """Yield each charge with the id of the started resource; drop a charge whose start never had an answer."""
     for charge in charges:
         if charge.resource is None:
@@ -310,15 +310,15 @@ def _started_resources(charges: list[RecordedCharge]) -> Iterator[tuple[Recorded
             yield charge, charge.resource
 
 
-def _look_at_runs(connection: Spender, charges: list[RecordedCharge]) -> None:
-    for charge, resource in _started_resources(charges):
+def _record_run_ends(connection: Spender, charges: list[RecordedCharge]) -> None:
+    for charge, resource in _iterate_started_resources(charges):
         with suppress(LkError):
             record = connection.client.execution.get(resource)
             if record.status.lower() in FINAL_STATES and record.billed is not None:
                 charge_book().update(charge.token, cost=record.billed, ends=time.time())
 
 
-def _look_at_vms(connection: Spender, charges: list[RecordedCharge]) -> None:
+def _record_vm_ends(connection: Spender, charges: list[RecordedCharge]) -> None:
     """Record the ends of VMs that were deleted elsewhere, and the ids of VMs whose answers were lost."""
     from lk_jupyter.api.vms import ENDED_STATES  # noqa: PLC0415 (few budgets count VMs)
 
@@ -341,7 +341,7 @@ def _look_at_vms(connection: Spender, charges: list[RecordedCharge]) -> None:
                 charge_book().update(charge.token, ends=time.time(), cost=billed)
 
 
-def _look_at_deployments(connection: Spender, charges: list[RecordedCharge]) -> None:
+def _record_deployment_ends(connection: Spender, charges: list[RecordedCharge]) -> None:
     """Record the ends of deployments; a paused deployment is free until its next question."""
     with suppress(ApiError, InvalidResponse):
         rows = {row.deployment_id: row for row in connection.client.inference.list(include_terminated=True)}
@@ -354,9 +354,9 @@ def _look_at_deployments(connection: Spender, charges: list[RecordedCharge]) -> 
                 charge_book().update(charge.token, ends=time.time())
 
 
-def _look_at_batches(connection: Spender, charges: list[RecordedCharge]) -> None:
+def _record_batch_ends(connection: Spender, charges: list[RecordedCharge]) -> None:
     """Record that a batch that ended without an answer was free; the costs of other batches are recorded when read."""
-    for charge, resource in _started_resources(charges):
+    for charge, resource in _iterate_started_resources(charges):
         with suppress(LkError):
             batch = connection.client.batches.get(resource)
             answered = batch.request_counts and batch.request_counts.completed
@@ -373,8 +373,8 @@ def _drop_unlisted(charge: RecordedCharge) -> None:
 
 
 _LOOKS: dict[str, Callable[[Spender, list[RecordedCharge]], None]] = {
-    RUN: _look_at_runs,
-    VM: _look_at_vms,
-    DEPLOYMENT: _look_at_deployments,
-    BATCH: _look_at_batches,
+    RUN: _record_run_ends,
+    VM: _record_vm_ends,
+    DEPLOYMENT: _record_deployment_ends,
+    BATCH: _record_batch_ends,
 }

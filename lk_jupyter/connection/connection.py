@@ -104,24 +104,24 @@ class Connection:
         if self._client:  # an interrupt in here may have left the lock taken
             return self._client
         with self._opening:
-            self._client = self._client or self._open()
+            self._client = self._client or self._create_client()
             return self._client
 
-    def _open(self) -> Client:
+    def _create_client(self) -> Client:
         key = self.target.key
         return Client(
             key.base_url,
             key.token,
             refresh_token=key.refresh_token,
             org=self.target.org,
-            on_refresh=self._keep_renewed,
-            latest=self._stored_pair,
+            on_refresh=self._store_renewed_tokens,
+            latest=self._read_stored_tokens,
             iris_url=None if self.is_local else settings.setting("iris_url"),
             assumptions=self.assumptions,
             is_reachable=partial(launch.holds_address, settings.setting("local_data"), key.base_url)
             if key.source == LOCAL_CLOUD
             else None,
-            gate=self._reserve,
+            gate=self._reserve_spending,
         )
 
     @cached_property
@@ -131,17 +131,17 @@ class Connection:
 
         return SpendingGate(self)
 
-    def _reserve(self, call: Call) -> Reservation | End | None:
+    def _reserve_spending(self, call: Call) -> Reservation | End | None:
         return self.gate(call) if call.endpoint.method != "GET" else None
 
-    def _stored_pair(self) -> tuple[str, str | None] | None:
+    def _read_stored_tokens(self) -> tuple[str, str | None] | None:
         """Return the tokens that are stored for the server now; another kernel may have renewed the tokens."""
         with suppress(LkError):
             stored = settings.credential(self.base_url)
             return (stored.token, stored.refresh_token) if stored else None
         return None
 
-    def _keep_renewed(self, token: str, refresh_token: str) -> None:
+    def _store_renewed_tokens(self, token: str, refresh_token: str) -> None:
         renewed = replace(self.target.key, token=token, refresh_token=refresh_token)
         self.target = replace(self.target, key=renewed)
         store_key(renewed)
@@ -151,13 +151,13 @@ class Connection:
         """The bucket of the organization that the session acts for, on temporary credentials."""
         from lk_jupyter.storage.storage import Storage  # noqa: PLC0415 (most sessions never need it)
 
-        self._storage = self._storage or Storage(self._credentials, self._server_now)
+        self._storage = self._storage or Storage(self._request_credentials, self._read_server_time)
         return self._storage
 
-    def _server_now(self) -> float:
+    def _read_server_time(self) -> float:
         return self.client.now()
 
-    def _credentials(self) -> StorageCredentials:
+    def _request_credentials(self) -> StorageCredentials:
         return self.client.storage.credentials()
 
     def machines(self) -> Catalogue:
@@ -166,8 +166,8 @@ class Connection:
         Cached for a minute, so that frequent calls are cheap.
         """
         if self._catalogue is None or time.monotonic() - self._read > CATALOGUE_SECONDS:
-            available = self._available()
-            self._catalogue = Catalogue.of(self._types(available), available)
+            available = self._list_available_machines()
+            self._catalogue = Catalogue.of(self._list_machine_types(available), available)
             self._read = time.monotonic()
         return self._catalogue
 
@@ -180,7 +180,7 @@ class Connection:
             self._vm_read = time.monotonic()
         return self._vm_availability
 
-    def _types(self, available: list[str]) -> list[MachineType]:
+    def _list_machine_types(self, available: list[str]) -> list[MachineType]:
         """Return the machine types; if the server lists none, the launchable types at the prices of VMs."""
         with suppress(OperationNotAvailable):
             return list(self.client.machine_types.list())
@@ -190,7 +190,7 @@ class Connection:
         named = [MachineType(hardware_profile=name) for name in available]
         return [each.model_copy(update={"price_per_hour": prices.get(each.card or "")}) for each in named]
 
-    def _available(self) -> list[str]:
+    def _list_available_machines(self) -> list[str]:
         """Machine types that the account may launch; empty if unrestricted or not reported."""
         with suppress(ApiError):
             return self.client.user.available_hardware().available_hardware_profiles
@@ -209,7 +209,7 @@ def find_target(
     """Return the target of the arguments, with settings as defaults. Raises NotSignedIn, UsageError."""
     server, server_source = _resolve_setting("base_url", base_url)
     organization, org_source = _resolve_setting("org", org)
-    key = _local_key(server, start=start) if api_key is None else _argument_key(server, api_key)
+    key = _find_key(server, start=start) if api_key is None else _build_argument_key(server, api_key)
     return Target(key, organization, server_source, org_source if organization else "")
 
 
@@ -221,12 +221,12 @@ def _resolve_setting(name: str, argument: str | None) -> settings.Resolved:
     )
 
 
-def _argument_key(server: str, text: str) -> Credential:
+def _build_argument_key(server: str, text: str) -> Credential:
     address = local_cloud().base_url if server == LOCAL else server
     return Credential(address, check_key(text, "the argument api_key"), source=ARGUMENT)
 
 
-def _local_key(server: str, *, start: bool) -> Credential:
+def _find_key(server: str, *, start: bool) -> Credential:
     if server == LOCAL:
         cloud = local_cloud(start=start)
         return Credential(cloud.base_url, cloud.api_key, source=LOCAL_CLOUD)

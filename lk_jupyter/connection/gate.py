@@ -189,7 +189,7 @@ class SpendingGate:
             if budgets:
                 raise
             return None
-        return self._reserve(expense) if expense else None
+        return self._reserve_expense(expense) if expense else None
 
     def reserve_foreign(self, path: str, read: Callable[[], bytes], deployment: str | None) -> None:
         """Reserve the cost of a request of a foreign client, whose answer isn't seen: the maximum counts.
@@ -208,7 +208,7 @@ class SpendingGate:
         else:
             expense = self._price_request(read())
         if expense:
-            self._reserve(expense).confirm(None)
+            self._reserve_expense(expense).confirm(None)
 
     def _price_request(self, content: bytes) -> Expense:
         """Return the price of a request by its JSON: an unknown model name, such as an alias, has the highest price."""
@@ -218,18 +218,18 @@ class SpendingGate:
         with suppress(ValueError):
             body = load_json(content)
         model = str(body.get("model"))
-        prices = self._token_prices(model)
-        prices = prices if prices.prompt is not None else self._highest_prices()
+        prices = self._find_token_prices(model)
+        prices = prices if prices.prompt is not None else self._find_highest_prices()
         limits = [body.get(name) for name in ("max_tokens", "max_completion_tokens", "max_output_tokens")]
         most = None
         if prices.prompt is not None and prices.completion is not None:
             limit = next((limit for limit in limits if isinstance(limit, int)), MAX_TOKENS)
-            answers = limit * max(1, _positive_integer(body.get("n")))
+            answers = limit * max(1, _default_to_one(body.get("n")))
             most = len(content) * prices.prompt + answers * prices.completion
         unpriced = f"{model} has no published price. Models with a price: %lk_models."
         return Expense(CHAT, model, most=most, unpriced=unpriced, saves="max_tokens=N", tokens=prices)
 
-    def _reserve(self, expense: Expense) -> Reservation:
+    def _reserve_expense(self, expense: Expense) -> Reservation:
         token = uuid4().hex
         charge_book().add(
             RecordedCharge(
@@ -309,7 +309,7 @@ class SpendingGate:
         """Return the price of a deployment with the maximum number of replicas."""
         body: Any = call.body
         card = body.hardware_profile or body.gpu_type
-        rate = self._replica_price(body.hf_model_id, card, body.gpu_count)
+        rate = self._find_replica_price(body.hf_model_id, card, body.gpu_count)
         return Expense(
             DEPLOYMENT,
             body.hf_model_id,
@@ -318,7 +318,7 @@ class SpendingGate:
             saves="--replicas 1",
         )
 
-    def _replica_price(self, model: str, card: str | None, count: int | None) -> Decimal | None:
+    def _find_replica_price(self, model: str, card: str | None, count: int | None) -> Decimal | None:
         models = [
             each
             for each in self._connection.client.inference.models()
@@ -344,7 +344,7 @@ class SpendingGate:
         row = _read_or_none(lambda: self._connection.client.inference.get(name))
         if row is None or row.status not in {"paused", "pending"}:
             return None
-        rate = self._replica_price(row.hf_model_id, row.hardware_profile, None)
+        rate = self._find_replica_price(row.hf_model_id, row.hardware_profile, None)
         return Expense(
             DEPLOYMENT,
             row.hf_model_id,
@@ -364,29 +364,29 @@ class SpendingGate:
         from lk_jupyter.api.serverless import MAX_TOKENS  # noqa: PLC0415 (few budgets count chats)
 
         body: Any = call.body
-        answers = (body.max_tokens or MAX_TOKENS) * max(1, _positive_integer((body.model_extra or {}).get("n")))
-        return self._token_expense(body, answers, "--max-tokens N")
+        answers = (body.max_tokens or MAX_TOKENS) * max(1, _default_to_one((body.model_extra or {}).get("n")))
+        return self._price_tokens(body, answers, "--max-tokens N")
 
     def _price_embeddings(self, call: Call) -> Expense:
-        return self._token_expense(call.body, 0, "fewer texts")
+        return self._price_tokens(call.body, 0, "fewer texts")
 
-    def _token_expense(self, body: Any, answers: int, saves: str) -> Expense:
-        prices = self._token_prices(body.model)
+    def _price_tokens(self, body: Any, answers: int, saves: str) -> Expense:
+        prices = self._find_token_prices(body.model)
         most = None
         if prices.prompt is not None and (prices.completion is not None or not answers):
             most = len(body.model_dump_json().encode()) * prices.prompt + answers * (prices.completion or Decimal(0))
         unpriced = f"{body.model} has no published price. Models with a price: %lk_models."
         return Expense(CHAT, body.model, most=most, unpriced=unpriced, saves=saves, tokens=prices)
 
-    def _token_prices(self, model: str) -> TokenPrices:
+    def _find_token_prices(self, model: str) -> TokenPrices:
         """Return the prices of a model; for a router, which chooses a model, the highest prices."""
         if time.monotonic() - self._read_at > _FRESH:
             self._tokens, self._read_at = prices_by_model(self._read_price_book()), time.monotonic()
         if model in self._tokens or not model.startswith(ROUTERS):
             return self._tokens.get(model, TokenPrices())
-        return self._highest_prices()
+        return self._find_highest_prices()
 
-    def _highest_prices(self) -> TokenPrices:
+    def _find_highest_prices(self) -> TokenPrices:
         """Return the highest prices of the shared models."""
         prompts = [each.prompt for each in self._tokens.values() if each.prompt is not None]
         answers = [each.completion for each in self._tokens.values() if each.completion is not None]
@@ -403,7 +403,7 @@ def _read_or_none(read: Callable[[], Any]) -> Any:
     return None
 
 
-def _positive_integer(value: Any) -> int:
+def _default_to_one(value: Any) -> int:
     return value if isinstance(value, int) else 1
 
 

@@ -63,14 +63,14 @@ def store_key(key: Credential) -> SignIn:
     fresh_key = _check_key(key)
     store = credentials.store_key(fresh_key)
     _set_server(fresh_key.base_url)
-    return SignIn(fresh_key.base_url, store, _overriding_variables(fresh_key.base_url))
+    return SignIn(fresh_key.base_url, store, _list_overriding_variables(fresh_key.base_url))
 
 
 def use_local() -> SignIn:
     """Make the local cloud of this machine the server in use, and start the cloud if necessary."""
     cloud = local_cloud()
     settings.save("base_url", LOCAL)
-    return SignIn(cloud.base_url, f"its data folder {cloud.data}", _overriding_variables(LOCAL))
+    return SignIn(cloud.base_url, f"its data folder {cloud.data}", _list_overriding_variables(LOCAL))
 
 
 def logout() -> list[str]:
@@ -83,10 +83,10 @@ def logout() -> list[str]:
         done = f"Deleted the key for {server}."
     else:
         done = f"No key was stored for {server}."
-    return [done, *_still_signing_in()]
+    return [done, *_describe_other_sign_ins()]
 
 
-def _still_signing_in() -> list[str]:
+def _describe_other_sign_ins() -> list[str]:
     server, source = settings.resolve("base_url")
     if server == LOCAL:
         return [f"{source} is still set to the local cloud, which needs no key."]
@@ -132,7 +132,7 @@ def _set_server(server: str) -> None:
             settings.save("base_url", value)
 
 
-def _overriding_variables(server: str) -> tuple[str, ...]:
+def _list_overriding_variables(server: str) -> tuple[str, ...]:
     """Return the environment variables that override the stored settings."""
     used, source = settings.resolve("base_url")
     if used != server:
