@@ -208,7 +208,7 @@ class Work:
                 raise
             self._client.assumptions.store_finding("batch_prefix", ABSENT)
             yield from self._send_chats()
-        yield self._progress([], "completed")
+        yield self._compute_progress([], "completed")
 
     def _run_batches(self) -> Iterator[BatchProgress]:
         if self._client.assumptions["batch_prefix"] == ABSENT:
@@ -226,18 +226,18 @@ class Work:
             self._file.keep(part, ())
         while rows := self.missing():
             with ThreadPoolExecutor(min(setting("parallel"), len(rows)), "lk-chat") as pool:
-                waiting = {pool.submit(self._chat, row) for row in rows}
+                waiting = {pool.submit(self._send_and_store_row, row) for row in rows}
                 try:
                     while waiting:
                         done, waiting = wait(waiting, timeout=_CHAT_PACE, return_when=FIRST_EXCEPTION)
                         for each in done:
                             each.result()
-                        yield self._progress([], _AS_CHATS)
+                        yield self._compute_progress([], _AS_CHATS)
                 finally:
                     for each in waiting:
                         each.cancel()
 
-    def _chat(self, row: int) -> None:
+    def _send_and_store_row(self, row: int) -> None:
         """Send a row as a chat and store the answer or the failure."""
         request = ChatCompletionRequest(**self._job.body(row), stream_options=StreamOptions(include_usage=True))
         text, usage = [], Usage()
@@ -268,7 +268,7 @@ class Work:
     def result(self) -> BatchResult:
         """Return the result so far."""
         answers = self._file.answers()
-        return BatchResult(answers, self._file.failures(), sum_costs(map(self._answer_cost, answers.values())))
+        return BatchResult(answers, self._file.failures(), sum_costs(map(self._compute_answer_cost, answers.values())))
 
     def cancel(self) -> int:
         """Cancel active batches; return the number of their rows."""
@@ -343,22 +343,24 @@ class Work:
                     self._read_results(part, batch)
             going = [batch for batch in batches.values() if not batch.is_over]
             if going:
-                yield self._progress(going, going[0].status)
+                yield self._compute_progress(going, going[0].status)
                 self._pause(min(LONGEST_PACE, 0.2 + (time.monotonic() - began) / 10))
 
     def _read_results(self, part: BatchPart, batch: Batch) -> None:
         if batch.status == "failed":
             record_cost(self._session, batch.id, Decimal(0))
             self._file.keep(part, ())
-            raise LkError(f"The cloud refused the batch {batch.id}: {_faults_text(batch)}. No row was answered.")
+            raise LkError(f"The cloud refused the batch {batch.id}: {_format_faults(batch)}. No row was answered.")
         read = list(self._download_answers(batch))
         rows = set(part.rows)
         outcomes = {each.row: each for each in read if each and each.row in rows}
         lost = (
-            _missing_line_failure(row, batch, all_readable=None not in read) for row in part.rows if row not in outcomes
+            _build_missing_line_failure(row, batch, all_readable=None not in read)
+            for row in part.rows
+            if row not in outcomes
         )
         self._file.keep(part, [*outcomes.values(), *lost])
-        costs = [self._answer_cost(each) for each in outcomes.values() if isinstance(each, RowAnswer)]
+        costs = [self._compute_answer_cost(each) for each in outcomes.values() if isinstance(each, RowAnswer)]
         if None not in costs:
             record_cost(self._session, batch.id, sum(filter(None, costs), Decimal(0)))
         with suppress(ApiError):  # the prompts are no longer needed in the cloud
@@ -376,7 +378,7 @@ class Work:
                     )  # of a longer line, none is an answer
                     yield from (parse_outcome(line) for line in pieces if line.strip())
 
-    def _progress(self, going: list[Batch], state: str) -> BatchProgress:
+    def _compute_progress(self, going: list[Batch], state: str) -> BatchProgress:
         counts = [batch.request_counts for batch in going if batch.request_counts]
         pending_rows = {row for part in self._file.open_parts() for row in part.rows}
         failed = self._file.failures().keys()
@@ -384,7 +386,7 @@ class Work:
         fallen = len(failed - pending_rows) + sum(count.failed or 0 for count in counts)
         return BatchProgress(answered, fallen, len(self._job.prompts), state, len(failed & pending_rows))
 
-    def _answer_cost(self, answer: RowAnswer) -> Decimal | None:
+    def _compute_answer_cost(self, answer: RowAnswer) -> Decimal | None:
         usage = Usage(prompt_tokens=answer.prompt_tokens, completion_tokens=answer.completion_tokens)
         return self._job.offer.prices.cost(usage)
 
@@ -420,14 +422,14 @@ def _count_or_none(value: Any) -> int | None:
     return value if isinstance(value, int) else None
 
 
-def _missing_line_failure(row: int, batch: Batch, *, all_readable: bool) -> RowFailure:
+def _build_missing_line_failure(row: int, batch: Batch, *, all_readable: bool) -> RowFailure:
     """Return why a row has no line: the row is repeated only if no unreadable line can belong to it."""
     return (
         RowFailure(row, None, f"the batch was {batch.status}") if all_readable else RowFailure(row, _LOST, _UNREADABLE)
     )
 
 
-def _faults_text(batch: Batch) -> str:
+def _format_faults(batch: Batch) -> str:
     listed = batch.errors.get("data", []) if isinstance(batch.errors, dict) else batch.errors or []
     messages = [str(fault.get("message")) for fault in listed if isinstance(fault, dict)]
     return "; ".join(messages[:3]) or "no reason was given"

@@ -63,18 +63,20 @@ class ModelCatalogue:
         """Return the model of this id. Raises UsageError for an unknown model, and for a model of another kind."""
         offer = self.get(name)
         if offer is None:
-            raise UsageError(f"Unknown model '{name}'. {suggest_models(name, self._ids(kind))} All models: %lk_models")
+            raise UsageError(
+                f"Unknown model '{name}'. {suggest_models(name, self._list_ids(kind))} All models: %lk_models"
+            )
         if offer.kind != kind:
             use = "%lk_embed" if offer.kind == "embedding" else "%%lk_chat"
-            raise UsageError(f"{name} is for {use}. {suggest_models('', self._ids(kind))}")
+            raise UsageError(f"{name} is for {use}. {suggest_models('', self._list_ids(kind))}")
         return offer
 
     @property
     def df(self) -> Any:
         """The same as a DataFrame; prices in credits for a million tokens."""
-        return import_pandas().DataFrame(plain_values(map(_offer_row, self.offers)))
+        return import_pandas().DataFrame(plain_values(map(_build_offer_row, self.offers)))
 
-    def _ids(self, kind: str) -> list[str]:
+    def _list_ids(self, kind: str) -> list[str]:
         return [offer.id for offer in self.offers if offer.kind == kind]
 
 
@@ -115,7 +117,7 @@ def per_million(price: Decimal | None) -> Decimal | None:
     return None if price is None else price * MILLION
 
 
-def _offer_row(offer: ModelOffer) -> dict[str, Any]:
+def _build_offer_row(offer: ModelOffer) -> dict[str, Any]:
     prices = {name: per_million(getattr(offer.prices, name)) for name in METERS}
     return {
         "model": offer.id,

@@ -202,7 +202,7 @@ def find_answerer(session: Session, name: str) -> Answerer:
     if len(alive) > 1:
         raise UsageError(f"'{name}' matches several deployments: {', '.join(each.deployment_id for each in alive)}.")
     if alive[0].status in _ENDED:
-        raise UsageError(_ended_text(alive[0]))
+        raise UsageError(_explain_end(alive[0]))
     return DeploymentTarget(session, alive[0])
 
 
@@ -216,7 +216,7 @@ def is_called(deployment: Deployment, name: str) -> bool:
     return bool(name) and (deployment.deployment_id.startswith(name) or deployment.hf_model_id == name)
 
 
-def _ended_text(deployment: Deployment) -> str:
+def _explain_end(deployment: Deployment) -> str:
     short = deployment.deployment_id[:SHORT_ID]
     if deployment.status == "failed":
         return (

@@ -69,7 +69,7 @@ def openai(
         >>> answer.choices[0].message.content
         '...hello'
     """
-    make = _client("openai", "OpenAI", session, deployment, asynchronous=asynchronous)
+    make = _build_client_factory("openai", "OpenAI", session, deployment, asynchronous=asynchronous)
     return make(IRIS + OPENAI if deployment else OPENAI, **{"api_key": PLACEHOLDER_KEY, **options})
 
 
@@ -117,11 +117,13 @@ def anthropic(
         >>> answer.content[0].text
         '...hello'
     """
-    make = _client("anthropic", "Anthropic", session, deployment, asynchronous=asynchronous)
+    make = _build_client_factory("anthropic", "Anthropic", session, deployment, asynchronous=asynchronous)
     return make(f"{IRIS}/anthropic", **{"auth_token": PLACEHOLDER_KEY, "api_key": None, **options})
 
 
-def _client(package: str, name: str, session: Session | None, deployment: str | None, *, asynchronous: bool) -> Any:
+def _build_client_factory(
+    package: str, name: str, session: Session | None, deployment: str | None, *, asynchronous: bool
+) -> Any:
     """Return a function that creates a client for a path of the server."""
     stock = library(package, extra=package)
     chosen = session or current()

@@ -120,7 +120,7 @@ class Coming:
         self.problem: Exception | None = None
         self._pieces: Pieces = who.ask(request)
         self._queue: queue.SimpleQueue[_Arrival | None] = queue.SimpleQueue()
-        threading.Thread(target=self._read, name="lk_jupyter answer", daemon=True).start()
+        threading.Thread(target=self._read_pieces, name="lk_jupyter answer", daemon=True).start()
 
     def steps(self, pace: float) -> Iterator[ChatReply]:
         """Yield the growing answer, after a piece or after ``pace`` seconds without a piece.
@@ -128,7 +128,7 @@ class Coming:
         Raises the error of the stream; the text so far is in ``answer``.
         """
         while True:
-            pieces = self._next_pieces(pace)
+            pieces = self._take_pieces(pace)
             for arrival in filter(None, pieces):
                 self.answer.take(*arrival)
             if None in pieces:
@@ -142,7 +142,7 @@ class Coming:
         """End the stream; the text so far stays."""
         self._pieces.close()
 
-    def _read(self) -> None:
+    def _read_pieces(self) -> None:
         try:
             for piece in self._pieces:
                 self._queue.put((piece, time.monotonic()))
@@ -151,7 +151,7 @@ class Coming:
         finally:
             self._queue.put(None)
 
-    def _next_pieces(self, pace: float) -> list[_Arrival | None]:
+    def _take_pieces(self, pace: float) -> list[_Arrival | None]:
         """Return the pieces so far; wait at most ``pace`` seconds for the first piece."""
         pieces: list[_Arrival | None] = []
         with suppress(queue.Empty):

@@ -70,7 +70,7 @@ def plan_deployment(session: Session, model: str, gpu: str | None, count: int | 
     if model not in models:
         raise UsageError(f"Unknown model '{model}'. Nothing was started. {suggest_models(model, models)}")
     offer, (least, most) = models[model], _parse_replicas(replicas)
-    profile, gpus, price = _replica_shape(session, offer, gpu, count)
+    profile, gpus, price = _choose_replica_shape(session, offer, gpu, count)
     request = CreateDeploymentRequest(
         hf_model_id=model, hardware_profile=profile, gpu_count=gpus, min_replicas=least, max_replicas=most
     )
@@ -88,7 +88,7 @@ def _parse_replicas(text: str) -> tuple[int, int]:
     return int(least), int(most or least)
 
 
-def _replica_shape(
+def _choose_replica_shape(
     session: Session, offer: DedicatedModel, gpu: str | None, count: int | None
 ) -> tuple[str, int, Decimal | None]:
     """Return profile, GPUs and price of a replica: the model's own, or the wanted machine's."""

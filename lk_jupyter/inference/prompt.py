@@ -52,13 +52,13 @@ def _fill_placeholder(match: re.Match[str], values: Mapping[str, Any]) -> str:
         )
     try:
         if not path and not form:
-            return _value_text(values[name])
+            return _format_value(values[name])
         return f"{{0{path}{form}}}".format(values[name])
     except (AttributeError, LookupError, TypeError, ValueError) as problem:
         raise UsageError(f"Can't fill in {match[0]} in the prompt: {problem}.") from None
 
 
-def _value_text(value: Any) -> str:
+def _format_value(value: Any) -> str:
     """Return a value as text; a complete table, since str() would leave out the middle."""
     return value.to_string() if hasattr(value, "to_string") else str(value)
 
@@ -81,7 +81,7 @@ def image_address(what: str, values: Mapping[str, Any]) -> str:
     if what.startswith(("http://", "https://", "data:image/")):
         return what
     if what in values:
-        return _data_url(_encode_png(what, values[what]), "image/png")
+        return _build_data_url(_encode_png(what, values[what]), "image/png")
     path = Path(what).expanduser()
     kind = mimetypes.guess_type(path.name)[0] or ""
     if not path.is_file():
@@ -94,7 +94,7 @@ def image_address(what: str, values: Mapping[str, Any]) -> str:
         raise UsageError(
             f"--image: '{what}' is larger than {MOST_BYTES // 1000000} MB. Nothing was sent. Make it smaller."
         )
-    return _data_url(path.read_bytes(), kind)
+    return _build_data_url(path.read_bytes(), kind)
 
 
 def _encode_png(name: str, value: Any) -> bytes:
@@ -112,5 +112,5 @@ def _encode_png(name: str, value: Any) -> bytes:
     return file.getvalue()
 
 
-def _data_url(content: bytes, kind: str) -> str:
+def _build_data_url(content: bytes, kind: str) -> str:
     return f"data:{kind};base64,{base64.b64encode(content).decode()}"

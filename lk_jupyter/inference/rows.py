@@ -70,11 +70,11 @@ def read_column(expression: str, values: Mapping[str, Any]) -> Column:
         hint = f" Did you mean {close[0]}?" if close else ""
         raise UsageError(f"Unknown variable '{name}'. Nothing was sent.{hint}")
     return _check_texts(
-        _frame_column(values[name], name, part) if part else _list_column(values[name], name), expression
+        _read_frame_column(values[name], name, part) if part else _list_column(values[name], name), expression
     )
 
 
-def _frame_column(frame: Any, name: str, part: str) -> Column:
+def _read_frame_column(frame: Any, name: str, part: str) -> Column:
     if not hasattr(frame, "columns"):
         raise UsageError(f"'{name}' is a {type(frame).__name__}, not a DataFrame. Nothing was sent.")
     if part not in frame.columns:
