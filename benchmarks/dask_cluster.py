@@ -32,7 +32,7 @@ def measure() -> Iterator[Figure]:
     for owner, name, part in (
         (VmRun, "_wait_until_usable", "VM"),
         (VmRun, "_send_code", "SSH"),
-        (VmScheduler, "_connect", "scheduler"),
+        (VmScheduler, "_connect_to_scheduler", "scheduler"),
     ):
         setattr(owner, name, _with_moment(getattr(owner, name), part))
     with tempfile.TemporaryDirectory() as folder:

@@ -55,24 +55,26 @@ _MARKED = re.compile(r"(<!-- table: (\w+) -->\n)(?:(?!<!-- ).)*(?=<!-- end -->)"
 
 def magics_table() -> str:
     """Return every magic with its summary."""
-    return _table(("Magic", "What it does"), [(f"`{entry.name}`", entry.text) for entry in magics()])
+    return _format_table(("Magic", "What it does"), [(f"`{entry.name}`", entry.text) for entry in magics()])
 
 
 def options_table() -> str:
     """Return the options of ``%%lk_run``."""
-    rows = [(_option_flag(name, field), field.description or "") for name, field in RunOptions.model_fields.items()]
-    return _table(("Option", "What it does"), rows)
+    rows = [
+        (_format_option_flag(name, field), field.description or "") for name, field in RunOptions.model_fields.items()
+    ]
+    return _format_table(("Option", "What it does"), rows)
 
 
 def commands_table() -> str:
     """Return the commands of ``lk``."""
     rows = [(f"`lk {command.name}`", command.summary, f"`{command.example}`") for command in COMMANDS.values()]
-    return _table(("Command", "What it does", "Example"), rows)
+    return _format_table(("Command", "What it does", "Example"), rows)
 
 
 def exit_codes_table() -> str:
     """Return the exit codes of ``lk``."""
-    return _table(("Exit code", "Meaning"), [(str(code), meaning) for code, meaning in EXIT_CODES.items()])
+    return _format_table(("Exit code", "Meaning"), [(str(code), meaning) for code, meaning in EXIT_CODES.items()])
 
 
 def settings_table() -> str:
@@ -86,7 +88,7 @@ def settings_table() -> str:
         )
         for row in SETTINGS
     ]
-    return _table(("Setting", "What it is", "Default", "Environment"), rows)
+    return _format_table(("Setting", "What it is", "Default", "Environment"), rows)
 
 
 def options_module() -> str:
@@ -109,12 +111,12 @@ def keywords_module() -> str:
         'Made from lk_jupyter.options.calls by ``make docs``: change the options.\n"""\n\n'
         "from __future__ import annotations\n\nfrom decimal import Decimal\nfrom typing import Literal, TypedDict\n"
     )
-    return head + "".join(_typed_dict(name, call) for name, call in CALLS.items())
+    return head + "".join(_format_typed_dict(name, call) for name, call in CALLS.items())
 
 
-def _typed_dict(name: str, call: KeywordCall) -> str:
+def _format_typed_dict(name: str, call: KeywordCall) -> str:
     fields = "".join(
-        f'    {option}: {_keyword_type(field)}\n    """{_wrap_text(field.description or "")}"""\n'
+        f'    {option}: {_format_keyword_type(field)}\n    """{_wrap_text(field.description or "")}"""\n'
         for option, field in call.fields()
     )
     return f'\n\nclass {call.keywords}(TypedDict, total=False):\n    """Options of ``{name}``."""\n\n{fields}'
@@ -124,30 +126,30 @@ def _wrap_text(text: str) -> str:
     return "\n    ".join(wrap(text, 110)) + ("\n    " if len(text) > 110 else "")
 
 
-def _keyword_type(field: FieldInfo) -> str:
+def _format_keyword_type(field: FieldInfo) -> str:
     """Return the type of a keyword argument; None leaves the option unset."""
     if extras(field).get("metavar") == "DURATION":
         return "int | str | None"
-    return " | ".join(dict.fromkeys([*_source_types(field.annotation), "None"]))
+    return " | ".join(dict.fromkeys([*_iterate_source_types(field.annotation), "None"]))
 
 
 #: Type of an option → accepted types of Python values.
 _ACCEPTED = {Decimal: ("Decimal", "float", "str"), NoneType: ()}
 
 
-def _source_types(annotation: Any) -> Iterator[str]:
+def _iterate_source_types(annotation: Any) -> Iterator[str]:
     kind, parts = get_origin(annotation), get_args(annotation)
     if kind in {Union, UnionType}:
-        yield from (name for part in parts for name in _source_types(part))
+        yield from (name for part in parts for name in _iterate_source_types(part))
     elif kind is Annotated:
-        yield from _source_types(parts[0])
+        yield from _iterate_source_types(parts[0])
     elif kind is Literal:
         yield f"Literal[{', '.join(map(json.dumps, parts))}]"
     elif kind is list:
-        item = " | ".join(_source_types(parts[0]))
+        item = " | ".join(_iterate_source_types(parts[0]))
         yield from (f"list[{item}]", f"tuple[{item}, ...]")
     elif kind is dict:
-        yield f"dict[{', '.join(' | '.join(_source_types(part)) for part in parts)}]"
+        yield f"dict[{', '.join(' | '.join(_iterate_source_types(part)) for part in parts)}]"
     else:
         yield from _ACCEPTED.get(annotation, (annotation.__name__,))
 
@@ -172,14 +174,14 @@ def operations_table() -> str:
         (
             f"`client.{names[endpoint.owner]}.{endpoint.name}`",
             f"`{endpoint.method} {described_path(endpoint)}`",
-            _first_sentence(endpoint.function),
+            _read_first_sentence(endpoint.function),
             endpoint.effect,
             ", ".join(f"`{magic}`" for magic in endpoint.magics[:2]) or endpoint.no_magic,
             described(endpoint)["x-source"],
         )
         for endpoint in ENDPOINTS
     ]
-    return _table(("Python", "Operation", "What it does", "Effect", "Magic", "Source"), sorted(rows))
+    return _format_table(("Python", "Operation", "What it does", "Effect", "Magic", "Source"), sorted(rows))
 
 
 def groups() -> dict[str, type[Group]]:
@@ -224,7 +226,7 @@ def described_path(endpoint: Endpoint) -> str:
 
 def described(endpoint: Endpoint) -> dict[str, Any]:
     """Return an operation of the API description with shared parameters; a stub for an undescribed operation."""
-    document = _description()
+    document = _read_description()
     item = document["paths"].get(described_path(endpoint), {})
     facts = dict(item.get(endpoint.method.lower(), {"responses": {}, "x-source": "not described"}))
     rows = [*item.get("parameters", ()), *facts.get("parameters", ())]
@@ -236,19 +238,24 @@ def described(endpoint: Endpoint) -> dict[str, Any]:
 def arguments(endpoint: Endpoint) -> list[tuple[Parameter, str]]:
     """Return the arguments of an operation with their descriptions."""
     texts = {row["name"]: row.get("description") for row in described(endpoint)["parameters"]}
-    default = _first_sentence(endpoint.function)
+    default = _read_first_sentence(endpoint.function)
     return [
-        (row, _sentence(texts.get(endpoint.header(row.name) or row.name) or _model_text(row.annotation) or default))
+        (
+            row,
+            _cut_to_first_sentence(
+                texts.get(endpoint.header(row.name) or row.name) or _format_model(row.annotation) or default
+            ),
+        )
         for row in endpoint.signature.parameters.values()
     ]
 
 
-def _model_text(annotation: Any) -> str:
+def _format_model(annotation: Any) -> str:
     kinds = [kind for kind in (get_args(annotation) or (annotation,)) if hasattr(kind, "model_fields")]
     return " Or: ".join((inspect.getdoc(kind) or "").partition("\n\n")[0] for kind in kinds)
 
 
-def _sentence(text: str) -> str:
+def _cut_to_first_sentence(text: str) -> str:
     return " ".join(text.split()).partition(". ")[0].rstrip(".")
 
 
@@ -368,14 +375,14 @@ INNER = {
 }
 
 
-def _public() -> dict[str, Any]:
+def _import_public_names() -> dict[str, Any]:
     names = {name: getattr(import_module(lk_jupyter._HOMES[name]), name) for name in lk_jupyter.__all__}
     more = {name: attrgetter(name)(import_module(home)) for home, group in _MORE.items() for name in group}
     return names | more
 
 
 #: Public name → object; operations of the client and magics have separate tables.
-PUBLIC: dict[str, Any] = _public()
+PUBLIC: dict[str, Any] = _import_public_names()
 
 
 def parts(name: str, thing: Any) -> Iterator[tuple[str, Any]]:
@@ -416,7 +423,7 @@ def set_version(text: str) -> str:
 
 
 @cache
-def _description() -> dict[str, Any]:
+def _read_description() -> dict[str, Any]:
     document: dict[str, Any] = yaml.load(DESCRIPTION.read_text(encoding="utf-8"), yaml.CSafeLoader)
     return document
 
@@ -445,16 +452,16 @@ def render(text: str, tables: Mapping[str, Callable[[], str]] = TABLES) -> str:
     return _MARKED.sub(lambda match: match[1] + tables[match[2]](), text)
 
 
-def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+def _format_table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
     lines = [head, ("---",) * len(head), *rows]
     return "".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |\n" for line in lines)
 
 
-def _first_sentence(documented: Callable[..., object]) -> str:
+def _read_first_sentence(documented: Callable[..., object]) -> str:
     return first_sentence(inspect.getdoc(documented) or "")
 
 
-def _option_flag(name: str, field: FieldInfo) -> str:
+def _format_option_flag(name: str, field: FieldInfo) -> str:
     if field.annotation == bool | None:
         return f"`--{name}`, `--no-{name}`"
     metavar = extras(field).get("metavar") or ("" if is_switch(field) else name.upper())

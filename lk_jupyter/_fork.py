@@ -26,10 +26,10 @@ def renew_in_child(thing: Renewed) -> None:
     _things.add(thing)
 
 
-def _renew() -> None:
+def _call_after_fork() -> None:
     for thing in list(_things):
         thing.after_fork()
 
 
 _things: WeakSet[Renewed] = WeakSet()
-call_in_child(_renew)
+call_in_child(_call_after_fork)

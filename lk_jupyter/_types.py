@@ -26,38 +26,40 @@ _SIMPLE = {"string": "string", "integer": "number", "number": "number", "boolean
 
 def render() -> str:
     """Return the current content of the file."""
-    wanted = sorted(set(_models()), key=lambda model: model.__name__)
+    wanted = sorted(set(_iterate_models()), key=lambda model: model.__name__)
     _, schema = models_json_schema([(model, "serialization") for model in wanted])
-    named = {_name(key): part for key, part in schema["$defs"].items()}
-    return _HEAD + "".join(f"\n{_comment(part)}{_declare_type(name, part)}\n" for name, part in sorted(named.items()))
+    named = {_format_type_name(key): part for key, part in schema["$defs"].items()}
+    return _HEAD + "".join(
+        f"\n{_format_comment(part)}{_declare_type(name, part)}\n" for name, part in sorted(named.items())
+    )
 
 
-def _models() -> Iterator[type[BaseModel]]:
+def _iterate_models() -> Iterator[type[BaseModel]]:
     for _, kind in inspect.getmembers(models, inspect.isclass):
         if issubclass(kind, BaseModel) and kind is not BaseModel:
             yield kind
     for endpoint in ENDPOINTS:
         if endpoint.title not in allowlist.REFUSED and not endpoint.downloads:
             for kind in [endpoint.returns, *(row.annotation for row in endpoint.signature.parameters.values())]:
-                yield from _models_in(kind)
+                yield from _iterate_models_in(kind)
 
 
-def _models_in(kind: Any) -> Iterator[type[BaseModel]]:
+def _iterate_models_in(kind: Any) -> Iterator[type[BaseModel]]:
     """Yield the models in an annotation; a list yields the models of its elements."""
     if parts := get_args(kind):  # first: Python 3.10 takes list[Run] for a class
         for part in parts:
-            yield from _models_in(part)
+            yield from _iterate_models_in(part)
     elif inspect.isclass(kind) and issubclass(kind, RootModel):
-        yield from _models_in(kind.model_fields["root"].annotation)
+        yield from _iterate_models_in(kind.model_fields["root"].annotation)
     elif inspect.isclass(kind) and issubclass(kind, BaseModel):
         yield kind
 
 
-def _name(key: str) -> str:
+def _format_type_name(key: str) -> str:
     return key.replace("_", "")
 
 
-def _comment(schema: dict[str, Any], indent: str = "") -> str:
+def _format_comment(schema: dict[str, Any], indent: str = "") -> str:
     text = " ".join(str(schema.get("description", "")).replace("``", "`").split())
     if not text:
         return ""
@@ -75,34 +77,34 @@ def _comment(schema: dict[str, Any], indent: str = "") -> str:
 
 def _declare_type(name: str, schema: dict[str, Any]) -> str:
     if schema.get("type") != "object" or "properties" not in schema:
-        return f"export type {name} = {_type(schema)};"
+        return f"export type {name} = {_format_type(schema)};"
     needed = schema.get("required", ())
     rows = [
-        f"{_comment(part, '  ')}  {_key(key)}{'' if key in needed else '?'}: {_type(part)};"
+        f"{_format_comment(part, '  ')}  {_format_key(key)}{'' if key in needed else '?'}: {_format_type(part)};"
         for key, part in schema["properties"].items()
         if key not in allowlist.SECRET_FIELDS or name == models.SignInBody.__name__
     ]
     return "\n".join([f"export interface {name} {{", *rows, "}"])
 
 
-def _key(name: str) -> str:
+def _format_key(name: str) -> str:
     return name if name.isidentifier() else json.dumps(name).replace('"', "'")
 
 
-def _type(schema: dict[str, Any]) -> str:  # noqa: PLR0911 (one for each form of a schema)
+def _format_type(schema: dict[str, Any]) -> str:  # noqa: PLR0911 (one for each form of a schema)
     if "$ref" in schema:
-        return _name(schema["$ref"].rpartition("/")[2])
+        return _format_type_name(schema["$ref"].rpartition("/")[2])
     if choices := schema.get("anyOf") or schema.get("oneOf"):
-        return " | ".join(dict.fromkeys(map(_type, choices)))
+        return " | ".join(dict.fromkeys(map(_format_type, choices)))
     if "allOf" in schema:
-        return _type(schema["allOf"][0])
+        return _format_type(schema["allOf"][0])
     if "const" in schema or "enum" in schema:
         values = schema.get("enum", [schema.get("const")])
         return " | ".join(json.dumps(value).replace('"', "'") for value in values)
     if schema.get("type") == "array":
-        item = _type(schema.get("items", {}))
+        item = _format_type(schema.get("items", {}))
         return f"({item})[]" if " " in item else f"{item}[]"
     if schema.get("type") == "object":
         inner = schema.get("additionalProperties")
-        return f"Record<string, {_type(inner) if isinstance(inner, dict) else 'unknown'}>"
+        return f"Record<string, {_format_type(inner) if isinstance(inner, dict) else 'unknown'}>"
     return _SIMPLE.get(str(schema.get("type")), "unknown")

@@ -88,7 +88,7 @@ class VmScheduler(ProcessInterface):  # type: ignore[misc]  # distributed has fe
         self.ended = threading.Event()
         self._changed = threading.Event()
         self._forwards: list[PortForward | SharedPort] = []
-        threading.Thread(target=self._follow, name=f"lk-dask-{run.short_id}", daemon=True).start()
+        threading.Thread(target=self._read_run_log, name=f"lk-dask-{run.short_id}", daemon=True).start()
 
     @property
     def vm_run(self) -> hosted.VmRun:
@@ -97,7 +97,7 @@ class VmScheduler(ProcessInterface):  # type: ignore[misc]  # distributed has fe
 
     async def start(self) -> None:
         """Wait until the scheduler is ready, and forward its ports. Raises the error of the run."""
-        await asyncio.to_thread(self._connect)
+        await asyncio.to_thread(self._connect_to_scheduler)
         await super().start()
 
     async def close(self) -> None:
@@ -116,7 +116,7 @@ class VmScheduler(ProcessInterface):  # type: ignore[misc]  # distributed has fe
             self.vm_run.abort(ABORT_GRACE)
         self.vm_run.delete()
 
-    def _follow(self) -> None:
+    def _read_run_log(self) -> None:
         """Read the log of the run to its end, at which the VM is deleted."""
         line = ""
         try:
@@ -133,7 +133,7 @@ class VmScheduler(ProcessInterface):  # type: ignore[misc]  # distributed has fe
             self.ended.set()
             self._changed.set()
 
-    def _connect(self) -> None:
+    def _connect_to_scheduler(self) -> None:
         self._changed.wait()
         if not self.facts:
             self.run.result()
@@ -331,7 +331,7 @@ def prepare_cluster(session: Session, options: dict[str, Any], idle: float) -> B
             "rented. For more GPUs, start one cluster for each part of the data."
         )
     versions = {name: local_version(name) for name in _SAME if has_package(name)}
-    requirements = [part for text in _chosen_requirements(chosen) for part in _resolve_requirement(text)]
+    requirements = [part for text in _list_requirements(chosen) for part in _resolve_requirement(text)]
     pins = [f"{name}=={local}" for name, local in versions.items()]
     chosen = chosen.model_copy(update={"requirements": [*requirements, *pins], "fresh": True})
     code = (SHIPPED / "dask_head.py").read_text("utf-8")
@@ -342,7 +342,7 @@ def prepare_cluster(session: Session, options: dict[str, Any], idle: float) -> B
     return bundle
 
 
-def _chosen_requirements(chosen: RunOptions) -> list[str]:
+def _list_requirements(chosen: RunOptions) -> list[str]:
     return chosen.requirements or list(filter(None, [setting("requirements")]))
 
 
@@ -374,7 +374,7 @@ def _refuse_other_versions(lines: str, versions: dict[str, str]) -> None:
 
 def _require_same_versions(remote: dict[str, str]) -> None:
     """Compare the versions on the VM with the versions here. Raises UsageError."""
-    for name, local in _local_versions().items():
+    for name, local in _read_local_versions().items():
         if remote.get(name) != local:
             raise UsageError(
                 f"The VM has {name} {remote.get(name)}, but this kernel has {local}. A cluster needs the same "
@@ -383,7 +383,7 @@ def _require_same_versions(remote: dict[str, str]) -> None:
             )
 
 
-def _local_versions() -> dict[str, str]:
+def _read_local_versions() -> dict[str, str]:
     """Return the versions that must be the same on the VM, as ``remote/dask_head.py`` shows them."""
     python = f"{sys.version_info[0]}.{sys.version_info[1]}"
     return {"python": python, **{name: local_version(name) for name in ("dask", "distributed")}}

@@ -60,7 +60,7 @@ _OBEYED = (
 _LONGEST_LINE = 1000
 
 
-def _message(text: str) -> str:
+def _clean_message(text: str) -> str:
     """Return a foreign text as a message, without control sequences, and with long lines cut."""
     lines = only_colors(text).split("\n")
     return "\n".join(line if len(line) <= _LONGEST_LINE else f"{line[:_LONGEST_LINE]}…" for line in lines)
@@ -75,7 +75,7 @@ class LkError(Exception):
     """Base of all errors of this package."""
 
     def __str__(self) -> str:
-        return _message(super().__str__())  # a message may quote foreign names
+        return _clean_message(super().__str__())  # a message may quote foreign names
 
     def _render_traceback_(self) -> list[str]:
         """Return the lines that IPython shows instead of a traceback, with a link to the error's page."""
@@ -222,7 +222,7 @@ class ApiError(LkError):
     def __str__(self) -> str:
         text = f"{self.detail.rstrip('.')} (HTTP {self.status}"
         text += f", request {self.request_id})." if self.request_id else ")."
-        return _message(f"{text}\n{self.next_step}" if self.next_step else text)
+        return _clean_message(f"{text}\n{self.next_step}" if self.next_step else text)
 
 
 class BadRequest(ApiError):

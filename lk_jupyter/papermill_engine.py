@@ -58,7 +58,7 @@ class LkEngine(Engine):  # type: ignore[misc]  # papermill has no types
         logger.info(f"Run {run.short_id} on {bundle.machine.hardware_profile}")
         cells = _Cells(nb_man, {name: options.get(f"{name}_file") for name in ("stdout", "stderr")})
         with AtInterrupt(lambda _: run.abort_unless_ended()), true_interrupts():
-            _follow(run, cells, log_output=bool(options.get("log_output")))
+            _follow_run(run, cells, log_output=bool(options.get("log_output")))
         logger.info(f"Run {run.short_id}: {run.status}, {run.cost} credits")
         if not cells.has_error:
             run.result()
@@ -103,7 +103,7 @@ class _Cells:
                 file.flush()
 
 
-def _follow(run: Run, cells: _Cells, *, log_output: bool) -> None:
+def _follow_run(run: Run, cells: _Cells, *, log_output: bool) -> None:
     """Pass the messages of a run to its end. Raises the error that stopped the reading."""
     for item in chain.from_iterable(RunMonitor(run).start().batches()):
         if isinstance(item, Frame):

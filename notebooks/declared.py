@@ -16,8 +16,8 @@ from lk_jupyter import errors, widgets
 from lk_jupyter._docs import (
     PUBLIC,
     TABLES,
+    _format_table,
     _on_the_line,
-    _table,
     address,
     arguments,
     described,
@@ -58,7 +58,7 @@ def _described(magic: Magic) -> str:
 
 def _options(magic: Magic) -> str:
     rows = [(_as_typed(name, magic), help_text(field)) for name, field in magic.model.model_fields.items()]
-    return _table(("Option", "What it does"), rows) if rows else ""
+    return _format_table(("Option", "What it does"), rows) if rows else ""
 
 
 def _as_typed(name: str, magic: Magic) -> str:
@@ -118,7 +118,7 @@ def _widget(name: str) -> str:
     traits = {found: trait for found, trait in kind.class_own_traits().items() if trait.help}
     rows = [(f"`{found}`", f"`{type(trait).__name__}`", trait.help) for found, trait in traits.items()]
     called = _autodoc("class", address(name), "members", f"exclude-members: {hidden}")
-    return f"## {name}\n\n{called}\n" + _table(("Trait", "Type", "What it holds"), sorted(rows))
+    return f"## {name}\n\n{called}\n" + _format_table(("Trait", "Type", "What it holds"), sorted(rows))
 
 
 def client_sections() -> str:
@@ -162,7 +162,7 @@ def _filled(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
     """Return a table without the columns that hold nothing: phones are narrow."""
     kept = [number for number in range(len(head)) if any(row[number] for row in rows)]
     head, *rows = [tuple(row[number] for number in kept) for row in [head, *rows]]
-    return _table(head, rows)
+    return _format_table(head, rows)
 
 
 def _linked(text: str) -> str:

@@ -314,7 +314,7 @@ PARSERS = [
         (LkError,),
         (b"data:", b"\n\n", b"event:", b"[", b'{"output":{"content":"'),
     ),
-    Parser("message of a kernel", seeds.kernel_messages, hosted_channel._read, damaged, hosted_channel.ODD),
+    Parser("message of a kernel", seeds.kernel_messages, hosted_channel._parse_message, damaged, hosted_channel.ODD),
     Parser(
         "bucket: list",
         seeds.listings,
