@@ -263,7 +263,9 @@ def _find_outer_bar(items: Iterable[str | Frame], bar: dict[str, Any] | None) ->
 
 def _format_items(items: Iterable[str | Frame]) -> str:
     """Return the items as plain text."""
-    return "".join(item if isinstance(item, str) else format_frame(item) or _format_output_frame(item) for item in items)
+    return "".join(
+        item if isinstance(item, str) else format_frame(item) or _format_output_frame(item) for item in items
+    )
 
 
 def _format_output_frame(frame: Frame) -> str:

@@ -33,7 +33,12 @@ def render_script(request: dict[str, Any], base_url: str, *, org: str | None = N
     """
     _check_needs_no_bucket(request)
     metadata = {key: value for key, value in (request.get("metadata") or {}).items() if key != REQUEST_KEY}
-    names = {"BASE_URL": base_url, "ORG": org or "", "NONCE": read_nonce(metadata) or "", "START": _choose_start_path(request)}
+    names = {
+        "BASE_URL": base_url,
+        "ORG": org or "",
+        "NONCE": read_nonce(metadata) or "",
+        "START": _choose_start_path(request),
+    }
     body = json.dumps({**request, "metadata": metadata}, indent=1).replace("'", "\\u0027")
     values = [*(f"{name} = {value!r}" for name, value in names.items()), f"REQUEST = json.loads(r'''{body}''')"]
     _, _, program = _PROGRAM.read_text(encoding="utf-8").partition('"""\n\n')  # without its docstring
