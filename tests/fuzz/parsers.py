@@ -191,7 +191,7 @@ def parse_error(content: bytes) -> None:
 def parse_description(content: bytes) -> None:
     report = Report(CLIENT)
     report.probe = lambda *_arguments, **_options: _probed(report, content)  # type: ignore[method-assign]
-    published.look(report)
+    published.check_public_answers(report)
 
 
 def _probed(report: Report, content: bytes) -> RawAnswer:
