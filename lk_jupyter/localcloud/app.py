@@ -95,7 +95,7 @@ def _list_allowed_methods(request: Request, named: str) -> str:
 def _answer_refusal(request: Request, refusal: envelope.Refusal) -> JSONResponse:
     if request.url.path.startswith(anthropic.MESSAGES):
         return JSONResponse(build_error_body(refusal), refusal.status)
-    return envelope.answer(refusal)
+    return envelope.build_response(refusal)
 
 
 async def _answer_failure(_: Request, error: Exception) -> JSONResponse:

@@ -43,7 +43,7 @@ class Context(AnonymousContext):
             raise HTTPException(401, "This key belongs to an organization: sign in, or use a personal key")
         return self.caller.user
 
-    def org(self, slug: str, right: str = "read") -> Org:
+    def require_org(self, slug: str, right: str = "read") -> Org:
         """Return the organization of a path; 403 unless the caller's role has this right of members.RIGHTS."""
         return self.cloud.accounts.require_right(self.caller, slug, right)[0]
 

@@ -8,7 +8,7 @@ import pytest
 from localcloud.conftest import FINAL, until
 from localcloud.containers import podman
 
-from lk_jupyter.localcloud.runs.engine import run_name
+from lk_jupyter.localcloud.runs.engine import format_run_name
 
 pytestmark = pytest.mark.xdist_group("containers")
 
@@ -32,7 +32,7 @@ def ended(api, run):
 
 
 def left_of(run):
-    label = f"label=com.docker.compose.project={run_name(run)}"
+    label = f"label=com.docker.compose.project={format_run_name(run)}"
     return podman("ps", "-aq", "--filter", label) + podman("network", "ls", "-q", "--filter", label)
 
 

@@ -12,7 +12,7 @@ from localcloud.containers import podman
 from patience import PATIENCE
 
 from lk_jupyter.api.ports import port_url
-from lk_jupyter.localcloud.runs.engine import run_name
+from lk_jupyter.localcloud.runs.engine import format_run_name
 
 pytestmark = pytest.mark.xdist_group("containers")
 
@@ -22,7 +22,7 @@ STUBBORN = ("sh", "-c", "trap '' TERM; echo up; while true; do sleep 0.1; done")
 
 
 def containers(run):
-    return podman("ps", "--all", "--quiet", "--filter", f"name={run_name(run)}").split()
+    return podman("ps", "--all", "--quiet", "--filter", f"name={format_run_name(run)}").split()
 
 
 def test_no_command_line_names_a_run_whose_id_opens_its_output(api, image):

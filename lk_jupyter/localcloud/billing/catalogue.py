@@ -50,28 +50,28 @@ def is_gpu(profile: str) -> bool:
     return profile.startswith("gpu.")
 
 
-def near_names(profile: str) -> str:
+def format_similar_names(profile: str) -> str:
     """Return similar names of machine types, as text."""
     near = get_close_matches(profile, PRICES, n=2) or list(PRICES)
     return ", ".join(near)
 
 
-def cost(profile: str, seconds: float) -> Decimal:
+def compute_run_cost(profile: str, seconds: float) -> Decimal:
     """Return the cost of a run's machine for some seconds, in credits, exact to a billionth."""
-    return cost_by_hour(PRICES[profile] or Decimal(0), seconds)
+    return compute_cost_by_hour(PRICES[profile] or Decimal(0), seconds)
 
 
-def vm_price(instance_type: str, card: str, count: int) -> Decimal:
+def find_vm_price(instance_type: str, card: str, count: int) -> Decimal:
     """Return the price of a VM in credits per hour; ``instance_type`` is on-demand or spot."""
     on_demand, spot = GPUS[card]
     return (spot if instance_type == "spot" else on_demand) * count
 
 
-def cost_by_hour(per_hour: Decimal, seconds: float) -> Decimal:
+def compute_cost_by_hour(per_hour: Decimal, seconds: float) -> Decimal:
     """Return the cost of some seconds at an hourly price, in credits, exact to a billionth."""
     return (per_hour * Decimal(repr(max(seconds, 0.0))) / 3600).quantize(Decimal("1e-9"))
 
 
-def token_price(model: str) -> TokenPrice:
+def find_token_price(model: str) -> TokenPrice:
     """Return the prices of a serverless model's tokens."""
     return TOKENS.get(model, ANY_TOKENS)

@@ -67,7 +67,7 @@ class BatchFiles:
             SELECT body FROM batch_files WHERE org = ? AND seq < ? AND purpose = COALESCE(?, purpose)
             ORDER BY seq DESC LIMIT ?
         """
-        before = seq_after(self._store, "batch_files", org_id, after)
+        before = find_seq_after(self._store, "batch_files", org_id, after)
         return [_read_file_facts(row) for row in self._store.read(query, org_id, before, purpose, limit + 1)]
 
     def delete(self, org_id: str, file_id: str) -> None:
@@ -116,7 +116,7 @@ class BatchFiles:
         return facts
 
 
-def seq_after(store: Store, table: str, org_id: str, after: str | None) -> int:
+def find_seq_after(store: Store, table: str, org_id: str, after: str | None) -> int:
     """Return the sequence number of the row with this id, or a number beyond all rows; 422 for an unknown id."""
     if after is None:
         return 2**62

@@ -70,7 +70,7 @@ class LineAnswer:
     usage: Json | None = None
 
 
-def read(lines: Iterable[bytes], endpoint: str | None) -> Iterator[BatchLine | LineFault]:
+def iterate_lines(lines: Iterable[bytes], endpoint: str | None) -> Iterator[BatchLine | LineFault]:
     """Yield each line as a request or as a fault; blank lines are skipped."""
     ids: set[str] = set()
     for number, text in enumerate(lines, 1):
@@ -108,7 +108,7 @@ def _parse_line(number: int, text: bytes, endpoint: str | None) -> BatchLine | L
     return BatchLine(number, name, str(url), row["body"])
 
 
-async def answer(line: BatchLine, models: Models, model: str | None) -> LineAnswer:
+async def answer_line(line: BatchLine, models: Models, model: str | None) -> LineAnswer:
     """Answer a line like its endpoint; ``model`` overrides the model in the body."""
     body = {**line.body, **({"model": model} if model else {})}
     try:

@@ -16,7 +16,7 @@ from fastapi import HTTPException
 from lk_jupyter.api.batches import FINAL_STATES
 from lk_jupyter.localcloud.billing.ledger import Ledger
 from lk_jupyter.localcloud.models import batch_lines, models
-from lk_jupyter.localcloud.models.batch_files import BatchFiles, seq_after
+from lk_jupyter.localcloud.models.batch_files import BatchFiles, find_seq_after
 from lk_jupyter.localcloud.models.batch_lines import BatchLine, LineAnswer, LineFault
 from lk_jupyter.localcloud.store import Store
 
@@ -85,7 +85,7 @@ class BatchWork:
 
     def page(self, org_id: str, limit: int, after: str | None) -> list[Json]:
         """Return batches, newest first, plus an extra batch if more exist."""
-        before = seq_after(self._store, "batches", org_id, after)
+        before = find_seq_after(self._store, "batches", org_id, after)
         query = "SELECT body FROM batches WHERE org = ? AND seq < ? ORDER BY seq DESC LIMIT ?"
         return [self._build_view(json.loads(row["body"])) for row in self._store.read(query, org_id, before, limit + 1)]
 
@@ -151,7 +151,7 @@ class BatchWork:
         batch = json.loads(row["body"])
         try:
             with self._files.path(row["org"], batch["input_file_id"]).open("rb") as file:
-                lines = list(batch_lines.read(file, batch["endpoint"]))
+                lines = list(batch_lines.iterate_lines(file, batch["endpoint"]))
         except (OSError, HTTPException):
             lines = [LineFault(0, "", "file_gone", "The file was deleted before it was read")]
         faults = [fault for fault in lines if isinstance(fault, LineFault)]
@@ -195,7 +195,7 @@ class BatchWork:
         model = json.loads(self._read_batch_row(batch_id)["body"])["model"]
         try:
             self._ledger.require_credits(org_id)
-            answer = await batch_lines.answer(line, self._models, model)
+            answer = await batch_lines.answer_line(line, self._models, model)
         except HTTPException as problem:
             answer = batch_lines.build_unpaid_answer(problem)
         self._store_answer(batch_id, org_id, line, answer)

@@ -48,7 +48,7 @@ class Deployments:
         self.demand = Demand(speed)
         self._news = asyncio.Event()
         store.add_tables(_TABLES)
-        ledger.add_meter(self.accruing)
+        ledger.add_meter(self.compute_active_cost)
 
     def create(self, org_id: str, fields: Json) -> Json:
         """Store a new deployment and request its first replicas; called in the event loop."""
@@ -139,7 +139,7 @@ class Deployments:
             replicas.compute_state(replica, model, moment, self.speed) for replica in _list_open_replicas(deployment)
         ]
 
-    def accruing(self, org_id: str) -> Decimal:
+    def compute_active_cost(self, org_id: str) -> Decimal:
         """Return the cost of the active replicas of an organization so far."""
         moment = time.time()
         return sum(
@@ -232,7 +232,7 @@ class Deployments:
 
 def price_per_hour(deployment: Json) -> Decimal:
     """Return the price of a replica in credits per hour."""
-    return catalogue.vm_price("on-demand", deployment["gpu_type"], deployment["gpu_count"])
+    return catalogue.find_vm_price("on-demand", deployment["gpu_type"], deployment["gpu_count"])
 
 
 def _stop_deployment(deployment: Json, moment: float) -> None:

@@ -34,7 +34,7 @@ class Refusal(Exception):
         return {"error": {"message": self.message, "type": kind, "param": self.param}}
 
 
-def answer(refusal: Refusal) -> JSONResponse:
+def build_response(refusal: Refusal) -> JSONResponse:
     """Answer with a refusal."""
     return JSONResponse(refusal.body, refusal.status)
 

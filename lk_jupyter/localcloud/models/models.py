@@ -174,7 +174,7 @@ def charge(  # noqa: PLR0913 (one bill)
     db: sqlite3.Connection, ledger: Ledger, org_id: str, *, source: str, model: str, usage: Json
 ) -> None:
     """Bill the tokens of a request, once, within the transaction that stores the answer."""
-    price = catalogue.token_price(model)
+    price = catalogue.find_token_price(model)
     prompt, completion = (max(0, usage.get(f"{kind}_tokens") or 0) for kind in ("prompt", "completion"))
     facts = {"model": model, "deployment_id": f"serverless:{model}", "description": model}
     for category, tokens_used, unit_price in (

@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import uuid4
 
-from lk_jupyter.localcloud.billing.catalogue import cost_by_hour
+from lk_jupyter.localcloud.billing.catalogue import compute_cost_by_hour
 from lk_jupyter.localcloud.clock import to_text
 from lk_jupyter.localcloud.models.builtin import BROKEN
 
@@ -54,7 +54,7 @@ def compute_cost(replica: Json, model: str, per_hour: Decimal, now: float, speed
     if model == BROKEN:
         return Decimal(0)
     end = now if replica["until"] is None else replica["until"]
-    return cost_by_hour(per_hour, end - compute_service_start(replica, speed))
+    return compute_cost_by_hour(per_hour, end - compute_service_start(replica, speed))
 
 
 def build_view(replica: Json, model: str, now: float, speed: float) -> Json:

@@ -21,15 +21,15 @@ def format_event(data: Json, name: str | None = None) -> str:
     return f"{head}data: {json.dumps(data)}\n\n"
 
 
-def answer(events: AsyncIterator[str]) -> StreamingResponse:
+def build_response(events: AsyncIterator[str]) -> StreamingResponse:
     """Answer with events as they come."""
     return StreamingResponse(events, media_type="text/event-stream", headers={"Cache-Control": "no-cache"})
 
 
-async def chat(pieces: AsyncIterator[Json], *, with_usage: bool) -> StreamingResponse:
+async def build_chat_response(pieces: AsyncIterator[Json], *, with_usage: bool) -> StreamingResponse:
     """Answer with the pieces of a completion; an error before the first piece isn't sent as a stream."""
     first = await anext(pieces)
-    return answer(_iterate_chat_events(first, pieces, with_usage=with_usage))
+    return build_response(_iterate_chat_events(first, pieces, with_usage=with_usage))
 
 
 async def _iterate_chat_events(first: Json, rest: AsyncIterator[Json], *, with_usage: bool) -> AsyncIterator[str]:

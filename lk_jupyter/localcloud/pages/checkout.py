@@ -24,7 +24,7 @@ _CANCELLED = "<p>Cancelled. Nothing was bought.</p>"
 _BODIES = {"open": _OPEN, "paid": _PAID, "cancelled": _CANCELLED}
 
 
-def url(cloud: Cloud, session_id: str) -> str:
+def build_url(cloud: Cloud, session_id: str) -> str:
     """Return the address of a checkout's page, which shows the receipt after the payment."""
     return f"{cloud.base_url}/checkout/{session_id}"
 

@@ -46,7 +46,7 @@ async def messages(
     if not request.stream:
         return build_message(await _complete_chat(ctx, chat, deployment), request.stop_sequences or [])
     pieces = await _stream_chat(ctx, chat, deployment)
-    return sse.answer(events(request, await anext(pieces), pieces))
+    return sse.build_response(events(request, await anext(pieces), pieces))
 
 
 @router.post(f"{MESSAGES}/count_tokens", openapi_extra=SIGNED)

@@ -97,7 +97,7 @@ def checkout(ctx: Context, request: CheckoutRequest) -> dict[str, str]:
         if not _is_web_address(getattr(request, field)):
             raise HTTPException(400, f"{field} must be an http or https address")
     session = ctx.cloud.payments.open(ctx.caller.org_id, request)
-    return {"session_id": session["id"], "checkout_url": checkout_page.url(ctx.cloud, session["id"])}
+    return {"session_id": session["id"], "checkout_url": checkout_page.build_url(ctx.cloud, session["id"])}
 
 
 def check_window(**numbers: int) -> None:
@@ -134,7 +134,7 @@ def _build_invoice(ctx: Context, entry: LedgerEntry) -> dict[str, Any]:
         "amount": entry.credits,
         "credits": entry.credits,
         "status": "paid",
-        "receipt_url": checkout_page.url(ctx.cloud, entry.source),
+        "receipt_url": checkout_page.build_url(ctx.cloud, entry.source),
         "payment_intent_id": entry.facts["payment_intent_id"],
     }
 

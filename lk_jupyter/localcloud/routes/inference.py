@@ -103,7 +103,7 @@ async def follow(ctx: Context, inference_id: str) -> StreamingResponse:
     """Follow an asynchronous request to its end."""
     if ctx.cloud.async_chats.read_result(ctx.caller.org_id, inference_id) is None:
         raise HTTPException(404, f"Inference request {inference_id} not found")
-    return sse.answer(_iterate_events(ctx, inference_id))
+    return sse.build_response(_iterate_events(ctx, inference_id))
 
 
 async def _iterate_events(ctx: Context, inference_id: str) -> AsyncIterator[str]:

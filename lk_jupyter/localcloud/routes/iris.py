@@ -34,7 +34,7 @@ async def chat(
         return JSONResponse({"request_id": ctx.cloud.async_chats.accept(ctx.caller.org_id, deployment, request)}, 202)
     if request.stream:
         pieces = dedicated.stream(deployment, request, timeout_s)
-        return await sse.chat(pieces, with_usage=wants_usage(request))
+        return await sse.build_chat_response(pieces, with_usage=wants_usage(request))
     return await dedicated.complete(deployment, request, timeout_s)
 
 

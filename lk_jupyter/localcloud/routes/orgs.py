@@ -48,20 +48,20 @@ def create(ctx: Context, request: OrgCreate) -> dict[str, Any]:
 @implements(Orgs.get)
 def get(ctx: Context, slug: str) -> dict[str, Any]:
     """Read an organization."""
-    return _build_org_row(ctx.org(slug))
+    return _build_org_row(ctx.require_org(slug))
 
 
 @implements(Orgs.update)
 def update(ctx: Context, slug: str, request: OrgUpdate) -> dict[str, Any]:
     """Change the given fields; null clears a billing field, and doesn't change name and slug."""
     changes = request.model_dump(exclude_unset=True, include=set(OrgUpdate.model_fields))
-    return _build_org_row(ctx.cloud.accounts.orgs.change(ctx.org(slug, "change"), **changes))
+    return _build_org_row(ctx.cloud.accounts.orgs.change(ctx.require_org(slug, "change"), **changes))
 
 
 @implements(Orgs.delete)
 async def delete(ctx: Context, slug: str) -> None:
     """Delete an organization and all contents; a personal organization is deleted with the account."""
-    org = ctx.org(slug, "delete")
+    org = ctx.require_org(slug, "delete")
     if org["is_personal"]:
         raise HTTPException(400, "A personal organization is deleted with its account: DELETE /user/delete")
     ctx.cloud.accounts.delete_org(org["id"])
@@ -71,13 +71,13 @@ async def delete(ctx: Context, slug: str) -> None:
 @implements(Orgs.list_members)
 def list_members(ctx: Context, slug: str) -> list[dict[str, Any]]:
     """List the members."""
-    return ctx.cloud.accounts.orgs.list_members(ctx.org(slug)["id"])
+    return ctx.cloud.accounts.orgs.list_members(ctx.require_org(slug)["id"])
 
 
 @implements(Orgs.add_member)
 def add_member(ctx: Context, slug: str, request: OrgMemberAdd) -> dict[str, str]:
     """Add or invite a person; the caller can't grant more rights than the caller has."""
-    org = ctx.org(slug, "manage members")
+    org = ctx.require_org(slug, "manage members")
     _check_rank(ctx, org["slug"], request.role)
     return {"status": ctx.cloud.accounts.invite(org, request.email, request.role)}
 
@@ -85,7 +85,7 @@ def add_member(ctx: Context, slug: str, request: OrgMemberAdd) -> dict[str, str]
 @implements(Orgs.set_role)
 def set_role(ctx: Context, slug: str, user_id: str, request: OrgMemberRoleUpdate) -> dict[str, Any]:
     """Give a member another role."""
-    org_id = ctx.org(slug, "set roles")["id"]
+    org_id = ctx.require_org(slug, "set roles")["id"]
     ctx.cloud.accounts.orgs.find_member(org_id, user_id)
     ctx.cloud.accounts.orgs.set_role(org_id, user_id, request.role)
     return ctx.cloud.accounts.orgs.find_member(org_id, user_id)
@@ -95,7 +95,7 @@ def set_role(ctx: Context, slug: str, user_id: str, request: OrgMemberRoleUpdate
 def remove_member(ctx: Context, slug: str, user_id: str) -> None:
     """Remove a member of no higher role, or leave."""
     leaves = ctx.caller.via != ORGANIZATION_KEY and user_id == ctx.caller.user_id
-    org_id = ctx.org(slug, "read" if leaves else "manage members")["id"]
+    org_id = ctx.require_org(slug, "read" if leaves else "manage members")["id"]
     _check_rank(ctx, slug, ctx.cloud.accounts.orgs.find_member(org_id, user_id)["role"])
     ctx.cloud.accounts.orgs.leave(org_id, user_id)
 
@@ -103,14 +103,14 @@ def remove_member(ctx: Context, slug: str, user_id: str) -> None:
 @implements(Orgs.list_api_keys)
 def list_api_keys(ctx: Context, slug: str) -> list[dict[str, Any]]:
     """List the keys."""
-    keys = ctx.cloud.accounts.keys.list_by_owner(ctx.org(slug)["id"])
+    keys = ctx.cloud.accounts.keys.list_by_owner(ctx.require_org(slug)["id"])
     return [{field: _build_key_row(key)[field] for field in OrgApiKey.model_fields} for key in keys]
 
 
 @implements(Orgs.create_api_key)
 def create_api_key(ctx: Context, slug: str, request: OrgApiKeyCreate) -> dict[str, Any]:
     """Make a key."""
-    org_id = ctx.org(slug, "manage keys")["id"]
+    org_id = ctx.require_org(slug, "manage keys")["id"]
     return _build_key_row_with_secret(
         *ctx.cloud.accounts.keys.create(
             org_id, ctx.caller.user_id, request.name, org_id=org_id, expires_at=request.expires_at
@@ -121,32 +121,34 @@ def create_api_key(ctx: Context, slug: str, request: OrgApiKeyCreate) -> dict[st
 @implements(Orgs.revoke_api_key)
 def revoke_api_key(ctx: Context, slug: str, key_id: str) -> None:
     """Switch a key off."""
-    ctx.cloud.accounts.keys.revoke(ctx.org(slug, "manage keys")["id"], key_id)
+    ctx.cloud.accounts.keys.revoke(ctx.require_org(slug, "manage keys")["id"], key_id)
 
 
 @implements(Orgs.regenerate_api_key)
 def regenerate_api_key(ctx: Context, slug: str, key_id: str) -> dict[str, Any]:
     """Give a key a new secret."""
-    return _build_key_row_with_secret(*ctx.cloud.accounts.keys.regenerate(ctx.org(slug, "manage keys")["id"], key_id))
+    return _build_key_row_with_secret(
+        *ctx.cloud.accounts.keys.regenerate(ctx.require_org(slug, "manage keys")["id"], key_id)
+    )
 
 
 @implements(Orgs.delete_api_key)
 def delete_api_key(ctx: Context, slug: str, key_id: str) -> None:
     """Remove a key."""
-    ctx.cloud.accounts.keys.delete(ctx.org(slug, "manage keys")["id"], key_id)
+    ctx.cloud.accounts.keys.delete(ctx.require_org(slug, "manage keys")["id"], key_id)
 
 
 @implements(Orgs.list_invites)
 def list_invites(ctx: Context, slug: str) -> list[dict[str, Any]]:
     """List the invitations that were not accepted yet."""
-    invitations = ctx.cloud.accounts.invitations.list_for_org(ctx.org(slug, "manage members")["id"])
+    invitations = ctx.cloud.accounts.invitations.list_for_org(ctx.require_org(slug, "manage members")["id"])
     return [{field: invitation[field] for field in OrgInvite.model_fields} for invitation in invitations]
 
 
 @implements(Orgs.revoke_invite)
 def revoke_invite(ctx: Context, slug: str, invite_id: str) -> None:
     """Withdraw an invitation."""
-    ctx.cloud.accounts.invitations.withdraw(ctx.org(slug, "manage members")["id"], invite_id)
+    ctx.cloud.accounts.invitations.withdraw(ctx.require_org(slug, "manage members")["id"], invite_id)
 
 
 def _check_rank(ctx: Context, slug: str, role: str) -> None:

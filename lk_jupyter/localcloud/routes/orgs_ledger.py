@@ -21,7 +21,7 @@ _DEFAULT_ROWS = 100
 @implements(Orgs.balance)
 def balance(ctx: Context, slug: str) -> dict[str, Any]:
     """Read the remaining credits."""
-    org_id = ctx.org(slug)["id"]
+    org_id = ctx.require_org(slug)["id"]
     remaining = ctx.cloud.ledger.read_standing(org_id).remaining
     return {"org_id": org_id, "balance": remaining, "account_suspended": False}
 
@@ -29,7 +29,7 @@ def balance(ctx: Context, slug: str) -> dict[str, Any]:
 @implements(Orgs.transactions)
 def transactions(ctx: Context, slug: str, limit: int | None, kind: str | None, source: str | None) -> dict[str, Any]:
     """List entries, newest first."""
-    org_id = ctx.org(slug)["id"]
+    org_id = ctx.require_org(slug)["id"]
     limit = _DEFAULT_ROWS if limit is None else limit
     check_window(limit=limit)
     kinds = {"credit": CREDITS, "debit": DEBITS}.get(kind or "", (*CREDITS, *DEBITS))
@@ -44,7 +44,7 @@ def transactions(ctx: Context, slug: str, limit: int | None, kind: str | None, s
 @implements(Orgs.aggregate_transactions)
 def aggregate(ctx: Context, slug: str, category: str, group_by: str) -> dict[str, Any]:
     """Sum up a category."""
-    org_id = ctx.org(slug)["id"]
+    org_id = ctx.require_org(slug)["id"]
     if category not in DEBITS:
         raise invalid("query", "category", f"Give one of {', '.join(DEBITS)}")
     if not re.fullmatch(r"\w{1,64}", group_by):

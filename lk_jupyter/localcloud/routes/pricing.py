@@ -34,7 +34,9 @@ def _iterate_machine_prices() -> Iterator[dict[str, Any]]:
         for card in catalogue.GPUS:
             for count in catalogue.GPU_COUNTS:
                 selector = {"hardware_profile": f"{instance_type}.{card}.{count}x"}
-                yield _build_hourly_price("vm_running", "vm", selector, catalogue.vm_price(instance_type, card, count))
+                yield _build_hourly_price(
+                    "vm_running", "vm", selector, catalogue.find_vm_price(instance_type, card, count)
+                )
 
 
 def _build_hourly_price(meter: str, resource: str, selector: dict[str, str], per_hour: Decimal) -> dict[str, Any]:
@@ -49,7 +51,7 @@ def _build_hourly_price(meter: str, resource: str, selector: dict[str, str], per
 
 
 def _iterate_token_prices(model: str) -> Iterator[dict[str, Any]]:
-    price = catalogue.token_price(model)
+    price = catalogue.find_token_price(model)
     for kind, unit_price in (("prompt", price.prompt), ("completion", price.completion)):
         yield {
             "meter_slug": f"serverless_inference_{kind}_tokens",

@@ -50,7 +50,7 @@ async def chat(ctx: Context, request: ChatCompletionRequest) -> Json | Streaming
     source = str(uuid4())
     if request.stream:
         pieces = chosen.stream(request, lambda usage: charge(ctx, source, chosen.id, usage))
-        return await sse.chat(pieces, with_usage=wants_usage(request))
+        return await sse.build_chat_response(pieces, with_usage=wants_usage(request))
     completion = await chosen.complete(request)
     charge(ctx, source, chosen.id, completion["usage"])
     return completion

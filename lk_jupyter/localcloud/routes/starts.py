@@ -51,7 +51,7 @@ async def start_image(ctx: Context, request: DockerExecutionRequest) -> dict[str
     check_machine(ctx, request.execution_type)
     if notebook_run.stands_in_for(request) and await ctx.cloud.runs.engines.find() is None:
         return _build_answer(
-            ctx, ctx.cloud.runs.start(NotebookRun, request, ctx.caller), notebook_run.image_note(request)
+            ctx, ctx.cloud.runs.start(NotebookRun, request, ctx.caller), notebook_run.format_image_note(request)
         )
     return _build_answer(
         ctx, ctx.cloud.runs.start(ImageRun, request, ctx.caller), _format_gpu_note(ctx, request.execution_type)
@@ -96,14 +96,14 @@ def _build_answer(ctx: Context, run: LiveRun, advice: str | None) -> dict[str, A
 
 
 def _format_gpu_note(ctx: Context, profile: str) -> str | None:
-    return gpus.gpu_note(profile, simulated=ctx.cloud.samples.simulate_gpu)
+    return gpus.format_gpu_note(profile, simulated=ctx.cloud.samples.simulate_gpu)
 
 
 def check_machine(ctx: Context, profile: str) -> None:
     """Refuse a machine that does not exist, may not be used, or cannot be paid."""
     if profile not in {*catalogue.PRICES, *catalogue.UNPRICED}:
         raise invalid(
-            "body", "execution_type", f"Unknown machine {profile!r}. Similar: {catalogue.near_names(profile)}"
+            "body", "execution_type", f"Unknown machine {profile!r}. Similar: {catalogue.format_similar_names(profile)}"
         )
     if profile not in ctx.cloud.options.quota:
         allowed = ", ".join(ctx.cloud.options.quota)

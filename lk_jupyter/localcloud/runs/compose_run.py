@@ -18,7 +18,13 @@ from lk_jupyter.config.files import write_private
 from lk_jupyter.localcloud.clock import now
 from lk_jupyter.localcloud.errors import invalid
 from lk_jupyter.localcloud.runs import registry
-from lk_jupyter.localcloud.runs.engine import GRACE_SECONDS, PROJECT_LABEL, Engine, find_compose_program, run_name
+from lk_jupyter.localcloud.runs.engine import (
+    GRACE_SECONDS,
+    PROJECT_LABEL,
+    Engine,
+    find_compose_program,
+    format_run_name,
+)
 from lk_jupyter.localcloud.runs.image_run import POLL_SECONDS, has_started, list_addresses
 from lk_jupyter.localcloud.runs.live_run import ProcessRun
 from lk_jupyter.localcloud.runs.outcome import COMPLETED, Ended, RunOutcome
@@ -70,7 +76,7 @@ class ComposeRun(ProcessRun):
 
     async def _prepare_command(self) -> list[str]:
         self._engine = engine = await self._runs.engines.get()
-        self._compose = [*await find_compose_program(engine), "--project-name", run_name(self.id)]
+        self._compose = [*await find_compose_program(engine), "--project-name", format_run_name(self.id)]
         services = parse_services(self._request.compose_file_code)
         images = [service["image"] for service in services.values() if isinstance(service.get("image"), str)]
         self._login = await registry.write_login(self._request, images, self._folder, self._run_setup_command)
@@ -85,7 +91,7 @@ class ComposeRun(ProcessRun):
 
     @property
     def _label(self) -> str:
-        return f"{PROJECT_LABEL}={run_name(self.id)}"
+        return f"{PROJECT_LABEL}={format_run_name(self.id)}"
 
     def _build_variables(self) -> dict[str, str]:
         return {**(self._engine.environment if self._engine else {}), **self._login}
@@ -151,7 +157,7 @@ class ComposeRun(ProcessRun):
     async def _clean_up(self) -> None:
         if engine := self._engine:
             self._engine = None
-            await engine.remove_project(run_name(self.id))
+            await engine.remove_project(format_run_name(self.id))
 
 
 def _read_service_name(state: dict[str, Any]) -> str:

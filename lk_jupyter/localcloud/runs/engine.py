@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from lk_jupyter.localcloud.runs import processes
-from lk_jupyter.localcloud.runs.outcome import missing
+from lk_jupyter.localcloud.runs.outcome import missing_program_error
 from lk_jupyter.localcloud.secret import digest
 
 GRACE_SECONDS = 10.0
@@ -58,14 +58,14 @@ class Engine:
     options: list[str] = field(default_factory=list)
     environment: Mapping[str, str] = field(default_factory=dict)
 
-    def command(self, *arguments: str) -> list[str]:
+    def build_command(self, *arguments: str) -> list[str]:
         """Return a command line."""
         return [self.program, *self.options, *arguments]
 
     async def call(self, *arguments: str) -> EngineResult:
         """Run a subcommand to its end."""
         process = await processes.spawn(
-            self.command(*arguments),
+            self.build_command(*arguments),
             env={**os.environ, **self.environment},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -111,7 +111,7 @@ class Engine:
                 await self.call(kind, "rm", *names)
 
 
-def run_name(run_id: str) -> str:
+def format_run_name(run_id: str) -> str:
     """Return the name of a run's container, or of its compose project.
 
     Names appear in command lines, which every user of the machine can read, and the run's id would open the run's
@@ -120,9 +120,9 @@ def run_name(run_id: str) -> str:
     return f"lk-{digest(run_id)[:32]}"
 
 
-def run_label(run_id: str) -> str:
+def format_run_label(run_id: str) -> str:
     """Return the label of an image run's container."""
-    return f"{RUN_LABEL}={run_name(run_id)}"
+    return f"{RUN_LABEL}={format_run_name(run_id)}"
 
 
 class Engines:
@@ -145,7 +145,7 @@ class Engines:
         """Return the engine. Raises Ended without an engine."""
         engine = await self.find()
         if engine is None:
-            raise missing(
+            raise missing_program_error(
                 f"{' or '.join(self._programs or PROGRAMS)} is missing on this machine, or doesn't answer. "
                 "Images need a container engine"
                 + ("" if self._programs else ". Don't start the local cloud with --engine none")
@@ -155,8 +155,8 @@ class Engines:
     async def remove(self, run_id: str) -> None:
         """Remove all containers of a run that a crash left behind."""
         if engine := await self.find():
-            await engine.remove_containers(run_label(run_id))
-            await engine.remove_project(run_name(run_id))
+            await engine.remove_containers(format_run_label(run_id))
+            await engine.remove_project(format_run_name(run_id))
 
 
 def _create_engine(name: str) -> Engine | None:
@@ -174,14 +174,14 @@ async def find_compose_program(engine: Engine) -> list[str]:
         if path := _find_program("podman-compose"):
             podman = ["--podman-path", engine.program]
             return [path, *podman, *(["--podman-args", " ".join(engine.options)] if engine.options else [])]
-        raise missing(
+        raise missing_program_error(
             "podman-compose is missing on this machine. Install it next to lk_jupyter: pip install podman-compose"
         )
     if (await engine.call("compose", "version")).code == 0:
-        return engine.command("compose")
+        return engine.build_command("compose")
     if path := shutil.which("docker-compose"):
         return [path]
-    raise missing("docker compose is missing on this machine: install Docker's compose plugin")
+    raise missing_program_error("docker compose is missing on this machine: install Docker's compose plugin")
 
 
 def _find_program(name: str) -> str | None:

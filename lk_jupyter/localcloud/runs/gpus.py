@@ -29,7 +29,7 @@ def available() -> bool:
     return _load_nvml() is not None
 
 
-def gpu_note(profile: str, *, simulated: bool) -> str | None:
+def format_gpu_note(profile: str, *, simulated: bool) -> str | None:
     """Return a note about a GPU profile on a machine without a GPU; None otherwise."""
     if not is_gpu(profile) or available():
         return None

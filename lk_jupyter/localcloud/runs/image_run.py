@@ -11,9 +11,9 @@ from lk_jupyter.localcloud.billing.catalogue import is_gpu
 from lk_jupyter.localcloud.clock import now
 from lk_jupyter.localcloud.errors import invalid
 from lk_jupyter.localcloud.runs import gpus, notebook_run, registry
-from lk_jupyter.localcloud.runs.engine import GRACE_SECONDS, Engine, run_label, run_name
+from lk_jupyter.localcloud.runs.engine import GRACE_SECONDS, Engine, format_run_label, format_run_name
 from lk_jupyter.localcloud.runs.live_run import ProcessRun
-from lk_jupyter.localcloud.runs.outcome import Ended, RunOutcome, exit_outcome
+from lk_jupyter.localcloud.runs.outcome import Ended, RunOutcome, build_exit_outcome
 from lk_jupyter.localcloud.runs.processes import RUN_ID_VARIABLE
 
 POLL_SECONDS = 0.05
@@ -83,11 +83,11 @@ class ImageRun(ProcessRun):
                 return await self._prepare_command()
             last = output.strip().splitlines()[-1:] or ["it said nothing"]
             raise Ended(RunOutcome("system_failure", reason=f"the container could not be made: {last[0]}"))
-        return engine.command("start", "--attach", self._container)
+        return engine.build_command("start", "--attach", self._container)
 
     @property
     def _container(self) -> str:
-        return run_name(self.id)
+        return format_run_name(self.id)
 
     def _build_variables(self) -> dict[str, str]:
         return dict(self._engine.environment) if self._engine else {}
@@ -102,9 +102,9 @@ class ImageRun(ProcessRun):
         write_private(
             self._folder / "env", "".join(f"{name}={value}\n" for name, value in variables.items() if "\n" not in value)
         )
-        return engine.command(
+        return engine.build_command(
             "create",
-            *("--name", self._container, "--label", run_label(self.id), "--env-file", "env"),
+            *("--name", self._container, "--label", format_run_label(self.id), "--env-file", "env"),
             *(f"--env={name}" for name in _select_multiline_variables(variables)),
             *(["--user", request.docker_run_user] if request.docker_run_user else []),
             *(["--volume", f"{bucket}:{request.s3_mount_path}"] if (bucket := await self._mount_bucket()) else []),
@@ -165,12 +165,12 @@ class ImageRun(ProcessRun):
         state = container["State"]
         if state.get("OOMKilled"):
             return RunOutcome("failed", state["ExitCode"], "the container was killed: out of memory")
-        return exit_outcome(state["ExitCode"])
+        return build_exit_outcome(state["ExitCode"])
 
     async def _clean_up(self) -> None:
         if engine := self._engine:
             self._engine = None
-            await engine.remove_containers(run_label(self.id))
+            await engine.remove_containers(format_run_label(self.id))
 
 
 def _select_multiline_variables(variables: dict[str, str]) -> dict[str, str]:

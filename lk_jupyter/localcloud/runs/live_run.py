@@ -17,7 +17,7 @@ from lk_jupyter.localcloud.accounts.accounts import Caller
 from lk_jupyter.localcloud.clock import now
 from lk_jupyter.localcloud.runs import processes
 from lk_jupyter.localcloud.runs.engine import GRACE_SECONDS
-from lk_jupyter.localcloud.runs.outcome import Ended, RunOutcome, exit_outcome
+from lk_jupyter.localcloud.runs.outcome import Ended, RunOutcome, build_exit_outcome
 from lk_jupyter.localcloud.runs.output import STDERR, STDOUT
 
 if TYPE_CHECKING:
@@ -166,7 +166,7 @@ class ProcessRun(LiveRun):
         await asyncio.wait({exited}, timeout=GRACE_SECONDS)
 
     async def _determine_outcome(self, code: int) -> RunOutcome:
-        return exit_outcome(code)
+        return build_exit_outcome(code)
 
     async def _clean_up(self) -> None:
         """End and remove everything outside of the run's processes and folder; a repetition has no effect."""

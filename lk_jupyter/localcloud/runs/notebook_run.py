@@ -34,7 +34,7 @@ def stands_in_for(request: Any) -> bool:
     return is_notebook and find_spec("jupyter_server") is not None
 
 
-def image_note(request: Any) -> str:
+def format_image_note(request: Any) -> str:
     """Return a note about the process that replaces the image."""
     return (
         "This machine has no container engine, or can't download the image. Instead of "
@@ -51,7 +51,7 @@ class NotebookRun(ProcessRun):
     _packages = Path()
 
     async def _prepare_command(self) -> list[str]:
-        self._update_record(status_details=image_note(self._request))
+        self._update_record(status_details=format_image_note(self._request))
         arguments = [part.replace("--NotebookApp.", "--ServerApp.") for part in (self._request.docker_run_cmd or ())]
         options = [part for part in dict.fromkeys(arguments) if part.startswith("--")]  # of two equal, Jupyter fails
         user_options = [part for part in options if not (_REPLACED.fullmatch(part) or _TOKEN.fullmatch(part))]

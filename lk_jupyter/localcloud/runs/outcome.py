@@ -44,7 +44,7 @@ class Ended(Exception):
         self.outcome = outcome
 
 
-def exit_outcome(code: int) -> RunOutcome:
+def build_exit_outcome(code: int) -> RunOutcome:
     """Return the outcome of code by its exit code, which is negative for a signal."""
     if code == 0:
         return COMPLETED
@@ -53,6 +53,6 @@ def exit_outcome(code: int) -> RunOutcome:
     return RunOutcome("failed", code, f"the code ended with exit code {code}")
 
 
-def missing(what: str) -> Ended:
+def missing_program_error(what: str) -> Ended:
     """Return the exception that ends a run because a program is missing on this machine."""
     return Ended(RunOutcome("system_failure", reason=what))

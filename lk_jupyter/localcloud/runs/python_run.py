@@ -57,7 +57,7 @@ class PythonRun(ProcessRun):
 
     @property
     def _script(self) -> str:
-        return script_name(self._request.file_name)
+        return choose_script_name(self._request.file_name)
 
     def _write_files(self) -> None:
         for name, text in json.loads(self._request.import_files or "{}").items():
@@ -67,7 +67,7 @@ class PythonRun(ProcessRun):
         (self._folder / self._script).write_text(self._request.code, "utf-8", newline="")
 
 
-def script_name(file_name: str | None) -> str:
+def choose_script_name(file_name: str | None) -> str:
     """Return a plain file name for the script."""
     name = re.split(r"[/\\]", file_name or "")[-1]
     name = re.sub(r"[^\w.\- ]", "_", name).strip(". ")[-_NAME_CHARACTERS:] or "main.py"

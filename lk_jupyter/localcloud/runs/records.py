@@ -62,7 +62,7 @@ def add_cost(facts: Facts) -> Facts:
     """Add the cost so far to the facts of an active run."""
     if not is_active(facts):
         return facts
-    return {**facts, "billed": str(catalogue.cost(facts["hardware_profile"], compute_run_seconds(facts)))}
+    return {**facts, "billed": str(catalogue.compute_run_cost(facts["hardware_profile"], compute_run_seconds(facts)))}
 
 
 class Records:
@@ -73,7 +73,7 @@ class Records:
         self._ledger = ledger
         self._webhooks = webhooks
         store.add_tables(_TABLES.format(active=_ACTIVE))
-        ledger.add_meter(self.accruing)
+        ledger.add_meter(self.compute_active_cost)
 
     def create(self, facts: Facts, request: dict[str, Any], org_id: str) -> None:
         """Keep a new run."""
@@ -99,7 +99,7 @@ class Records:
             if row is None:
                 return
             facts: Facts = {**json.loads(row["facts"]), **changes}
-            billed = catalogue.cost(facts["hardware_profile"], compute_run_seconds(facts))
+            billed = catalogue.compute_run_cost(facts["hardware_profile"], compute_run_seconds(facts))
             facts |= {"billed": str(billed), "finish_time": now()}
             db.execute(
                 "UPDATE runs SET status = ?, facts = ? WHERE id = ?", (facts["status"], json.dumps(facts), run_id)
@@ -141,9 +141,9 @@ class Records:
     def compute_spent(self, org_id: str) -> Decimal:
         """Return the cost of an organization's runs, in credits: ended runs, and active runs so far."""
         with self._store.snapshot():
-            return self._ledger.sum_category(org_id, "executions") + self.accruing(org_id)
+            return self._ledger.sum_category(org_id, "executions") + self.compute_active_cost(org_id)
 
-    def accruing(self, org_id: str) -> Decimal:
+    def compute_active_cost(self, org_id: str) -> Decimal:
         """Return the cost of an organization's active runs so far, in credits."""
         return sum((Decimal(add_cost(facts)["billed"]) for facts in self.list_active(org_id)), Decimal(0))
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from lk_jupyter.config.files import write_private
 from lk_jupyter.localcloud.errors import invalid
-from lk_jupyter.localcloud.runs.outcome import Ended, RunOutcome, missing
+from lk_jupyter.localcloud.runs.outcome import Ended, RunOutcome, missing_program_error
 
 Execute = Callable[[Sequence[str], Mapping[str, str]], Awaitable[tuple[int, str]]]
 
@@ -65,7 +65,9 @@ async def _request_aws_password(request: Any, execute: Execute) -> str:
     """Trade AWS keys for a password of the registry, with Amazon's own program."""
     program = shutil.which("aws")
     if program is None:
-        raise missing("aws is missing on this machine: install the AWS command line for a login of type aws")
+        raise missing_program_error(
+            "aws is missing on this machine: install the AWS command line for a login of type aws"
+        )
     keys = {
         "AWS_ACCESS_KEY_ID": request.aws_access_key_id,
         "AWS_SECRET_ACCESS_KEY": request.aws_secret_access_key,

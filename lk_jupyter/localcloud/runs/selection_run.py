@@ -12,7 +12,7 @@ from lk_jupyter.localcloud.billing.catalogue import is_gpu
 from lk_jupyter.localcloud.clock import now
 from lk_jupyter.localcloud.runs.live_run import LiveRun
 from lk_jupyter.localcloud.runs.outcome import COMPLETED, Ended, RunOutcome
-from lk_jupyter.localcloud.runs.python_run import PythonRun, script_name
+from lk_jupyter.localcloud.runs.python_run import PythonRun, choose_script_name
 from lk_jupyter.localcloud.runs.records import Facts, compute_run_seconds
 
 Row = dict[str, Any]
@@ -51,7 +51,7 @@ class SelectionRun(LiveRun):
     def _check_script(self) -> dict[str, Any]:
         """Check the script; the memory that its model needs is only known when the script runs."""
         try:
-            compile(self._request.code, script_name(self._request.file_name), "exec", dont_inherit=True)
+            compile(self._request.code, choose_script_name(self._request.file_name), "exec", dont_inherit=True)
         except (SyntaxError, ValueError) as error:
             self._update_record(metadata={"extraction_result": {"status": "failed"}})
             raise Ended(RunOutcome("failed", reason=f"the code cannot be compiled: {error}")) from None

@@ -20,7 +20,7 @@ from uuid import uuid4
 from fastapi import HTTPException
 
 from lk_jupyter.api.vms import CreateVMRequest
-from lk_jupyter.localcloud.billing.catalogue import VOLUME_GB_HOUR, cost_by_hour, vm_price
+from lk_jupyter.localcloud.billing.catalogue import VOLUME_GB_HOUR, compute_cost_by_hour, find_vm_price
 from lk_jupyter.localcloud.billing.ledger import Ledger
 from lk_jupyter.localcloud.store import Store
 
@@ -81,7 +81,9 @@ class Machine:
 
     def cost(self, moment: float, speed: float) -> Decimal:
         """Return the cost so far, in credits."""
-        return cost_by_hour(vm_price(self.instance_type, self.card, self.count), self.uptime(moment, speed))
+        return compute_cost_by_hour(
+            find_vm_price(self.instance_type, self.card, self.count), self.uptime(moment, speed)
+        )
 
 
 @dataclass(frozen=True)
@@ -107,7 +109,7 @@ class Volume:
 
     def cost(self, moment: float) -> Decimal:
         """Return the cost so far, in credits."""
-        return cost_by_hour(VOLUME_GB_HOUR * self.size_gb, moment - self.created)
+        return compute_cost_by_hour(VOLUME_GB_HOUR * self.size_gb, moment - self.created)
 
 
 class Machines:
@@ -121,7 +123,7 @@ class Machines:
         self.on_create: Callable[[Machine], object] = lambda _: None
         self.on_end: Callable[[str], object] = lambda _: None
         store.add_tables(_TABLES)
-        ledger.add_meter(self.accruing)
+        ledger.add_meter(self.compute_active_cost)
 
     def create(self, org_id: str, user_id: str, request: CreateVMRequest) -> Machine:
         """Store a new machine with its volumes; 400 if a volume can't be attached."""
@@ -210,7 +212,7 @@ class Machines:
     def _read_volume(self, row: sqlite3.Row) -> Volume:
         return Volume(row["id"], row["org"], row["vm"], **json.loads(row["body"]), folder=self._folder)
 
-    def accruing(self, org_id: str) -> Decimal:
+    def compute_active_cost(self, org_id: str) -> Decimal:
         """Return the cost of the active machines and volumes of an organization so far."""
         moment = time.time()
         live = map(_read_machine, self._store.read("SELECT * FROM vms WHERE org = ? AND ended IS NULL", org_id))
