@@ -20,7 +20,7 @@ _BAR = 20
 
 def credits_balance(credit: CreditsBalance) -> StaticView:
     """Show the balance of an account."""
-    return _amount_table(
+    return _build_amount_table(
         ("Left", credit.remaining_credits),
         ("Used", credit.used_credits),
         ("Bought", credit.purchased_credits),
@@ -31,14 +31,14 @@ def credits_balance(credit: CreditsBalance) -> StaticView:
 def user_credits(credit: UserCredits) -> StaticView:
     """Show the balance of an account, and the account's address."""
     available = ("Available", credit.available_credits)
-    return _amount_table(
+    return _build_amount_table(
         available, ("Used", credit.used_credits), ("Bought", credit.purchased_credits), caption=credit.email
     )
 
 
 def org_balance(credit: OrgBalance) -> StaticView:
     """Show the balance of an organization."""
-    return _amount_table(("Left", credit.balance), note=_suspension_text(credit.account_suspended))
+    return _build_amount_table(("Left", credit.balance), note=_format_suspension(credit.account_suspended))
 
 
 def balance(account: AccountBalance) -> StaticView:
@@ -48,19 +48,19 @@ def balance(account: AccountBalance) -> StaticView:
     if budget is not None:
         moments = (("Renews", budget.renews_at), ("Ends", budget.ends_at))
         rows += [(name, f"{moment.astimezone():%a %d %b %H:%M}") for name, moment in moments if moment]
-    rows.append(("Running now", _active_resources_text(account)))
+    rows.append(("Running now", _format_active_resources(account)))
     if account.depleted_at:
         seconds = (account.depleted_at - datetime.now(timezone.utc)).total_seconds()
         most = "" if account.rate.complete else " at the latest"
         rows.append(("Lasts", f"{duration_label(seconds)}, until {account.depleted_at.astimezone():%d %b %H:%M}{most}"))
-    table = Table(("Credits", "Amount"), rows, note=_suspension_text(account.suspended))
+    table = Table(("Credits", "Amount"), rows, note=_format_suspension(account.suspended))
     return join_tables(table, *([resources(account.resources)] if account.resources else []))
 
 
 def resources(active: tuple[BillableResource, ...]) -> Table:
     """Show the active resources that cost credits."""
     rows = [
-        (thing.name or thing.id[:8], thing.kind, thing.hardware, _amount_text(thing.per_hour, "unknown"))
+        (thing.name or thing.id[:8], thing.kind, thing.hardware, _format_amount(thing.per_hour, "unknown"))
         for thing in active[:MOST]
     ]
     note = omitted_line(len(active), MOST, "All of them: session.balance().resources")
@@ -71,21 +71,23 @@ def spending(report: Spending) -> StaticView:
     """Show the spending by day, kind and hardware, with bars."""
     spent = [each for each in report.by_day() if each.amount]
     tables = [
-        _sums_table(
+        _build_sums_table(
             "Day",
             spent,
             "By day, in credits",
             omitted_line(len(report.by_day()), len(spent), "days without spending."),
         ),
-        _sums_table("Kind", report.by_kind(), "By kind"),
-        _sums_table("Hardware", report.by_hardware(), "By hardware"),
+        _build_sums_table("Kind", report.by_kind(), "By kind"),
+        _build_sums_table("Hardware", report.by_hardware(), "By hardware"),
     ]
-    total = Table(("Spent", "Credits"), [(f"Last {report.days} days", _amount_text(report.total))], right=_RIGHT)
+    total = Table(("Spent", "Credits"), [(f"Last {report.days} days", _format_amount(report.total))], right=_RIGHT)
     return join_tables(total, *(tables if report.charges else []))
 
 
-def _sums_table(what: str, sums: list[Sum], caption: str, note: str = "") -> Table:
-    rows = [(each.label, _amount_text(each.amount), share_bar(share)) for each, share in relative_shares(sums)[-MOST:]]
+def _build_sums_table(what: str, sums: list[Sum], caption: str, note: str = "") -> Table:
+    rows = [
+        (each.label, _format_amount(each.amount), share_bar(share)) for each, share in relative_shares(sums)[-MOST:]
+    ]
     return Table((what, "Credits", "Share"), rows, note, _RIGHT, caption)
 
 
@@ -99,20 +101,20 @@ def share_bar(share: float) -> Drawing:
     return Drawing(svg, "█" * max(1, round(share * _BAR)))
 
 
-def _amount_table(*rows: tuple[str, Decimal | None], note: str = "", caption: str = "") -> StaticView:
-    cells = [(name, _amount_text(amount)) for name, amount in rows if amount is not None]
+def _build_amount_table(*rows: tuple[str, Decimal | None], note: str = "", caption: str = "") -> StaticView:
+    cells = [(name, _format_amount(amount)) for name, amount in rows if amount is not None]
     return join_tables(Table(("What", "Credits"), cells, note, _RIGHT, caption or "Balance"))
 
 
-def _active_resources_text(account: AccountBalance) -> str:
+def _format_active_resources(account: AccountBalance) -> str:
     if not account.active_count:
         return "nothing"
     return f"{counts_label(account.resources)}, {account.rate.label}"
 
 
-def _amount_text(amount: Decimal | None, unknown: str = "") -> str:
+def _format_amount(amount: Decimal | None, unknown: str = "") -> str:
     return unknown if amount is None else credits_label(amount).removesuffix(" credits")
 
 
-def _suspension_text(suspended: bool) -> str:  # noqa: FBT001 (a word for it)
+def _format_suspension(suspended: bool) -> str:  # noqa: FBT001 (a word for it)
     return "The account is suspended." if suspended else ""

@@ -14,27 +14,28 @@ _COLUMNS = ("Machine", "GPU", "Memory GiB", "Price")
 
 def catalogue(value: Catalogue) -> StaticView:
     """Show machine types, and which types the account may launch."""
-    return _type_table(_sort_by_price(value), value)
+    return _build_type_table(_sort_by_price(value), value)
 
 
 def machines(value: Iterable[MachineType]) -> StaticView:
     """Show machine types."""
-    return _type_table(_sort_by_price(value), None)
+    return _build_type_table(_sort_by_price(value), None)
 
 
 def machine(value: MachineType) -> StaticView:
     """Show a machine type."""
-    return _type_table([value], None)
+    return _build_type_table([value], None)
 
 
 def _sort_by_price(types: Iterable[MachineType]) -> list[MachineType]:
     return sorted(types, key=lambda each: (each.price_per_hour is None, each.price_per_hour, each.hardware_profile))
 
 
-def _type_table(types: list[MachineType], allowed: Catalogue | None) -> StaticView:
+def _build_type_table(types: list[MachineType], allowed: Catalogue | None) -> StaticView:
     columns = (*_COLUMNS, "You may use it") if allowed else _COLUMNS
     rows = [
-        (*_machine_row(each), *(["yes" if allowed.allows(each) else "no"] if allowed else [])) for each in types[:MOST]
+        (*_build_machine_row(each), *(["yes" if allowed.allows(each) else "no"] if allowed else []))
+        for each in types[:MOST]
     ]
     note = (
         omitted_line(len(types), MOST, "All machine types: %lk_machines")
@@ -45,6 +46,6 @@ def _type_table(types: list[MachineType], allowed: Catalogue | None) -> StaticVi
     return join_tables(Table(columns, rows, note, frozenset({"Memory GiB", "Price"}), caption))
 
 
-def _machine_row(each: MachineType) -> tuple[str, ...]:
+def _build_machine_row(each: MachineType) -> tuple[str, ...]:
     memory = str(each.memory_gib or "unknown") if each.card else ""
     return each.hardware_profile, each.card_name, memory, price_label(each)

@@ -25,7 +25,7 @@ def answer(response: ExecutionMetrics) -> StaticView:
 def metrics(value: Metrics) -> StaticView:
     """Show the metrics of a run, with a row for each series with samples."""
     rows = [
-        _series_row(series, value.samples[series.column])
+        _build_series_row(series, value.samples[series.column])
         for series in SERIES
         if measured_values(value.samples.get(series.column, []))
     ]
@@ -33,7 +33,7 @@ def metrics(value: Metrics) -> StaticView:
     return join_tables(Table(_COLUMNS, rows, "" if rows else EMPTY, _RIGHT, caption))
 
 
-def _series_row(series: Series, samples: Sequence[Point]) -> tuple[str | Drawing, ...]:
+def _build_series_row(series: Series, samples: Sequence[Point]) -> tuple[str | Drawing, ...]:
     values = measured_values(samples)
     figures = (values[-1], sum(values) / len(values), max(values))
     return (series.label, *map(figure_text, figures), series.unit, _draw_curve(samples, max(values)))

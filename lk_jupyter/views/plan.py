@@ -54,10 +54,10 @@ def _build_plan_rows(bundle: Bundle, budgets: Sequence[str], forecast: Forecast 
         "Budgets": "; ".join(budgets),
         "Code": f"{request.file_name}, {size_label(len(bundle.source.code.encode()))}",
         "Uploaded files": ", ".join(f"{name} ({size_label(len(content))})" for name, content in bundle.uploads.items()),
-        "Uploaded modules": _modules_label(bundle),
+        "Uploaded modules": _format_modules(bundle),
         "Inputs": ", ".join(map(str, bundle.payload.inputs)),
         "Outputs": ", ".join([*bundle.payload.outputs, *(["all changed variables"] if bundle.payload.carries else [])]),
-        "Requirements": _requirements_label(request.requirements_content or ""),
+        "Requirements": _format_requirements(request.requirements_content or ""),
         "Lock": (request.metadata or {}).get(LOCK_KEY, ""),
         "Script block": f"in {bundle.block.place}" if bundle.block else "",
         "Needs permission": bundle.block_request,
@@ -73,13 +73,13 @@ def _build_plan_rows(bundle: Bundle, budgets: Sequence[str], forecast: Forecast 
     return {name: redact(value) for name, value in rows.items() if value}
 
 
-def _requirements_label(text: str) -> str:
+def _format_requirements(text: str) -> str:
     """Return the requirements in a line, without hashes."""
     lines = (line.rstrip("\\ ") for line in text.splitlines() if not line.lstrip().startswith("--hash="))
     return ", ".join(filter(None, lines))
 
 
-def _modules_label(bundle: Bundle) -> str:
+def _format_modules(bundle: Bundle) -> str:
     """Return a label for our modules that are uploaded with the code."""
     if not (bundle.nonce and bundle.request.import_files):
         return ""

@@ -25,22 +25,26 @@ def prices(book: PriceBook) -> StaticView:
     remaining = [entry for entry in book if id(entry) not in used]
     tables = [
         make(entries)
-        for make, entries in ((_vm_prices_table, vms), (_model_prices_table, tokens), (_other_prices, remaining))
+        for make, entries in (
+            (_build_vm_prices_table, vms),
+            (_build_model_prices_table, tokens),
+            (_build_other_prices_table, remaining),
+        )
         if entries
     ]
-    return join_tables(*tables or [_other_prices([])])
+    return join_tables(*tables or [_build_other_prices_table([])])
 
 
 def _match_machine(entry: PriceEntry) -> re.Match[str] | None:
     return _MACHINE.fullmatch(str(entry.selector.get("hardware_profile", "")).lower())
 
 
-def _vm_prices_table(entries: Iterable[PriceEntry]) -> Table:
+def _build_vm_prices_table(entries: Iterable[PriceEntry]) -> Table:
     cells: dict[tuple[str, str], dict[int, str]] = {}
     for entry in entries:
         match = _match_machine(entry)
         if match:
-            cells.setdefault((match["card"], match["type"]), {})[int(match["count"])] = _amount_text(
+            cells.setdefault((match["card"], match["type"]), {})[int(match["count"])] = _format_amount(
                 entry.unit_price_per_hour
             )
     counts = sorted({count for row in cells.values() for count in row})
@@ -53,13 +57,13 @@ def _vm_prices_table(entries: Iterable[PriceEntry]) -> Table:
     return Table(columns, rows, note, frozenset(columns[2:]), caption)
 
 
-def _model_prices_table(entries: Iterable[PriceEntry]) -> Table:
+def _build_model_prices_table(entries: Iterable[PriceEntry]) -> Table:
     cells: dict[str, dict[str, str]] = {}
     for entry in entries:
         match = _TOKENS.fullmatch(entry.meter_slug)
         model = str(entry.selector.get("deployment_id", "any model")).removeprefix("serverless:")
         if match and entry.unit_price is not None:
-            cells.setdefault(model, {})[match["side"]] = _amount_text(entry.unit_price * _MILLION)
+            cells.setdefault(model, {})[match["side"]] = _format_amount(entry.unit_price * _MILLION)
     rows = [(name, row.get("prompt", ""), row.get("completion", "")) for name, row in list(cells.items())[:MOST]]
     right = frozenset({"Read", "Written"})
     return Table(
@@ -67,13 +71,13 @@ def _model_prices_table(entries: Iterable[PriceEntry]) -> Table:
     )
 
 
-def _other_prices(entries: list[PriceEntry]) -> Table:
+def _build_other_prices_table(entries: list[PriceEntry]) -> Table:
     rows = [
         (
             entry.meter_slug,
-            _selector_text(entry),
-            _amount_text(entry.unit_price),
-            _amount_text(entry.unit_price_per_hour),
+            _format_selector(entry),
+            _format_amount(entry.unit_price),
+            _format_amount(entry.unit_price_per_hour),
         )
         for entry in entries[:MOST]
     ]
@@ -82,9 +86,9 @@ def _other_prices(entries: list[PriceEntry]) -> Table:
     return Table(columns, rows, note, frozenset(columns[2:]), "Other prices, in credits")
 
 
-def _selector_text(entry: PriceEntry) -> str:
+def _format_selector(entry: PriceEntry) -> str:
     return ", ".join(f"{name} {value}" for name, value in entry.selector.items())
 
 
-def _amount_text(price: Decimal | None) -> str:
+def _format_amount(price: Decimal | None) -> str:
     return "" if price is None else f"{price.normalize():f}"

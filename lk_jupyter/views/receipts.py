@@ -65,7 +65,7 @@ def _yield_receipts(notebook: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
                 continue
             for receipt in _list_mappings(facts, "runs") if "runs" in facts else [facts]:
                 if is_run_id(receipt.get("execution_id")) and is_final(str(receipt.get("state"))):
-                    yield {plain(str(name)): _plain_value(value) for name, value in receipt.items()}
+                    yield {plain(str(name)): _convert_to_plain_value(value) for name, value in receipt.items()}
 
 
 def _list_mappings(container: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
@@ -73,6 +73,6 @@ def _list_mappings(container: Mapping[str, Any], name: str) -> list[Mapping[str,
     return [item for item in items if isinstance(item, Mapping)] if isinstance(items, list) else []
 
 
-def _plain_value(value: Any) -> Any:
+def _convert_to_plain_value(value: Any) -> Any:
     """Return a number unchanged, and any other value as text that no terminal obeys."""
     return value if value is None or isinstance(value, (int, float)) else plain(str(value))

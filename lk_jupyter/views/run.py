@@ -40,7 +40,7 @@ def run_facts(value: Run, record: ExecutionRecord) -> list[tuple[str, str]]:
             "Machine",
             f"{record.hardware_profile} at {price_label(machine)}" if machine else record.hardware_profile or "",
         ),
-        ("Server", _local_cloud_label(value)),
+        ("Server", _describe_local_cloud(value)),
         ("Started", moment_label(record.known_since, "%d %b %Y %H:%M:%S")),
         ("Duration" if ended else "So far", duration_label(bill.seconds) if bill.seconds is not None else ""),
         ("Cost", bill.label),
@@ -48,7 +48,7 @@ def run_facts(value: Run, record: ExecutionRecord) -> list[tuple[str, str]]:
     ]
 
 
-def _local_cloud_label(value: Run) -> str:
+def _describe_local_cloud(value: Run) -> str:
     """Return "local cloud", and whether the cloud is known to have no GPU; empty for a remote server."""
     if not value.session.is_local:
         return ""
@@ -92,7 +92,7 @@ def receipt_facts(
         "waited_seconds": measure_wait(record),
         "queue_seconds": measure_queue(record),
         "launch_seconds": measure_launch(record),
-        "max_cost": _amount_text(bundle and bundle.max_cost),
+        "max_cost": _format_amount(bundle and bundle.max_cost),
         "created_at": record.created_at.isoformat() if record.created_at else None,
         "ended_at": record.end_time.isoformat() if record.end_time and is_final(record.status) else None,
         "return_code": record.return_code,
@@ -106,14 +106,14 @@ def facts_so_far(bill: Bill, machine: MachineType | None, bundle: Bundle | None)
     """Return the known facts of an active run, by the keys of the receipt."""
     facts = {
         "machine": machine and machine.hardware_profile,
-        "price_per_hour": _amount_text(machine and machine.price_per_hour),
+        "price_per_hour": _format_amount(machine and machine.price_per_hour),
         "seconds": bill.seconds,
-        "cost": _amount_text(bill.cost),
+        "cost": _format_amount(bill.cost),
         "cost_is": bill.cost_is,
         "time_limit_seconds": bundle and bundle.timeout,
     }
     return {name: fact for name, fact in facts.items() if fact is not None}
 
 
-def _amount_text(amount: Any) -> str | None:
+def _format_amount(amount: Any) -> str | None:
     return None if amount is None else f"{amount:f}"

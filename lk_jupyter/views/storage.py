@@ -19,21 +19,21 @@ _ALL = "for info in session.storage.ls(...)"
 def listing(value: Objects) -> StaticView:
     """Show the next objects of a listing, which stay in the listing."""
     ahead = value.ahead(MOST + 1)
-    return _object_table(ahead[:MOST], f"… and more: {_ALL}" if len(ahead) > MOST else "")
+    return _build_object_table(ahead[:MOST], f"… and more: {_ALL}" if len(ahead) > MOST else "")
 
 
 def objects(value: Sequence[ObjectInfo]) -> StaticView:
     """Show a list of objects."""
-    return _object_table(value[:MOST], omitted_line(len(value), MOST, "loop over the list."))
+    return _build_object_table(value[:MOST], omitted_line(len(value), MOST, "loop over the list."))
 
 
-def _object_table(infos: Sequence[ObjectInfo], note: str) -> StaticView:
-    rows = [_object_row(info) for info in infos]
+def _build_object_table(infos: Sequence[ObjectInfo], note: str) -> StaticView:
+    rows = [_build_object_row(info) for info in infos]
     note = note or ("" if rows else "No files. Upload one: %lk_put FILE data/")
     return join_tables(Table(("Name", "Size", "Written", "In a run"), rows, note, frozenset({"Size"})))
 
 
-def _object_row(info: ObjectInfo) -> tuple[str, str, str, str]:
+def _build_object_row(info: ObjectInfo) -> tuple[str, str, str, str]:
     written = f"{info.modified.astimezone():%Y-%m-%d %H:%M}" if info.modified else ""
     return info.key, "" if info.is_folder else size_label(info.size), written, remote_path(info.key)
 
