@@ -55,7 +55,7 @@ class CommandOutput:
         """Print a record: ``fields`` as JSON, ``text`` for people."""
         if self.is_json:
             record = {"event": event, **{name: value for name, value in fields.items() if value is not None}}
-            text = json.dumps(redact_values(record), default=_plain_value, ensure_ascii=False)
+            text = json.dumps(redact_values(record), default=_convert_to_plain_value, ensure_ascii=False)
         elif text:
             text = redact(text)
         if text:
@@ -95,5 +95,5 @@ def replace_magics(message: str) -> str:
     return re.sub(r"%{1,2}(lk_\w+)", lambda match: _COMMANDS.get(match[1], match[0]), message)
 
 
-def _plain_value(value: Any) -> Any:
+def _convert_to_plain_value(value: Any) -> Any:
     return float(round(value, 6)) if isinstance(value, Decimal) else str(value)
