@@ -138,7 +138,7 @@ class TerminalText:
         return [text + "\r" if line.endswith("\r") else text for line, text in zip(lines, visible, strict=True)]
 
     def _clean_text(self, text: str, replace: Callable[[re.Match[str]], str] = _replace_control) -> str:
-        if not _may_hold_controls(text):
+        if not _may_contain_controls(text):
             self._cut = ""
             return text
         unfinished = _UNFINISHED.search(text, max(0, len(text) - _ESCAPE_LIMIT)) if "\x1b" in text else None
@@ -160,7 +160,7 @@ class TerminalText:
                 self._row = max(0, self._row - up)
 
 
-def _may_hold_controls(text: str) -> bool:
+def _may_contain_controls(text: str) -> bool:
     """Return whether the text may need cleaning; ten times as fast as a regular expression on clean text."""
     data = text.encode(errors="replace")
     has_unicode = not text.isascii() and any(first in data for first in _FIRST_BYTES)
