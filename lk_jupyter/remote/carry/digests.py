@@ -123,7 +123,7 @@ class Graph(Writer):
         items = sorted(map(repr, value)) if type(value) is set else value
         return repr(items).replace(self._base, "") if self._hash else ""
 
-    def _function(self, function: types.FunctionType) -> tuple[Any, ...]:
+    def _reduce_function(self, function: types.FunctionType) -> tuple[Any, ...]:
         self.read |= global_names(function.__code__)
         cells = function.__closure__
         return (

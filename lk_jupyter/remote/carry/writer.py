@@ -279,7 +279,7 @@ class Writer(cloudpickle.Pickler):  # type: ignore[misc]
         kind = type(value)
         if kind is types.FunctionType:
             if value.__globals__.get("__name__") == "__main__" or is_inner_function(value):
-                return self._function(value)
+                return self._reduce_function(value)
         elif kind is CACHED and is_notebook_memo(value):
             parameters = value.cache_parameters
             return make_cached, (value.__wrapped__, parameters(), "decorating" in parameters.__qualname__)
@@ -330,7 +330,7 @@ class Writer(cloudpickle.Pickler):  # type: ignore[misc]
         if not isinstance(value, (type, types.ModuleType, types.FunctionType, types.BuiltinFunctionType)):
             self.packages.add(str(kind.__module__).partition(".")[0])
 
-    def _function(self, function: types.FunctionType) -> tuple[Any, ...]:
+    def _reduce_function(self, function: types.FunctionType) -> tuple[Any, ...]:
         """Reduce a function of the notebook; the code is packed separately, as only the same Python reads the code."""
         code = function.__code__
         is_in_notebook = function.__globals__ is sys.modules["__main__"].__dict__

@@ -86,10 +86,12 @@ class FolderWatch:
         if before is None or now is None:
             return contents, refused
         contents.update(
-            (self._relative_name(path) + "/" * (not state), None) for path, state in before.items() if path not in now
+            (self._build_relative_name(path) + "/" * (not state), None)
+            for path, state in before.items()
+            if path not in now
         )
         for path, state in sorted(now.items()):
-            name = self._relative_name(path)
+            name = self._build_relative_name(path)
             if path in before and before[path] == state:
                 continue
             if state is None:
@@ -104,5 +106,5 @@ class FolderWatch:
             remaining -= size
         return contents, refused
 
-    def _relative_name(self, path: str) -> str:
+    def _build_relative_name(self, path: str) -> str:
         return os.path.relpath(path, self._folder).replace(os.sep, "/")

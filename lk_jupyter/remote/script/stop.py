@@ -44,7 +44,7 @@ def watch_for_stop(link: str, limit: float, lease_end: float | None = None) -> N
     if threading.current_thread() is not threading.main_thread():
         return
     signal.signal(signal.SIGINT, _on_signal)
-    end, stop = time.monotonic() - _process_age() + limit, (sign.TIMED_OUT, "the time limit is close")
+    end, stop = time.monotonic() - _compute_process_age() + limit, (sign.TIMED_OUT, "the time limit is close")
     if lease_end is not None and time.monotonic() + lease_end - time.time() < end:
         end, stop = time.monotonic() + lease_end - time.time(), (sign.LEASE_OVER, "the key is about to expire")
     settings = (link, end - sign.saving_seconds(limit), stop)
@@ -59,7 +59,7 @@ def end_watch() -> None:
         thread.join(_END_SECONDS)
 
 
-def _process_age() -> float:
+def _compute_process_age() -> float:
     """Return the seconds since the process started, or since this module was imported if the system has no record."""
     try:
         with open("/proc/self/stat", encoding="ascii", errors="replace") as file:
