@@ -1,8 +1,8 @@
 """Run a cell as several runs, compare the results in a table, and leave no run active.
 
-An interrupt treats all runs like a single run, see ``_interrupt``: the fan-out aborts the runs, waits for their ends
-and reports their cost; runs in the local queue aren't started. A second interrupt ends the waiting and shows the lines
-that attach to the runs again. ``--on-interrupt detach`` keeps all of the runs active.
+An interrupt treats all runs like a single run, see ``_output.interrupt``: the fan-out aborts the runs, waits for their
+ends and reports their cost; runs in the local queue aren't started. A second interrupt ends the waiting and shows the
+lines that attach to the runs again. ``--on-interrupt detach`` keeps all of the runs active.
 """
 
 from __future__ import annotations

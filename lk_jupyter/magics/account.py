@@ -144,7 +144,7 @@ def _find_override_notice(options: ConfigOptions) -> str:
 def settings_table(rows: Iterable[Setting], note: str = "") -> Table:
     """Show settings with their values and sources; values that don't fit are explained below the table."""
     looked_up = [(row, *_resolve_setting(row)) for row in rows]
-    cells = [(row.name, _value_label(row, resolved), resolved.source, row.help) for row, resolved, _ in looked_up]
+    cells = [(row.name, _format_value(row, resolved), resolved.source, row.help) for row, resolved, _ in looked_up]
     notes = dict.fromkeys([note, *(problem for *_, problem in looked_up)])
     return Table(("Setting", "Value", "From", "Meaning"), cells, note="\n".join(filter(None, notes)))
 
@@ -156,7 +156,7 @@ def _resolve_setting(row: Setting) -> tuple[Resolved, str]:
         return Resolved("?", "see below"), str(problem)
 
 
-def _value_label(row: Setting, resolved: Resolved) -> str:
+def _format_value(row: Setting, resolved: Resolved) -> str:
     if resolved.value is None:
         return "not set"
     if isinstance(resolved.value, bool):

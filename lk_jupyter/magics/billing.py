@@ -44,7 +44,7 @@ def _history(options: EntriesOptions, _shell: InteractiveShell) -> Any:
     Example: ``spent = %lk_billing history -n 500``
     """
     page = current().client.billing.history(limit=min(options.limit, 100))
-    rows = [_run_row(run) for run in islice(page.all(), options.limit)]
+    rows = [_build_run_row(run) for run in islice(page.all(), options.limit)]
     many = f"{page.total:,} runs in total, " if page.total is not None else ""
     display(Note(f"{many}{credits_label(page.total_credits_spent)}."))
     return build_data_frame(rows, ("run", "started", "state", "machine", "credits", "kind", "execution_id"))
@@ -57,7 +57,7 @@ def _activities(options: EntriesOptions, _shell: InteractiveShell) -> Any:
     Example: ``%lk_billing activities -n 200``
     """
     page = current().client.billing.activities(limit=min(options.limit, 100))
-    rows = [_activity_row(each) for each in islice(page.all(), options.limit)]
+    rows = [_build_activity_row(each) for each in islice(page.all(), options.limit)]
     return build_data_frame(rows, ("time", "credits", "type", "description", "state", "hardware"))
 
 
@@ -68,7 +68,7 @@ def _invoices(options: EntriesOptions, _shell: InteractiveShell) -> None:
     Example: ``%lk_billing invoices``
     """
     page = current().client.billing.invoices(limit=min(options.limit, 100))
-    rows = [_invoice_row(each) for each in islice(page.all(), options.limit)]
+    rows = [_build_invoice_row(each) for each in islice(page.all(), options.limit)]
     note = "" if rows else "No payments. Buy credits: %lk_billing checkout 50"
     columns = ("Paid", "Amount", "Credits", "State", "Invoice", "Receipt")
     display(Table(columns, rows, note=note, right=frozenset({"Amount", "Credits"})))
@@ -132,7 +132,7 @@ def lk_pricing(options: PricingOptions, shell: InteractiveShell) -> Any:  # noqa
     return build_data_frame(rows, COLUMNS)
 
 
-def _run_row(run: ExecutionSummary) -> dict[str, Any]:
+def _build_run_row(run: ExecutionSummary) -> dict[str, Any]:
     return {
         "run": run.execution_id[:SHORT_ID],
         "started": run.created_at,
@@ -144,7 +144,7 @@ def _run_row(run: ExecutionSummary) -> dict[str, Any]:
     }
 
 
-def _activity_row(each: BillingActivity) -> dict[str, Any]:
+def _build_activity_row(each: BillingActivity) -> dict[str, Any]:
     return {
         "time": each.created_at,
         "credits": None if each.amount is None else float(each.amount),
@@ -155,7 +155,7 @@ def _activity_row(each: BillingActivity) -> dict[str, Any]:
     }
 
 
-def _invoice_row(each: Invoice) -> tuple[str | Drawing, ...]:
+def _build_invoice_row(each: Invoice) -> tuple[str | Drawing, ...]:
     bought = "" if each.credits is None else f"{each.credits:,.2f}"
     amount = "" if each.amount is None else f"{each.amount:,.2f}"
     paid = (moment_label(each.created_at), amount, bought, each.status)

@@ -110,12 +110,12 @@ def _usage(options: UsageOptions, _shell: InteractiveShell) -> None:
     usages = session.storage.usage(_parse_key(options.folder))
     price = setting("storage_price")
     total = FolderUsage("Total", sum(row.files for row in usages), sum(row.bytes for row in usages))
-    rows = [_usage_row(row, price) for row in [*usages, *([total] if len(usages) > 1 else [])]]
+    rows = [_build_usage_row(row, price) for row in [*usages, *([total] if len(usages) > 1 else [])]]
     display(
         Table(
             _USAGE_COLUMNS[: 5 if price else 4],
             rows,
-            note="\n".join(_usage_notes(session, usages, price)),
+            note="\n".join(_yield_usage_notes(session, usages, price)),
             right=_NUMBERS,
         )
     )
@@ -125,14 +125,14 @@ _USAGE_COLUMNS = ("Folder", "Files", "Size", "Last change", "Credits per month")
 _NUMBERS = frozenset({"Files", "Size", "Credits per month"})
 
 
-def _usage_row(usage: FolderUsage, price: Decimal | None) -> tuple[str, ...]:
+def _build_usage_row(usage: FolderUsage, price: Decimal | None) -> tuple[str, ...]:
     content = _CONTENTS.get(usage.folder)
     name = f"{usage.folder} ({content})" if content else usage.folder or "(top)"
     row = (name, f"{usage.files:,}", size_label(usage.bytes), moment_label(usage.modified))
     return (*row, f"{price * usage.bytes / 10**9:.2f}") if price else row
 
 
-def _usage_notes(session: Session, usages: list[FolderUsage], price: Decimal | None) -> Iterator[str]:
+def _yield_usage_notes(session: Session, usages: list[FolderUsage], price: Decimal | None) -> Iterator[str]:
     if not usages:
         yield "No files. Upload one: %lk_put FILE data/"
     if not price:

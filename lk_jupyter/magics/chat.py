@@ -99,10 +99,12 @@ def models_table(models: ModelCatalogue, note: str = "") -> Table:
     """Show models with their prices."""
     columns = ("Model", "For", "Prompt", "Cached", "Answer", "Context")
     prices = "Prices in credits per million tokens." if models else ""
-    return Table(columns, [_model_row(offer) for offer in models], "\n".join(filter(None, [prices, note])), _FIGURES)
+    return Table(
+        columns, [_build_model_row(offer) for offer in models], "\n".join(filter(None, [prices, note])), _FIGURES
+    )
 
 
-def _model_row(offer: ModelOffer) -> tuple[str, ...]:
+def _build_model_row(offer: ModelOffer) -> tuple[str, ...]:
     prices = (per_million(price) for price in (offer.prices.prompt, offer.prices.cached, offer.prices.completion))
     context = "unknown" if offer.context is None else f"{offer.context:,}"
     return (offer.id, offer.kind, *("" if price is None else f"{price:,.2f}" for price in prices), context)

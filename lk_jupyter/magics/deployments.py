@@ -139,10 +139,12 @@ def deployment_table(deployments: list[Deployment] | list[DeploymentDetail]) -> 
     """Return a table with a row for each deployment."""
     columns = ("Deployment", "Model", "GPU", "State", "Replicas", "Min", "Max", "Since")
     note = "" if deployments else "No deployments. Start one: %lk_deploy MODEL"
-    return Table(columns, [_deployment_row(each) for each in deployments], note, frozenset({"Replicas", "Min", "Max"}))
+    return Table(
+        columns, [_build_deployment_row(each) for each in deployments], note, frozenset({"Replicas", "Min", "Max"})
+    )
 
 
-def _deployment_row(deployment: Deployment) -> tuple[str, ...]:
+def _build_deployment_row(deployment: Deployment) -> tuple[str, ...]:
     return (
         deployment.deployment_id[:SHORT_ID],
         deployment.hf_model_id,

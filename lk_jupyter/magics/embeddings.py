@@ -66,11 +66,11 @@ def _build_plan_line(offer: ModelOffer, texts: Sequence[str]) -> StatusLine:
     estimate = estimate_cost(offer, texts)
     estimated, most = credits_label(estimate.cost), credits_label(estimate.most)
     cost = estimated if estimated == most else f"{estimated}, at most {most}"
-    facts = [offer.id, _texts_label(len(texts)), f"about {estimate.tokens:,} tokens", cost]
+    facts = [offer.id, _format_text_count(len(texts)), f"about {estimate.tokens:,} tokens", cost]
     return StatusLine("plan", facts, "Nothing was sent.")
 
 
-def _texts_label(count: int) -> str:
+def _format_text_count(count: int) -> str:
     return "1 text" if count == 1 else f"{count:,} texts"
 
 
@@ -82,7 +82,7 @@ def _build_bar(vectors: Vectors, total: int) -> Bar:
 def _build_receipt(vectors: Vectors, matrix: Any, seconds: float) -> StatusLine:
     facts = [
         vectors.offer.id,
-        _texts_label(len(vectors.rows)),
+        _format_text_count(len(vectors.rows)),
         *([] if vectors.tokens is None else [f"{vectors.tokens:,} tokens"]),
         duration_label(seconds),
     ]

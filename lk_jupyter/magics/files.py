@@ -58,7 +58,7 @@ def _list(options: ListFilesOptions, _shell: InteractiveShell) -> None:
     Example: ``%lk_files list --purpose batch_output``
     """
     page = current().client.files.list(options.purpose, limit=min(options.limit, 100))
-    rows = [_file_row(each) for each in islice(page.all(), options.limit)]
+    rows = [_build_file_row(each) for each in islice(page.all(), options.limit)]
     note = "" if rows else "No files. A batch creates files: %lk_batch"
     display(Table(("File", "Name", "Purpose", "Size", "Made"), rows, note=note, right=frozenset({"Size"})))
 
@@ -70,7 +70,7 @@ def _show(options: FileOptions, _shell: InteractiveShell) -> None:
     Example: ``%lk_files show file-3f0c``
     """
     each = current().client.files.get(options.file)
-    display(Table(("File", "Name", "Purpose", "Size", "Made"), [_file_row(each)], right=frozenset({"Size"})))
+    display(Table(("File", "Name", "Purpose", "Size", "Made"), [_build_file_row(each)], right=frozenset({"Size"})))
 
 
 @lk_files.verb("get", GetFileOptions)
@@ -109,6 +109,6 @@ def _delete(options: DeleteFileOptions, _shell: InteractiveShell) -> None:
     display(Note(f"Deleted {names}."))
 
 
-def _file_row(each: BatchFile) -> tuple[str, ...]:
+def _build_file_row(each: BatchFile) -> tuple[str, ...]:
     size = "" if each.bytes is None else size_label(each.bytes)
     return (each.id, each.filename, each.purpose, size, moment_label(each.created_at, "%d %b %H:%M"))

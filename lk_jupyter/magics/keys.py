@@ -42,7 +42,7 @@ def _list(options: ListKeysOptions, _shell: InteractiveShell) -> None:
     session = current()
     keys = api_keys.list_keys(session.client, options.org or read_team_slug(session.client))
     token = session.target.key.token
-    rows = [_key_row(key, in_use=token.startswith(key.prefix)) for key in keys]
+    rows = [_build_key_row(key, in_use=token.startswith(key.prefix)) for key in keys]
     note = "" if rows else "No keys. Create one: %lk_keys create laptop"
     display(Table(("Key", "Of", "Begins", "State", "Made", "Ends", "Last used", "Id"), rows, note=note))
 
@@ -171,7 +171,7 @@ def _deliver_secret(
         )
 
 
-def _key_row(key: Key, *, in_use: bool) -> tuple[str, ...]:
+def _build_key_row(key: Key, *, in_use: bool) -> tuple[str, ...]:
     times = (key.created_at, key.expires_at, key.last_used_at)
     created, ends, used = (moment_label(moment, "%d %b %Y") or "never" for moment in times)
     state = f"{key.state}, in use here" if in_use else key.state

@@ -39,7 +39,7 @@ def lk_lease(options: LeaseOptions, shell: InteractiveShell) -> None:
         note = "" if leases else "No leases. Issue one: %lk_lease 2.50"
         columns = ("Lease", "Name", "Project", "State", "Used", "Of", "Minutes", "Machines", "Active runs", "Ends")
         right = frozenset({"Used", "Of", "Minutes", "Active runs"})
-        display(Table(columns, list(map(_lease_row, leases)), note=note, right=right))
+        display(Table(columns, list(map(_build_lease_row, leases)), note=note, right=right))
     else:
         _issue_lease(session, options, shell)
 
@@ -74,7 +74,7 @@ def _revoke_lease(session: Session, options: LeaseOptions) -> None:
         display(Note(f"Revoked the lease {lease.id}. Its runs are aborted. Used: {credits_label(lease.used)}."))
 
 
-def _lease_row(lease: BrokerLease) -> tuple[str, ...]:
+def _build_lease_row(lease: BrokerLease) -> tuple[str, ...]:
     minutes = f"{lease.minutes_used:.1f}" + (f" of {lease.minutes:g}" if lease.minutes is not None else "")
     return (
         lease.id,

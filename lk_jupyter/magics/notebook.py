@@ -114,7 +114,7 @@ def _open_server(options: OpenServerOptions, shell: InteractiveShell) -> None:
     """
     run, status = Run.attach(current(), options.run), LiveOutput(shell)
     facts = [machine_with_price(run.machine), f"run {run.short_id}"]
-    server = wait_for_server(run, lambda state: status.show(_server_line(state, facts, "", None, run)))
+    server = wait_for_server(run, lambda state: status.show(_build_server_line(state, facts, "", None, run)))
     if options.save:
         shell.user_ns[options.save] = read_password(run)
         note = f"The password is in {options.save}. Keep it secret, like a key."
@@ -157,7 +157,7 @@ def started_server(
     """Start a server and wait until the server answers; an interrupt stops the server."""
     facts = [machine_with_price(bundle.machine), bundle.at_most]
     warnings = "\n".join(filter(None, [*map(str, low_balance_notices(session, bundle.worst_case, what)), notice]))
-    status.show(_server_line("submitting", facts, warnings, bundle), now=True, passing=True)
+    status.show(_build_server_line("submitting", facts, warnings, bundle), now=True, passing=True)
     sending = Submission(session, bundle)
     with AtInterrupt(lambda _: sending.abort_soon()):
         try:
@@ -166,10 +166,10 @@ def started_server(
                 facts.append(f"run {run.short_id}")
                 notes = "\n".join(filter(None, [run.note, notice]))
                 if status.appends:
-                    status.show(_start_line(run, facts, warnings), now=True)
+                    status.show(_build_start_line(run, facts, warnings), now=True)
                 with end_header_on_failure(run, status):
                     server = _wait_for_server(
-                        run, lambda state: status.show(_server_line(state, facts, notes, bundle, run))
+                        run, lambda state: status.show(_build_server_line(state, facts, notes, bundle, run))
                     )
         except KeyboardInterrupt:
             raise build_interrupt(sending.outcome()) from None
@@ -190,7 +190,7 @@ def end_header_on_failure(run: Run, status: LiveOutput) -> Iterator[None]:
         raise
 
 
-def _server_line(
+def _build_server_line(
     state: str, facts: Sequence[str], notice: str, bundle: Bundle | None, run: Run | None = None
 ) -> StatusLine:
     """Return the line of a run whose server starts, with its header as data."""
@@ -201,7 +201,7 @@ def _server_line(
     return line
 
 
-def _start_line(run: Run, facts: Sequence[str], warnings: str) -> StatusLine:
+def _build_start_line(run: Run, facts: Sequence[str], warnings: str) -> StatusLine:
     """Return the line of a run whose server starts, for a front end whose outputs never change."""
     notices = [run.note, warnings, f"Stop: %lk_abort {run.short_id}"]
     return StatusLine("submitted", [*facts[:-1], f"run {run.execution_id}"], "\n".join(filter(None, notices)))

@@ -78,11 +78,13 @@ def lk_runs(options: RunsOptions, shell: InteractiveShell) -> None:  # noqa: ARG
     note = "" if runs else "No runs. Start one with %%lk_run on top of a cell."
     prices = {machine.hardware_profile: machine.price_per_hour for machine in current().machines()} if runs else {}
     members = list_members()
-    rows = [_run_row(run, prices.get(run.hardware_profile or ""), members.get(run.execution_id, "")) for run in runs]
+    rows = [
+        _build_run_row(run, prices.get(run.hardware_profile or ""), members.get(run.execution_id, "")) for run in runs
+    ]
     display(Table(columns, rows, note=note, right=frozenset({"Duration", "Cost"})))
 
 
-def _run_row(run: Workload | ExecutionSummary, price_per_hour: Decimal | None, place: str) -> tuple[str, ...]:
+def _build_run_row(run: Workload | ExecutionSummary, price_per_hour: Decimal | None, place: str) -> tuple[str, ...]:
     bill = (
         calculate_bill(run, price_per_hour, at=current().client.now()) if isinstance(run, ExecutionSummary) else Bill()
     )

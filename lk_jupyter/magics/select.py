@@ -174,7 +174,7 @@ def _await_stop(client: Client, execution_id: str, line: LiveOutput) -> str:
 
 def _show_result(status: GpuSelectionStatus, execution_id: str) -> None:
     """Show the tries and the winners. Raises RunFailed if the cell didn't complete on any machine."""
-    rows = [_profile_row(each) for each in _list_results(status)]
+    rows = [_build_profile_row(each) for each in _list_results(status)]
     results = status.metadata.selection_results if status.metadata else None
     verdict = {name: getattr(results, name, None) for name in ("best", "fastest", "cheapest")}
     note = ", ".join(f"{name}: {profile}" for name, profile in verdict.items() if profile)
@@ -190,7 +190,7 @@ def _list_results(status: GpuSelectionStatus) -> list[ProfilingResult]:
     return (status.metadata.profiling_results if status.metadata else None) or []
 
 
-def _profile_row(each: ProfilingResult) -> tuple[str, ...]:
+def _build_profile_row(each: ProfilingResult) -> tuple[str, ...]:
     took = "" if each.execution_time is None else duration_label(each.execution_time)
     state = canonical(each.status or "")
     return (each.profile or "", "completed" if state in SUCCEEDED_STATES else state, took, credits_label(each.cost))

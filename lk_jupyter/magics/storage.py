@@ -89,7 +89,7 @@ def lk_ls(options: LsOptions, shell: InteractiveShell) -> None:  # noqa: ARG001 
         display(Text(storage.tree(folder, most=options.limit).lines))
         return
     objects = list(islice(_list_objects(storage, folder, recursive=options.recursive), options.limit + 1))
-    rows = [_object_row(info) for info in objects[: options.limit]]
+    rows = [_build_object_row(info) for info in objects[: options.limit]]
     note = (
         f"{options.limit} entries are shown; there are more. To see more, set --limit, at most 100000."
         if len(objects) > options.limit
@@ -283,6 +283,6 @@ def _list_objects_to_delete(storage: Storage, key: str) -> Iterable[ObjectInfo]:
     return objects
 
 
-def _object_row(info: ObjectInfo) -> tuple[str, ...]:
+def _build_object_row(info: ObjectInfo) -> tuple[str, ...]:
     written = f"{info.modified.astimezone():%d %b %Y %H:%M}" if info.modified else ""
     return (info.key, "" if info.is_folder else size_label(info.size), written, remote_path(info.key))

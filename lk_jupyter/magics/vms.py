@@ -107,7 +107,7 @@ def _offers(_: NoOptions, _shell: InteractiveShell) -> None:
     variants = sold.available_instance_variants or [
         VMInstanceVariant(**{**each.model_dump(), "instance_type": "unknown"}) for each in unavailable
     ]
-    rows = [_offer_row(variant) for variant in sorted(variants, key=lambda variant: variant.price_per_hour or 0)]
+    rows = [_build_offer_row(variant) for variant in sorted(variants, key=lambda variant: variant.price_per_hour or 0)]
     columns = ("GPU", "Sold as", "Credits per GPU and hour", "GPUs sold", "Free now")
     display(Table(columns, rows, right=frozenset({"Credits per GPU and hour"})))
 
@@ -576,7 +576,7 @@ def _choose_name(each: VM | VMStatus) -> str:
     return each.display_name or each.vm_id[:SHORT]
 
 
-def _offer_row(variant: VMInstanceVariant) -> tuple[str, ...]:
+def _build_offer_row(variant: VMInstanceVariant) -> tuple[str, ...]:
     sold, free = variant.allowed_gpus_per_instance or [1], variant.available_gpus_per_instance
     counts = "unknown" if free is None else ", ".join(map(str, free)) or "none"
     price = "" if variant.price_per_hour is None else f"{variant.price_per_hour:.2f}"

@@ -78,10 +78,10 @@ def _show_count(status: LiveOutput, number: int) -> None:
 
 def _build_table(runs: Sequence[Run]) -> Table:
     columns = ("Run", "State", "Machine", "Duration", "Cost")
-    return Table(columns, list(map(_run_row, runs)), right=frozenset({"Duration", "Cost"}))
+    return Table(columns, list(map(_build_run_row, runs)), right=frozenset({"Duration", "Cost"}))
 
 
-def _run_row(run: Run) -> tuple[str, ...]:
+def _build_run_row(run: Run) -> tuple[str, ...]:
     run.mark_viewed()
     record, bill = run.record, run.bill()
     return (

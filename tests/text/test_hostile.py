@@ -31,7 +31,7 @@ from lk_jupyter.magics._output.live import Hints, Note, StatusLine
 from lk_jupyter.magics._output.notification import DesktopNotification
 from lk_jupyter.magics._output.unfinished_runs import GoingOn
 from lk_jupyter.magics.account import identity_table
-from lk_jupyter.magics.billing import _invoice_row
+from lk_jupyter.magics.billing import _build_invoice_row
 from lk_jupyter.magics.deployments import ReplicaLog, deployment_table, replicas_table
 from lk_jupyter.magics.vms import vm_row
 from lk_jupyter.protocol.notice import HINT, Notice
@@ -145,7 +145,7 @@ def views(name):
     )
     yield balance(AccountBalance(Decimal(1), (resource,), suspended=False))
     invoice = Invoice(id=name, status=name, invoice_pdf=f"https://a.example/{name}", receipt_url=name)
-    yield Table(["Paid"] * 6, [_invoice_row(invoice)])
+    yield Table(["Paid"] * 6, [_build_invoice_row(invoice)])
     yield from (resource, vm, deployment, entry, BlockVolume(volume_id=name, name=name), ObjectInfo(name, 1, NOW))
     yield Result(name, name, name, 0, 1.0, None)
 

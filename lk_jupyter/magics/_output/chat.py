@@ -46,9 +46,9 @@ class ChatMarkdown:
     def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
         if not str(self):
             return {"text/plain": "", "text/html": ""}
-        return {"text/plain": str(self), "text/html": self._reasoning_html() + render_markdown(redact(self.text))}
+        return {"text/plain": str(self), "text/html": self._render_reasoning() + render_markdown(redact(self.text))}
 
-    def _reasoning_html(self) -> str:
+    def _render_reasoning(self) -> str:
         if not self.reasoning:
             return ""
         summary = f"<summary>Reasoning, {len(self.reasoning.split()):,} words</summary>"
@@ -128,7 +128,7 @@ class Printed:
 
 def receipt(answer: ChatReply, label: str, state: str) -> StatusLine:
     """Return the receipt of an answer: tokens, speed, time, cost; the metadata has the same figures for programs."""
-    line = StatusLine(state, [label, *_list_answer_facts(answer)], _length_notice(answer))
+    line = StatusLine(state, [label, *_list_answer_facts(answer)], _format_length_notice(answer))
     line.mark = {"answered": "✓", "failed": "✗"}.get(state, "■")
     usage = answer.usage.model_dump(exclude_none=True) if answer.usage else None
     cost = None if answer.cost is None else f"{answer.cost:f}"
@@ -150,7 +150,7 @@ def _format_cost(cost: Decimal | None) -> str:
     return "cost unknown" if cost is None else credits_label(cost) if cost else "no cost beyond the price of the GPUs"
 
 
-def _length_notice(answer: ChatReply) -> str:
+def _format_length_notice(answer: ChatReply) -> str:
     if answer.finish_reason == "length":
         reason = "" if answer.text else "Reasoning used all tokens. "
         return f"The answer reached its maximum length. {reason}Allow more: --max-tokens"

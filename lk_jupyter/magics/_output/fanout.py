@@ -61,7 +61,7 @@ class Board:
         rows = [_build_cells(member, ranking, has_machine=not machine) for member in members]
         newest = {member.plan.number: _format_newest_line(member) for member in members}
         self._table = _add_newest_lines(Table(columns, rows, right=frozenset(figures)), list(newest.values()))
-        self._head = plain(" · ".join(filter(None, [_count_states(fan), machine, _cost_text(fan), note])))
+        self._head = plain(" · ".join(filter(None, [_count_states(fan), machine, _format_cost(fan), note])))
 
         self._warnings = list(map(str, fan.notices))
         self._notices = [
@@ -139,11 +139,11 @@ def _build_bar(member: FanOutMember, payload: dict[str, Any]) -> Bar:
 
 def shared_machine(fan: FanOut) -> str:
     """Return the machine of all runs with its price; empty if the machines differ."""
-    machines = {_machine_with_price(member.plan) for member in fan.members}
+    machines = {_format_machine(member.plan) for member in fan.members}
     return next(iter(machines)) if len(machines) == 1 else ""
 
 
-def _machine_with_price(plan: RunPlan) -> str:
+def _format_machine(plan: RunPlan) -> str:
     """Return the machine of a run with its price."""
     return f"{machine_name(plan.machine)} at {price_label(plan.bundle.machine)}"
 
@@ -154,7 +154,7 @@ def _build_cells(member: FanOutMember, ranking: Ranking, *, has_machine: bool) -
     result = ranking.by_number[number]
     return (
         str(number),
-        *([_machine_with_price(member.plan)] if has_machine else []),
+        *([_format_machine(member.plan)] if has_machine else []),
         *map(str, member.plan.values.values()),
         state_label(state) + share if silence is None else f"{mark_of(state)} no answer for {clock_label(silence)}",
         *(_format_score_so_far(result, ranking, score.name) for score in ranking.scores),
@@ -196,7 +196,7 @@ def _count_states(fan: FanOut) -> str:
     return f"{format_run_count(len(fan.members))}: {', '.join(f'{count} {state}' for state, count in states.items())}"
 
 
-def _cost_text(fan: FanOut) -> str:
+def _format_cost(fan: FanOut) -> str:
     if all(member.ended for member in fan.members):
         return f"{fan.bill.label} in total"
     return f"≈ {credits_label(fan.cost)} so far, at most {format_highest_cost(fan)}"
@@ -229,7 +229,7 @@ def start_line(member: FanOutMember) -> str:
     """Return the line of a run that was started: its machine, values and id, and the commands for it."""
     plan, run = member.plan, member.run
     values = [f"{name}={value}" for name, value in plan.values.items()]
-    facts = [str(plan.number), _machine_with_price(plan), *values, *([f"run {run.execution_id}"] if run else [])]
+    facts = [str(plan.number), _format_machine(plan), *values, *([f"run {run.execution_id}"] if run else [])]
     commands = f". Follow: %lk_attach {run.short_id}. Stop: %lk_abort {run.short_id}" if run else ""
     return plain(redact(" · ".join(facts) + commands))
 
@@ -240,7 +240,7 @@ def plan_table(fan: FanOut) -> Table:
     rows = [
         (
             str(plan.number),
-            _machine_with_price(plan),
+            _format_machine(plan),
             *map(str, plan.values.values()),
             f"{plan.bundle.timeout} s",
             credits_label(plan.bundle.worst_case),

@@ -164,7 +164,7 @@ def handle_send_interrupt(session: Session, sending: Submission, view: RunDispla
 def _detach_while_sending(session: Session, sending: Submission, view: RunDisplay) -> str:
     run = Run.from_submission(session, sending)
     follow_detached(run, view)
-    return _background_text(run)
+    return _describe_background_run(run)
 
 
 def _stop_sending(session: Session, sending: Submission, view: RunDisplay, stop: Stop) -> str:
@@ -193,7 +193,7 @@ def handle_follow_interrupt(run: Run, view: RunDisplay, monitor: RunMonitor, sto
         line = _describe_earlier_end(run)
     elif isinstance(stop, NoInterrupt):
         follow_detached(run, view, monitor)
-        line = _background_text(run)
+        line = _describe_background_run(run)
     else:
         line = _await_abort(run, view, monitor, stop)
     raise build_interrupt(line) from None
@@ -258,5 +258,5 @@ def _describe_earlier_end(run: Run) -> str:
     return f"The run has finished; its cost isn't known yet. See it: %lk_attach {run.execution_id}"
 
 
-def _background_text(run: Run) -> str:
+def _describe_background_run(run: Run) -> str:
     return f"the run is still active in the background. Abort it: %lk_abort {run.execution_id}"

@@ -262,7 +262,7 @@ def receipt(
     named, price = machine_with_price(machine), hourly_price(machine)
     bill, seconds = bill or calculate_bill(record, price), measure_duration(record)
     facts = receipt_facts(record, machine, bundle, bill)
-    took = "" if seconds is None else _wait_label(facts) + duration_label(seconds)
+    took = "" if seconds is None else _format_wait(facts) + duration_label(seconds)
     line = StatusLine(record.status, [named, took, bill.label, f"run {record.execution_id}"])
     line.run = facts
     if is_final(record.status):
@@ -279,7 +279,7 @@ def read_final_receipt(run: Run, bundle: Bundle | None = None) -> StatusLine | N
     return None
 
 
-def _wait_label(facts: dict[str, Any]) -> str:
+def _format_wait(facts: dict[str, Any]) -> str:
     """Return the time before the first line in words; empty for a short wait."""
     waited = facts.get("waited_seconds", 0.0)
     return f"waited {duration_label(waited)}, ran " if waited >= LONG_WAIT else ""

@@ -105,7 +105,7 @@ def _show(options: OrgOptions, _shell: InteractiveShell) -> None:
         ("Slug", org.slug),
         ("Made", moment_label(org.created_at, "%d %b %Y")),
         ("Balance", f"{credits_label(balance.balance)}, {state}"),
-        *_billing_rows(org),
+        *_build_billing_rows(org),
         ("Id", org.id),
     ]
     display(Table((org.name, ""), rows))
@@ -153,7 +153,7 @@ def _billing(options: BillingOptions, _shell: InteractiveShell) -> None:
     if changes:
         with explain_missing_role(slug, "organization"):
             client.orgs.update(slug, check_model(OrgUpdate, changes))
-    rows = _billing_rows(client.orgs.get(slug))
+    rows = _build_billing_rows(client.orgs.get(slug))
     note = "" if rows else f"No invoice address. Set it: %lk_org billing --company NAME --country DE --org {slug}"
     display(Table(("Invoices of " + slug, ""), rows, note=note))
 
@@ -178,7 +178,7 @@ def _delete(options: DeleteOrgOptions, _shell: InteractiveShell) -> None:
     display(Note(f"Deleted {slug}."))
 
 
-def _billing_rows(org: Org) -> list[tuple[str, str]]:
+def _build_billing_rows(org: Org) -> list[tuple[str, str]]:
     details = org.billing_details or OrgBillingDetails()
     values = {"email": org.billing_email, **{name: getattr(details, field) for name, field in _BILLING.items()}}
     return [(name.replace("_", " ").capitalize(), value) for name, value in values.items() if value]

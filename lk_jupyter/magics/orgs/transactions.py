@@ -32,7 +32,8 @@ def _transactions(options: TransactionsOptions, _shell: InteractiveShell) -> Any
 
         display(draw_spending(entries, slug))
     return build_data_frame(
-        [_transaction_row(entry) for entry in entries], ("time", "credits", "source", "hardware", "description", "id")
+        [_build_transaction_row(entry) for entry in entries],
+        ("time", "credits", "source", "hardware", "description", "id"),
     )
 
 
@@ -61,7 +62,7 @@ def _spending(options: SpendingOptions, _shell: InteractiveShell) -> Any:
     return build_data_frame(rows, (options.by, "count", "credits", "first", "last"))
 
 
-def _transaction_row(entry: OrgTransaction) -> dict[str, Any]:
+def _build_transaction_row(entry: OrgTransaction) -> dict[str, Any]:
     facts = entry.metadata or {}
     return {
         "time": entry.created_at,
