@@ -30,7 +30,7 @@ def get_excess(response: httpx.Response) -> str:
     return str(response.extensions.get(_EXCESS, ""))
 
 
-def complete(response: httpx.Response) -> httpx.Response:
+def read_body(response: httpx.Response) -> httpx.Response:
     """Read the body of an answer and return the answer. A body that is too large is dropped, see ``get_excess``."""
     most = MOST_BYTES if response.is_success else MOST_REASON_BYTES
     content = bytearray()
@@ -38,14 +38,14 @@ def complete(response: httpx.Response) -> httpx.Response:
     extensions = {**response.extensions, _EXCESS: excess} if excess else response.extensions
     return httpx.Response(
         response.status_code,
-        headers=content_headers(response),
+        headers=select_content_headers(response),
         content=b"" if excess else bytes(content),
         extensions=extensions,
         request=response.request,
     )
 
 
-def content_headers(response: httpx.Response) -> list[tuple[str, str]]:
+def select_content_headers(response: httpx.Response) -> list[tuple[str, str]]:
     """Return the headers of an answer whose body is unpacked."""
     return [(name, value) for name, value in response.headers.multi_items() if name.lower() not in _WIRE_HEADERS]
 
@@ -56,24 +56,24 @@ def read_into(content: bytearray, response: httpx.Response, most: int) -> str:
     Return in words why the content is incomplete.
     """
     try:
-        if excess := refused_encoding(response):
+        if excess := describe_refused_encoding(response):
             return excess
         for piece in response.iter_bytes():
             content += piece[: most + 1 - len(content)]
             if len(content) > most:
-                return excess_over(most, response)
+                return describe_excess(most, response)
     finally:
         response.close()
     return ""
 
 
-def refused_encoding(response: httpx.Response) -> str:
+def describe_refused_encoding(response: httpx.Response) -> str:
     """Return in words the encoding of an unreadable body; empty for a readable body."""
     encoding = _read_encoding(response)
     return "" if encoding in _LIMITED else f"a body in the encoding '{encoding[:40]}', which wasn't requested"
 
 
-def excess_over(most: int, response: httpx.Response) -> str:
+def describe_excess(most: int, response: httpx.Response) -> str:
     """Return in words the size of a body that is larger than a limit."""
     declared = response.headers.get("content-length", "")
     is_exact = declared.isdecimal() and len(declared) < 20 and not is_compressed(response)

@@ -23,7 +23,7 @@ ERROR_TYPES = {
 _STATUSES = {kind: status for status, kind in ERROR_TYPES.items()}
 
 
-def error_status(content: dict[str, Any]) -> int:
+def read_error_status(content: dict[str, Any]) -> int:
     """Return the status of an error inside an answer; 500 without a status."""
     error = content.get("error")
     return _STATUSES.get(str(error.get("type")), 500) if isinstance(error, dict) else 500

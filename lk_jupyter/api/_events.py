@@ -17,7 +17,7 @@ from typing import Any, Protocol
 from pydantic import ValidationError
 from pydantic_core import from_json, to_json
 
-from lk_jupyter.api._detail import error_status, words
+from lk_jupyter.api._detail import read_error_status, words
 from lk_jupyter.api._endpoint import explain
 from lk_jupyter.api._models import Model
 from lk_jupyter.errors import ConnectionFailed, InvalidResponse, LkError, error_for
@@ -114,7 +114,7 @@ def _read_objects(kind: type[Event], host: str, frames: Iterator[SseMessage]) ->
         if not message and not frame.data:
             continue
         if "error" not in kind.model_fields and message.get("error"):
-            return error_for(error_status(message), words(message))
+            return error_for(read_error_status(message), words(message))
         try:
             event = kind.model_validate(message)
         except ValidationError as error:

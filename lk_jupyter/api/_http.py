@@ -37,7 +37,7 @@ from lk_jupyter.api._answers import (
     read_request_id,
 )
 from lk_jupyter.api._audit import record_call
-from lk_jupyter.api._body import complete, content_headers, get_excess, is_compressed, read_into
+from lk_jupyter.api._body import get_excess, is_compressed, read_body, read_into, select_content_headers
 from lk_jupyter.api._connection import (
     Bearer,
     check_url,
@@ -338,7 +338,7 @@ class Http:
                 request.headers.update({"Accept": "*/*", "Accept-Encoding": "identity"})
             signer = self.signer(endpoint)
             response = send_once(client, request, auth=signer)
-            return response if endpoint.downloads and response.is_success else complete(response)
+            return response if endpoint.downloads and response.is_success else read_body(response)
 
     def _parse_answer(self, endpoint: Endpoint, answer: httpx.Response, host: str) -> Any:
         """Return the content of a successful answer.
@@ -550,7 +550,7 @@ class _Wire(Generic[E]):
             if signer:
                 request.headers.update(self._http.org_headers)
             response = send_once(self._client, request, auth=signer)
-        return response if response.is_success else complete(response)
+        return response if response.is_success else read_body(response)
 
     def _store_open_socket(self, step: str, info: dict[str, Any]) -> None:
         """Store the socket as soon as the connection is open."""
@@ -562,7 +562,7 @@ class _Wire(Generic[E]):
     def _read_events(self, response: httpx.Response) -> Generator[E, None, LkError | None]:
         """Yield the events; return the error that broke the stream, if any."""
         if is_compressed(response):  # despite the requested encoding; limits count unpacked bytes
-            headers, stream = content_headers(response), _Unpacked(response)
+            headers, stream = select_content_headers(response), _Unpacked(response)
             response = httpx.Response(response.status_code, headers=headers, stream=stream, request=response.request)
         response.encoding = "utf-8"
         response.stream = _Events(cast("httpx.SyncByteStream", response.stream), is_output=self._is_output)

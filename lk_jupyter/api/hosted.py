@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 import httpx
 
-from lk_jupyter.api._body import ENCODINGS, complete
+from lk_jupyter.api._body import ENCODINGS, read_body
 from lk_jupyter.config.read_only import refuse_if_read_only
 from lk_jupyter.errors import ConnectionFailed, InvalidResponse
 from lk_jupyter.protocol.json_limits import load_json
@@ -165,7 +165,7 @@ class HostedServer:
         self, method: str, path: str, *, timeout: float = PATIENCE, **content: Any
     ) -> httpx.Response:
         request = self._http.build_request(method, path, timeout=timeout, **content)
-        return complete(self._http.send(request, stream=True))
+        return read_body(self._http.send(request, stream=True))
 
     def _send(self, method: str, path: str, body: Any = None, patience: float = PATIENCE) -> httpx.Response:
         if not self._sign_in():

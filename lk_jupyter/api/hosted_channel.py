@@ -183,7 +183,7 @@ class Channel:
                     if self._closed.is_set():  # closed during the connect
                         break
                     self.numbers.reconnect()
-                    self.check()
+                    self.send_check_question()
                     self._ready.set()
                     for data in self._socket:
                         with suppress(*ODD):
@@ -207,7 +207,7 @@ class Channel:
                 raise
             return ""
 
-    def check(self) -> None:
+    def send_check_question(self) -> None:
         """Send a question behind unanswered requests: its answer proves that earlier requests never get an answer."""
         if self._waiting:
             question = self._build_message("kernel_info_request", {})
@@ -292,7 +292,7 @@ class Asked:
         """Check after a long silence whether the kernel has the request: a restarting kernel can lose requests."""
         before, self._silent_seconds = self._silent_seconds, self._silent_seconds + seconds
         if before < _SILENCE <= self._silent_seconds:
-            self._channel.check()
+            self._channel.send_check_question()
 
     def forget(self) -> None:
         """Ignore further messages."""

@@ -13,7 +13,7 @@ from pydantic_core import from_json
 
 from lk_jupyter.api._answers import RawAnswer, read_request_id
 from lk_jupyter.api._audit import record_call
-from lk_jupyter.api._body import ENCODINGS, MOST_REASON_BYTES, excess_over, refused_encoding
+from lk_jupyter.api._body import ENCODINGS, MOST_REASON_BYTES, describe_excess, describe_refused_encoding
 from lk_jupyter.api._client import Client
 from lk_jupyter.api._connection import NO_PROXY, STREAM_TIMEOUT, USER_AGENT, org_header, silent_logs
 from lk_jupyter.api._detail import error_message
@@ -184,12 +184,12 @@ class Upstream:
 async def _read_body(response: httpx.Response, most: int) -> bytes:
     """Return the body of an answer. Raises JsonTooLarge."""
     content = bytearray()
-    if excess := refused_encoding(response):
+    if excess := describe_refused_encoding(response):
         raise JsonTooLarge(excess)
     async for piece in response.aiter_bytes():
         content += piece[: most + 1 - len(content)]
         if len(content) > most:
-            raise JsonTooLarge(excess_over(most, response))
+            raise JsonTooLarge(describe_excess(most, response))
     return bytes(content)
 
 
