@@ -6,7 +6,6 @@ import marshal
 import os
 import zlib
 from binascii import a2b_base64
-from contextlib import suppress
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,8 +33,11 @@ class Archive:
     def __init__(self, folder: str) -> None:
         self._folder = folder
         self._sources: dict[str, str] = {}
-        with suppress(OSError), open(os.path.join(folder, SOURCE), encoding="ascii") as file:
-            self._sources = unpack(file.read())
+        try:
+            with open(os.path.join(folder, SOURCE), encoding="ascii") as file:
+                self._sources = unpack(file.read())
+        except OSError:
+            pass
 
     def find_spec(self, name: str, _path: Any = None, _target: Any = None) -> Any:
         """Return the spec of a module in the archive; None for any other module."""

@@ -14,7 +14,6 @@ from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 from lk_jupyter.config.settings import setting
-from lk_jupyter.text.terminal import one_line
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
@@ -44,6 +43,8 @@ class GoingOn:
         return [*named, *([f"and {more} more: %lk_runs"] if more > 0 else [])]
 
     def _format_line(self, entry: JournalEntry) -> str:
+        from lk_jupyter.text.terminal import one_line  # noqa: PLC0415 (only when there is something to show)
+
         if entry.execution_id is None:
             return self._format_start_line(entry)
         run_id = entry.execution_id[:_SHORT]
@@ -53,6 +54,8 @@ class GoingOn:
 
     def _format_start_line(self, entry: JournalEntry) -> str:
         """Return the line of a start without an answer: whether a run exists isn't known."""
+        from lk_jupyter.text.terminal import one_line  # noqa: PLC0415 (only when there is something to show)
+
         start = entry.token[:_SHORT]
         facts = [f"start {start}", "no answer", entry.machine or "", f"sent {_format_age(entry.created_at)}"]
         return one_line(" · ".join(filter(None, [*facts, f"look it up: %lk_attach {start}"])))
