@@ -56,7 +56,7 @@ def find_warm_python(session: Connection, name: str, *, restarts: bool = False) 
             kernel = HostedKernel(run, server, str(kernels[0]["id"]))
             if restarts:
                 kernel.restart()
-            return WarmPython(name, kernel, _compute_idle_seconds(run))
+            return WarmPython(name, kernel, _read_idle_minutes(run))
         server.close()
     return None
 
@@ -81,7 +81,7 @@ def open_warm_python(session: Connection, name: str, options: dict[str, Any]) ->
     return warm
 
 
-def _compute_idle_seconds(run: Run) -> float:
+def _read_idle_minutes(run: Run) -> float:
     """Return the idle limit in minutes from the command of a session's run."""
     words = " ".join(run.record.docker_run_cmd or ())
     match = re.search(r"cull_idle_timeout=(\d+)", words)

@@ -45,7 +45,7 @@ def is_compared(bundle: Bundle) -> bool:
     return bool(getattr(bundle.options, "image", None) or bundle.request.requirements_content)
 
 
-def measure_starts(base_url: str, code: str) -> list[MeasuredStart]:
+def read_earlier_starts(base_url: str, code: str) -> list[MeasuredStart]:
     """Return the starts of the completed runs of a cell from this machine, the fastest first."""
     from statistics import median  # noqa: PLC0415 (takes long to import)
 
@@ -69,7 +69,7 @@ def _read_start(entry: JournalEntry) -> Iterator[float]:
 
 def describe_starts(base_url: str, code: str) -> str:
     """Return which start is faster; empty without two ways to compare."""
-    starts = measure_starts(base_url, code)
+    starts = read_earlier_starts(base_url, code)
     if len({start.image for start in starts}) < 2:
         return ""
     fastest = starts[0]
@@ -79,7 +79,7 @@ def describe_starts(base_url: str, code: str) -> str:
 
 def choose_start(base_url: str, code: str, options: RunOptions) -> tuple[RunOptions, str]:
     """Return the options with the faster start for ``--image auto``, and the reason. Raises UsageError without runs."""
-    starts = measure_starts(base_url, code)
+    starts = read_earlier_starts(base_url, code)
     if not starts:
         raise UsageError(
             "--image auto compares earlier runs of this cell, but this cell has none. Nothing was sent. Run the cell "
