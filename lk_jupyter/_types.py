@@ -26,8 +26,8 @@ _SIMPLE = {"string": "string", "integer": "number", "number": "number", "boolean
 
 def render() -> str:
     """Return the current content of the file."""
-    wanted = sorted(set(_iterate_models()), key=lambda model: model.__name__)
-    _, schema = models_json_schema([(model, "serialization") for model in wanted])
+    model_types = sorted(set(_iterate_models()), key=lambda model: model.__name__)
+    _, schema = models_json_schema([(model, "serialization") for model in model_types])
     named = {_format_type_name(key): part for key, part in schema["$defs"].items()}
     return _HEAD + "".join(
         f"\n{_format_comment(part)}{_declare_type(name, part)}\n" for name, part in sorted(named.items())

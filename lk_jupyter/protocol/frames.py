@@ -27,7 +27,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
 from html import escape
-from typing import Any
+from typing import Any, AnyStr
 
 from lk_jupyter.protocol.json_limits import load_json
 from lk_jupyter.remote.sign import KINDS, SIZE, is_signed
@@ -187,7 +187,7 @@ class _Hidden:
     def _split_at_piece(self, text: str, piece: str) -> tuple[str, str]:
         """Return the text of the other stream that precedes the piece, and the text from the piece on."""
         at = text.find(piece)
-        overlap = _measure_common_prefix(text, piece)
+        overlap = measure_common_prefix(text, piece)
         if at < 0 and overlap >= _LEAST_OVERLAP:  # half of the piece, other text, the other half
             rest = piece[overlap:]
             at = text.find(rest, overlap) if rest.strip() else -1
@@ -206,12 +206,12 @@ class _Hidden:
         return pending
 
 
-def _measure_common_prefix(text: str, other: str) -> int:
-    """Return the length of the common prefix."""
-    for at, (one, two) in enumerate(zip(text, other, strict=False)):
-        if one != two:
-            return at
-    return min(len(text), len(other))
+def measure_common_prefix(one: AnyStr, other: AnyStr) -> int:
+    """Return the length of the common prefix of two texts, or of bytes."""
+    size = min(len(one), len(other))
+    if one[:size] == other[:size]:
+        return size
+    return next(place for place in range(size) if one[place] != other[place])
 
 
 def _measure_overlap_at_end(text: str, piece: str) -> int:

@@ -21,7 +21,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
 from hashlib import sha256
-from importlib.util import MAGIC_NUMBER, cache_from_source, find_spec
+from importlib.util import cache_from_source, find_spec
 from itertools import accumulate
 from pathlib import Path, PurePath
 from typing import Any
@@ -139,7 +139,7 @@ def _build_module_files(names: frozenset[str]) -> dict[str, str]:
 def _load_archive(paths: Mapping[str, Path]) -> str:
     """Return the archive of modules, stored next to the compiled files of ``remote``."""
     states = [(path, file.stat().st_size, file.stat().st_mtime_ns) for path, file in paths.items()]
-    stamp = sha256(repr((MAGIC_NUMBER, states)).encode()).hexdigest()
+    stamp = sha256(repr(states).encode()).hexdigest()
     name = sha256(repr([*paths]).encode()).hexdigest()[:8]
     stored = Path(cache_from_source(str(SHIPPED / f"archive-{name}.py"))).with_suffix(".txt")
     with suppress(OSError, ValueError):
@@ -196,6 +196,9 @@ def read_stripped_code(path: Path) -> str:
 
 _COMMENT = re.compile(rb"^ *#.*$", re.MULTILINE)
 
+#: Nodes that may have a docstring.
+_DOCUMENTED = (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef, ast.Module)
+
 
 def strip_code(source: bytes) -> bytes:
     """Return Python code without the parts that execution doesn't need; each line keeps its number.
@@ -222,9 +225,7 @@ def _iterate_unexecuted_parts(
         return starts[node.lineno - 1] + node.col_offset, starts[node.end_lineno - 1] + node.end_col_offset
 
     for node in _iterate_statements(tree):
-        if isinstance(node, (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef, ast.Module)) and _read_docstring(
-            node
-        ):
+        if isinstance(node, _DOCUMENTED) and ast.get_docstring(node, clean=False):
             yield (*place(node.body[0]), b"" if len(node.body) > 1 or node is tree else b"pass")
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
             parameters = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
@@ -248,10 +249,6 @@ def _iterate_statements(tree: ast.AST) -> Iterator[ast.AST]:
         yield node
         for name in ("body", "handlers", "orelse", "finalbody"):
             waiting += getattr(node, name, ())
-
-
-def _read_docstring(node: ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef | ast.Module) -> str | None:
-    return ast.get_docstring(node, clean=False)
 
 
 def _is_for_type_checkers(node: ast.AST) -> bool:

@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
+from lk_jupyter.protocol.frames import measure_common_prefix
+
 #: Torn lines that are recognized by their parts: their number, the lines that are compared with each, and their length.
 _MOST_TORN, _MOST_LACKING, _LONGEST_TORN = 20, 200, 1_000
 
@@ -111,15 +113,9 @@ def _find_covered_part(lines: Sequence[bytes], texts: Sequence[bytes], torn: set
 
 def _is_fragment(line: bytes, lines: Sequence[bytes]) -> bool:
     """Return whether a line consists of the start of a line in ``lines`` and the end of a line in ``lines``."""
-    begins = max(_measure_common_length(line, each) for each in lines)
-    ends = max(_measure_common_length(line[::-1], each[::-1]) for each in lines)
+    begins = max(measure_common_prefix(line, each) for each in lines)
+    ends = max(measure_common_prefix(line[::-1], each[::-1]) for each in lines)
     return begins + ends >= len(line)
-
-
-def _measure_common_length(line: bytes, other: bytes) -> int:
-    """Return how many bytes two lines have in common at their start."""
-    pairs = enumerate(zip(line, other, strict=False))
-    return next((at for at, (byte, same) in pairs if byte != same), min(len(line), len(other)))
 
 
 def _merge_lines(confirmed: Sequence[bytes], texts: Sequence[bytes]) -> tuple[list[bytes], list[bytes]]:

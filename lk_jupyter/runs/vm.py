@@ -22,7 +22,7 @@ from lk_jupyter.api.execution import ExecutionRecord, is_final
 from lk_jupyter.api.logs import LogEntries, LogEntry
 from lk_jupyter.connection.connection import Connection
 from lk_jupyter.errors import OperationNotAvailable
-from lk_jupyter.protocol.frames import STDERR, format_items, read_nonce, split
+from lk_jupyter.protocol.frames import STDERR, format_items, measure_common_prefix, read_nonce, split
 from lk_jupyter.runs.follow import Follower, finish_event
 from lk_jupyter.runs.outcome import TRACEBACK
 from lk_jupyter.vms.facts import moment
@@ -182,14 +182,6 @@ def _find_error_output(text: str, metadata: Any) -> str | None:
     return text if TRACEBACK in plain_text or TRACEBACK in moved else None
 
 
-def _measure_common_size(one: bytes, other: bytes) -> int:
-    """Return the number of bytes with which both start."""
-    size = min(len(one), len(other))
-    if one[:size] == other[:size]:
-        return size
-    return next(place for place in range(size) if one[place] != other[place])
-
-
 class OffsetFollower(Follower):
     """Follow a run on a VM, whose log can be read from any byte: no line is lost or repeated."""
 
@@ -247,7 +239,7 @@ class OffsetFollower(Follower):
         """
         for data in pieces:
             stored = self.log.read(start, len(data)) if start < self.log.size else b""
-            same = _measure_common_size(stored, data)
+            same = measure_common_prefix(stored, data)
             if same < len(stored) and same < len(data):
                 line = max(0, start + same - _LINE_BYTES)
                 before = self.log.read(line, start + same - line)

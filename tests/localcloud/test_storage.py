@@ -276,12 +276,12 @@ def test_runs_that_begin_at_once_make_their_bucket_once(tmp_path, monkeypatch):
         storage.issue_credentials("somebody")  # the server is up
         together = threading.Barrier(8)
         with ThreadPoolExecutor(8) as threads:
-            found = list(
+            names = list(
                 threads.map(lambda _: (together.wait(), storage.get_or_create_bucket("team"))[1].name, range(8))
             )
     finally:
         storage.close()
-    assert set(found) == {"org-team"}
+    assert set(names) == {"org-team"}
     assert made == ["org-somebody", "org-team"]
 
 

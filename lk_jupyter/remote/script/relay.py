@@ -84,22 +84,22 @@ class Saver:
         with self._lock:
             self._is_reported = True
             self._add_mark()
-            if _compute_process_age() >= self._after:
+            if _compute_module_age() >= self._after:
                 self._upload_and_exit()
 
     def watch(self) -> None:
         """Mark changed files that the code doesn't report, and end the run with files that stay unchanged."""
-        state, changed_at = self._read_folder_state(), _compute_process_age()
+        state, changed_at = self._read_folder_state(), _compute_module_age()
         while True:
             time.sleep(_LOOK)
             with self._lock:
                 now = self._read_folder_state()
                 if now != state:
-                    state, changed_at = now, _compute_process_age()
+                    state, changed_at = now, _compute_module_age()
                     if not self._is_reported:
                         self._add_mark()
-                is_due = _compute_process_age() >= self._latest or (changed_at >= self._after and not self._is_reported)
-                if is_due and self._mark and (self._is_reported or _compute_process_age() - changed_at >= _QUIET):
+                is_due = _compute_module_age() >= self._latest or (changed_at >= self._after and not self._is_reported)
+                if is_due and self._mark and (self._is_reported or _compute_module_age() - changed_at >= _QUIET):
                     self._upload_and_exit()
 
     def _add_mark(self) -> None:
@@ -148,5 +148,5 @@ class Saver:
                 tar.add(path, arcname=os.path.relpath(path, self._folder))
 
 
-def _compute_process_age() -> float:
+def _compute_module_age() -> float:
     return time.monotonic() - _START

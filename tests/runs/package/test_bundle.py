@@ -439,5 +439,5 @@ def test_an_open_file_goes_along_wherever_it_is_held(carried, tmp_path, monkeypa
 def test_code_that_reads_pickles_gets_the_classes_and_functions_of_the_notebook():
     space = {"__name__": "__main__"}
     exec("class Point: pass\ndef area(): pass\nalias = Point\nfrom collections import Counter\nrate = 2", space)
-    found = [_list_picklable_names(Source(code, namespace=space)) for code in ("pickle.loads(data)", "data")]
-    assert found == [["Point", "area"], []]
+    names = [_list_picklable_names(Source(code, namespace=space)) for code in ("pickle.loads(data)", "data")]
+    assert names == [["Point", "area"], []]
