@@ -862,6 +862,15 @@ def test_an_attribute_that_a_class_has_like_its_base_is_its_own(notebook):
     assert Digests({}).digest_any(notebook["Own"]) != before
 
 
+def test_a_value_whose_content_cannot_be_read_is_refused_with_the_reason():
+    class Closed:
+        def __reduce_ex__(self, protocol):
+            raise OSError("the device is closed")
+
+    with pytest.raises(Refused, match="can't be pickled \\(the device is closed\\)"):
+        Digests({}).digest(Closed())
+
+
 def test_an_object_that_refuses_what_the_run_made_of_it_is_named_and_keeps_what_it_has(notebook):
     exec(
         "class Small:\n    def __init__(self): self.n = 1\n    def __getstate__(self): return dict(vars(self))\n"

@@ -50,7 +50,7 @@ class Digests(Writer):
         try:
             content = read_content(value)
         except Exception as error:
-            raise Refused(self._why(error)) from None
+            raise Refused(self._explain_pickle_error(error)) from None
         return hashlib.sha256(self.chunk(content)).hexdigest()
 
     def digest_any(self, value: Any) -> str:
