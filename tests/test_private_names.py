@@ -16,9 +16,11 @@ BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 PRIVATE = {
     "_DYNAMIC_CLASS_TRACKER_BY_ID": ("cloudpickle.cloudpickle", "", "a class that is sent again stays the same class"),
     "_actions": ("argparse", "ArgumentParser()", "options of a magic for its help and completion"),
+    "_fill_value": ("numpy.ma", "array([1])", "the fill value that the code has set, or none"),
     "_forkserver_preload_set": ("distributed.utils", "", "a scheduler doesn't import pandas before its first worker"),
     "_global_settings": ("sympy.printing.printer", "Printer", "settings of init_printing"),
     "_intrans": ("fsspec", "AbstractFileSystem()", "writes in a transaction wait for its end"),
+    "_json": ("bokeh.themes", "Theme(json={})", "the theme of figures"),
     "_msg_callbacks": ("ipywidgets", "Label()", "callbacks of a widget"),
     "_register_atexit": ("threading", "", "threads end before the interpreter does"),
     "_registered_options": ("pandas._config.config", "", "options that the code has set, with their defaults"),

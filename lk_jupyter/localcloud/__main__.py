@@ -79,12 +79,8 @@ def _build_parser() -> argparse.ArgumentParser:
         help="add a user with a personal organization and --credits, or set the password of an existing user. "
         "Then exit. The cloud may be running. The password is typed at a prompt, or read from stdin",
     )
-    add(
-        "--credits",
-        type=_parse_credits,
-        default=CloudOptions.credits,
-        help="credits that a new data folder starts with",
-    )
+    add("--credits", type=_parse_credits, default=CloudOptions.credits,
+        help="credits that a new data folder starts with")  # fmt: skip
     add("--voucher", dest="vouchers", action="append", type=_parse_voucher, default=[], metavar="CODE=CREDITS",
         help="a voucher that can be redeemed once; may be repeated")  # fmt: skip
     add(

@@ -137,7 +137,7 @@ def _show_page(shell: Any, data: Any, start: int = 0, screen_lines: int = 0) -> 
 
 def create_shell() -> Any:
     """Return the shell, made now."""
-    if not isinstance(getattr(InteractiveShell, "_instance", None), ZMQInteractiveShell):
+    if not InteractiveShell.initialized() or not isinstance(InteractiveShell.instance(), ZMQInteractiveShell):
         main = sys.modules["__main__"]
         config = Config({"HistoryManager": {"enabled": False}, "IPKernelApp": {}})
         config.InteractiveShell.colors = "nocolor"
@@ -146,4 +146,4 @@ def create_shell() -> Any:
         sys.excepthook, sys.displayhook = excepthook, displayhook
         for hook in driver.shell_hooks:
             hook()
-    return InteractiveShell._instance
+    return InteractiveShell.instance()

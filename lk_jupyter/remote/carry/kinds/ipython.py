@@ -106,8 +106,8 @@ def ipython_formatters() -> dict[str, Any]:
 
 def current_shell() -> Any:
     """Return IPython's shell if the shell exists already."""
-    shells = sys.modules.get("IPython.core.interactiveshell")
-    return getattr(getattr(shells, "InteractiveShell", None), "_instance", None)
+    shell_class = getattr(sys.modules.get("IPython.core.interactiveshell"), "InteractiveShell", None)
+    return shell_class.instance() if shell_class and shell_class.initialized() else None
 
 
 #: Names that IPython gives to its magics, and extensions without use in a run.
