@@ -15,7 +15,6 @@ BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 #: Name → module, object in the module that has the name (empty for the module), and the use.
 PRIVATE = {
     "_DYNAMIC_CLASS_TRACKER_BY_ID": ("cloudpickle.cloudpickle", "", "a class that is sent again stays the same class"),
-    "_actions": ("argparse", "ArgumentParser()", "options of a magic for its help and completion"),
     "_fill_value": ("numpy.ma", "array([1])", "the fill value that the code has set, or none"),
     "_forkserver_preload_set": ("distributed.utils", "", "a scheduler doesn't import pandas before its first worker"),
     "_global_settings": ("sympy.printing.printer", "Printer", "settings of init_printing"),
@@ -33,11 +32,6 @@ PRIVATE = {
 #: The same, for names that some versions lack.
 OPTIONAL = {
     "_instances": ("ipywidgets.widgets.widget", "", "the widget of a model: ipywidgets 8"),
-    "_supports_kernel_subshells": (
-        "ipykernel.kernelbase",
-        "Kernel",
-        "whether a kernel answers during a cell: ipykernel 7",
-    ),
 }
 
 

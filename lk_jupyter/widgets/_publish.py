@@ -97,7 +97,8 @@ def _is_voila() -> bool:
 def supports_subshells() -> bool:
     """Whether the kernel has subshells, which take messages of widgets while a cell runs."""
     kernel: Any = getattr(get_ipython(), "kernel", None)
-    return bool(getattr(kernel, "_supports_kernel_subshells", False))
+    info = getattr(kernel, "kernel_info", None)
+    return isinstance(info, dict) and "kernel subshells" in info.get("supported_features", ())
 
 
 def current_shell() -> InteractiveShell:

@@ -54,3 +54,8 @@ def test_a_click_is_heard_while_a_cell_runs(kernel, subshell, before):
 
     cell = kernel.run(BUSY.format(before=before, patience=PATIENCE), on=click)
     assert cell.text == "waits\nTrue\n"
+
+
+def test_a_widget_of_a_run_knows_that_its_kernel_receives_clicks(kernel, subshell):
+    kernel.run("from lk_jupyter.widgets._publish import supports_subshells")
+    assert kernel.run("print(supports_subshells())").text == "True\n"

@@ -47,8 +47,9 @@ def complete(name: str, typed: str) -> tuple[str, list[str]]:
         magic, typed = magic.verbs[verb], rest
     *before, word = typed.split(" ")
     if word.startswith("-") and "=" not in word:
-        flags = [flag for action in magic.parser._actions for flag in action.option_strings]
-        return word, _filter_by_start(word, [flag for flag in flags if flag.startswith("--") or word == "-"])
+        return word, _filter_by_start(
+            word, [flag for flag in magic.option_flags if flag.startswith("--") or word == "-"]
+        )
     *option, value = word.split("=", 1)
     field = _find_field(magic, [*before, *option])
     name = extras(field).get("completer") or "" if field else ""

@@ -32,6 +32,7 @@ from __future__ import annotations
 import inspect
 import os
 import shlex
+from argparse import Action
 from collections.abc import Callable
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -110,22 +111,29 @@ class Magic:
         return self.parser.format_usage().removeprefix("::").strip()
 
     @cached_property
-    def parser(self) -> MagicArgumentParser:
+    def parser(self) -> _Parser:
         """IPython's own argument parser, with an argument for each field of the model."""
         is_grouped = issubclass(self.model, StartOptions)
         description = _describe_common_options(self.doc) if self._is_run else self.doc
-        parser: Any = _Parser(self.title[1:], description=description)  # type: ignore[no-untyped-call]
+        parser: Any = _Parser(self.title[1:], description=description)
         parser.allow_abbrev = False
         parser.color = False  # Python 3.14 colors help for terminals; notebooks show this help too
         fields = self.model.model_fields.items()
         greedy = not any(extras(field).get("positional") and field.is_required() for _, field in fields)
         places = _add_option_groups(parser, self.model, with_examples=self._is_run) if is_grouped else {}
         for name, field in fields:
-            places.get(name, parser).add_argument(*flags(name, field), **argument_settings(name, field, greedy=greedy))
+            group = places.get(name, parser)
+            action = group.add_argument(*flags(name, field), **argument_settings(name, field, greedy=greedy))
+            parser.actions.append(action)
         if is_grouped:
-            words = [action.metavar for action in parser._actions if not action.option_strings]
+            words = [action.metavar for action in parser.actions if not action.option_strings]
             parser.usage = " ".join(["%(prog)s", "[OPTIONS]", *words])
-        return cast("MagicArgumentParser", parser)
+        return cast("_Parser", parser)
+
+    @property
+    def option_flags(self) -> list[str]:
+        """All options as written on the line, such as ``-r`` and ``--requirements``."""
+        return [flag for action in self.parser.actions for flag in action.option_strings]
 
     @property
     def _is_run(self) -> bool:
@@ -134,7 +142,7 @@ class Magic:
 
     def _describe_unknown(self, unknown: list[str]) -> str:
         word = next((word for word in unknown if word.startswith("-")), unknown[0]).partition("=")[0]
-        options = [flag for action in self.parser._actions for flag in action.option_strings]
+        options = self.option_flags
         near = [_SPELLINGS[word]] if _SPELLINGS.get(word) in options else []
         near = near or get_close_matches(word, options, n=1) or get_close_matches(f"--{word}", options, n=1)
         hint = f"Did you mean {near[0]}?" if near else f"All options: {self.title}?"
@@ -237,7 +245,11 @@ def split(line: str) -> list[str]:
 
 
 class _Parser(MagicArgumentParser):
-    """``prog`` lacks the first %, which IPython's help adds."""
+    """Parses the line of a magic. ``prog`` lacks the first %, which IPython adds; ``actions`` are the arguments."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)  # type: ignore[no-untyped-call]
+        self.actions: list[Action] = []
 
     def error(self, message: str) -> NoReturn:
         raise UsageError(f"%{self.prog} {describe_misuse(message)}. All options: %{self.prog}?")
