@@ -131,8 +131,15 @@ async def fork_server(run, command: list[str], stdout: int, stderr: int):
         return ForkedServer(command, env=env, cwd=run._folder, outputs=[out, err])
 
 
-def be(command: list[str], env: dict[str, str], folder: str, outputs: list[Connection], started: Connection) -> None:
-    """Do as ``python -m`` and this command do in a new session of this folder, with this environment and outputs."""
+def be(  # noqa: PLR0917 (as a new process gets all of these)
+    command: list[str],
+    env: dict[str, str],
+    folder: str,
+    outputs: list[Connection],
+    started: Connection,
+    stdin: Connection | None = None,
+) -> None:
+    """Do as ``python -m`` and this command do in a new session of this folder, with this environment and these pipes."""
     os.setsid()
     os.chdir(folder)
     os.environ.clear()
@@ -143,6 +150,10 @@ def be(command: list[str], env: dict[str, str], folder: str, outputs: list[Conne
     for place, output in enumerate(outputs, 1):
         os.dup2(output.fileno(), place)
         output.close()
+    if stdin:
+        os.dup2(stdin.fileno(), 0)
+        stdin.close()
+        sys.stdin = open(0, encoding="utf-8")  # noqa: SIM115 (open as long as the process)
     starter = process.parent_process()
     os.getppid = lambda: starter.pid  # not that from which it was forked
     threading.Thread(target=end_with, args=[starter], daemon=True).start()
@@ -191,10 +202,10 @@ class ForkedKernel:
 
     stdin = stdout = stderr = None
 
-    def __init__(self, command, *, env, cwd=".", outputs=(), **_):
+    def __init__(self, command, *, env, cwd=".", outputs=(), stdin=None, **_):
         reader, writer = PROCESSES.Pipe(duplex=False)
         module = 3 if command[1] == "-c" else command.index("-m") + 1  # our own start with -c
-        self.process = forked(be, command[module:], env, cwd, outputs, writer)
+        self.process = forked(be, command[module:], env, cwd, outputs, writer, stdin)
         self.pid = self.process.pid
         writer.close()
         reader.poll(PATIENCE)  # by then it leads a group of processes, which is what gets signals

@@ -21,6 +21,8 @@ for late in (
     "ipykernel.debugger",
     "ipykernel.kernelapp",
     "jupyter_server.serverapp",
+    "lk_jupyter.broker.__main__",
+    "lk_jupyter.broker.server",
     "lk_jupyter.magics.run",
     "pynvml",
     "uvicorn.lifespan.off",

@@ -42,6 +42,7 @@ def odd_cloud():
 
 @pytest.fixture
 def odd_broker(odd_cloud, tmp_path):
-    running = RunningBroker(tmp_path / "data", odd_cloud.base_url, "lk_organization_key_0123456789")
+    key = "lk_organization_key_0123456789"
+    running = RunningBroker(tmp_path / "data", odd_cloud.base_url, key, is_forked=True)
     yield running
     running.stop()
