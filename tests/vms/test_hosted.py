@@ -161,17 +161,24 @@ def test_the_rest_of_a_run_on_a_vm_is_estimated_without_a_cell_that_follows(sess
 
 
 @pytest.mark.nightly
-def test_a_broken_connection_neither_loses_nor_repeats_a_line(session, vms):
-    code = "import time\nfor i in range(3000):\n    print('line', i, flush=True)\n    time.sleep(0.0005)"
+def test_a_broken_connection_neither_loses_nor_repeats_a_line(session, vms, tmp_path):
+    code = f"""
+import os, time
+for i in range(3000):
+    print('line', i, flush=True)
+    while i % 500 == 400 and not os.path.exists(f'{tmp_path}/broken-{{i // 500}}'):
+        time.sleep(0.01)
+"""
     run, text, breaks = start(session, code), "", 0
     vm_run = hosted.open_run(session, run.execution_id)
     for event in run.follow():
         text += getattr(event, "content", "")
-        if breaks < 5 and text.count("\n") > 300 * (breaks + 1):
-            breaks += 1
+        if breaks < 6 and text.count("\n") > 500 * breaks + 300:
             vm_run._shell.close()
+            (tmp_path / f"broken-{breaks}").touch()  # the code waits for each break
+            breaks += 1
     assert text.splitlines() == [f"line {i}" for i in range(3000)]
-    assert breaks == 5
+    assert breaks == 6
     assert isinstance(run.follower(type("Log", (), {"size": 0})()), OffsetFollower)
 
 
