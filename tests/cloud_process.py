@@ -139,7 +139,7 @@ def be(  # noqa: PLR0917 (as a new process gets all of these)
     started: Connection,
     stdin: Connection | None = None,
 ) -> None:
-    """Do as ``python -m`` and this command do in a new session of this folder, with this environment and these pipes."""
+    """Do as ``python -m`` and this command do in a new session of this folder, with this environment and pipes."""
     os.setsid()
     os.chdir(folder)
     os.environ.clear()

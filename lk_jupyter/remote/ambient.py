@@ -16,7 +16,6 @@ import types
 import warnings
 from contextlib import suppress
 from importlib import import_module
-from importlib.util import find_spec
 
 from . import IN_RUN
 from .script import files
@@ -74,7 +73,8 @@ def _read_backend(matplotlib: Any) -> str:
 
 
 def _set_backend(matplotlib: Any, name: str) -> None:
-    if name == _read_backend(matplotlib) or (name == "nbagg" and find_spec("ipykernel") is None):
+    has_ipykernel = name != "nbagg" or import_module("importlib.util").find_spec("ipykernel")
+    if name == _read_backend(matplotlib) or not has_ipykernel:
         return
     if name != _INLINE:
         matplotlib.use(name, force=False)

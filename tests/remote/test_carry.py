@@ -816,6 +816,11 @@ def test_a_generator_of_a_library_travels_before_it_begins(notebook):
         There({"begun": begun})
 
 
+@pytest.mark.parametrize("kind", cloudpickle.Pickler.dispatch_table, ids=lambda kind: kind.__name__)
+def test_each_type_that_cloudpickle_reduces_is_reduced_as_cloudpickle_does(kind):
+    assert Writer.dispatch_table[kind] is cloudpickle.Pickler.dispatch_table[kind]
+
+
 def test_an_attribute_that_a_run_has_deleted_from_a_class_is_deleted_here(notebook):
     exec("class Counter:\n    most = 3\n    __slots__ = ('at',)\n    def up(self): pass", notebook)
     kind = notebook["Counter"]

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import collections
+import copyreg
 import io
 import os
+import pickle
 import re
 import sys
 import types
 from contextlib import suppress
 from importlib import import_module
 
-import cloudpickle
-
 from .. import ambient
 from ..values import codec, envelope
 from ..values import pickle as pickles
 from .base import ATOMS, IN_SESSION, LONG, PROTOCOL, TENSOR_KINDS, Refused, code_words
-from .kinds.classes import MAKE_CLASS, MAKE_ENUM, fill_class, reduce_enum
+from .kinds.classes import fill_class, find_class_functions, reduce_enum
 from .kinds.functions import (
     CACHED,
     FUNCTION_ATTRIBUTES,
@@ -63,7 +63,21 @@ def _relativize_path(path: str, folder: str) -> str | None:
     return None if re.match(r"[^/]|/\.|/_lk[_/]", rest) or path.startswith(sys.prefix + os.sep) else rest
 
 
-class Writer(cloudpickle.Pickler):  # type: ignore[misc]
+class _Reducers:
+    """Type → function that reduces instances, as in cloudpickle's pickler, which is imported for types it knows only."""
+
+    #: Modules of the types that cloudpickle reduces in its own way.
+    MODULES = frozenset({"_io", "_weakrefset", "abc", "builtins", "dataclasses", "logging", "types", "typing"})
+
+    def __getitem__(self, kind: type) -> Any:
+        if str(kind.__module__) in self.MODULES:
+            import cloudpickle
+
+            return cloudpickle.Pickler.dispatch_table[kind]
+        return copyreg.dispatch_table[kind]
+
+
+class Writer(pickle.Pickler):
     """Writes values as pickles of one stream, and leaves into a message.
 
     ``common`` is id → (token, object) that the peer has. ``nodes`` are the nodes of the leaves, ``values`` the leaves.
@@ -72,8 +86,11 @@ class Writer(cloudpickle.Pickler):  # type: ignore[misc]
     values.
     """
 
+    dispatch_table: Any = _Reducers()
+
     def __init__(self, message: Any, common: Any = None) -> None:
         self._file = io.BytesIO()
+        self._definitions: Any = None
         super().__init__(self._file, protocol=PROTOCOL)
         self.message = message
         self.common = common or {}
@@ -295,8 +312,11 @@ class Writer(cloudpickle.Pickler):  # type: ignore[misc]
         self._record_requirements(kind, value)
         _import_defining_module(value)
         is_query = kind.__name__ == "LazyFrame" and str(kind.__module__).startswith("polars.")
-        reduced = self._reduce_query(value) if is_query else super().reducer_override(value)
-        is_class = reduced is not NotImplemented and reduced[0] is MAKE_CLASS
+        reduced = self._reduce_query(value) if is_query else self._reduce_definition(value)
+        if not (isinstance(reduced, tuple) and isinstance(value, type)):
+            return reduced
+        make_class, _, make_enum = find_class_functions()
+        is_class = reduced[0] is make_class
         if is_class and "__slots__" in vars(value) and not issubclass(value, tuple):
             reduced[1][3]["__slots__"] = vars(value)["__slots__"]
         if is_class:  # cloudpickle omits an attribute that equals an attribute of a base, which may change
@@ -308,8 +328,17 @@ class Writer(cloudpickle.Pickler):  # type: ignore[misc]
                 if any(base.get(name, attributes) is attribute for base in bases)
             )
             reduced = (*reduced[:5], fill_class)
-        is_enum = reduced is not NotImplemented and reduced[0] is MAKE_ENUM
-        return reduce_enum(value, *reduced) if is_enum else reduced
+        return reduce_enum(value, *reduced) if reduced[0] is make_enum else reduced
+
+    def _reduce_definition(self, value: Any) -> Any:
+        """Reduce a class or a function as cloudpickle does, and leave any other value to Python."""
+        if not isinstance(value, (type, types.FunctionType)):
+            return NotImplemented
+        if self._definitions is None:
+            import cloudpickle
+
+            self._definitions = cloudpickle.Pickler(io.BytesIO(), protocol=PROTOCOL)
+        return self._definitions.reducer_override(value)
 
     def _reduce_query(self, query: Any) -> Any:
         """Reduce a query of polars, and find the files that the query reads."""
@@ -322,6 +351,8 @@ class Writer(cloudpickle.Pickler):  # type: ignore[misc]
     def _record_requirements(self, kind: Any, value: Any) -> None:
         """Record the modules that reading needs, and the packages whose versions must be the same."""
         if kind is types.FunctionType and has_lost_file(value):
+            import cloudpickle
+
             cloudpickle.register_pickle_by_value(sys.modules[value.__module__])
             return
         module = value.__name__ if kind is types.ModuleType else getattr(value, "__module__", None) or kind.__module__
@@ -348,6 +379,8 @@ class Writer(cloudpickle.Pickler):  # type: ignore[misc]
             list(code.co_varnames),
             pickles.code_python_version(),
         ]
+        import cloudpickle
+
         packed = cloudpickle.dumps(code, protocol=PROTOCOL)
         names = function.__globals__ if is_in_notebook else NamespaceReference(function.__globals__["__name__"])
         arguments = packed, place, names, function.__name__, function.__defaults__, function.__closure__

@@ -469,6 +469,12 @@ def test_what_a_cell_reads_goes_and_what_it_changes_comes_back_without_names(ses
     assert read_changes(started).deleted == ["gone"]
 
 
+def test_a_run_with_plain_variables_does_not_import_what_only_definitions_need(session):
+    code = "import sys\nitems.append(2)\nslow = sorted({'cloudpickle', 'dis', 'logging'} & sys.modules.keys())"
+    started = run(session, code, inputs={"items": [1]}, carry=True)
+    assert started.outputs()["slow"] == []
+
+
 def test_classes_that_compare_in_a_way_of_their_own_end_no_run(session):
     code = "class Kind(type):\n    def __eq__(self, other): 1 / 0\nclass Odd(metaclass=Kind): pass\nitems.append(2)"
     started = run(session, code, inputs={"items": [1]}, carry=True)

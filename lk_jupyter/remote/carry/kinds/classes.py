@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import copyreg
-import enum
+import functools
 import io
 import re
 import types
 from contextlib import suppress
-
-import cloudpickle
 
 from ...values.pickle import Unsafe, is_risky
 from ..base import PROTOCOL, has_dict
@@ -19,24 +17,21 @@ if TYPE_CHECKING:
     from typing import Any
 
 
-class _Sample:
-    pass
+@functools.lru_cache(maxsize=None)
+def find_class_functions() -> tuple[Any, Any, Any]:
+    """Return the functions of cloudpickle that make a class, that set its attributes, and that make an enumeration.
 
+    Only definitions of the notebook need cloudpickle, which takes a tenth of the time of a short run to import.
+    """
+    import enum
 
-class _SampleEnum(enum.Enum):
-    pass
+    import cloudpickle
 
+    samples = type("Sample", (), {"__module__": "__main__"}), enum.Enum("SampleEnum", (), module="__main__")
+    pickler = cloudpickle.Pickler(io.BytesIO())
+    (make_class, *_, set_class), (make_enum, *_) = map(pickler.reducer_override, samples)
+    return make_class, set_class, make_enum
 
-def _find_cloudpickle_functions(kind: Any) -> tuple[Any, Any]:
-    """Return the functions of cloudpickle that make a class as pickles of notebook classes do, and set its state."""
-    kind.__module__ = "__main__"
-    reduced = cloudpickle.Pickler(io.BytesIO()).reducer_override(kind)
-    return reduced[0], reduced[5]
-
-
-#: Functions of cloudpickle: to make a class, to set the attributes of a class, to make an enumeration.
-MAKE_CLASS, _SET_CLASS = _find_cloudpickle_functions(_Sample)
-MAKE_ENUM, _ = _find_cloudpickle_functions(_SampleEnum)
 
 #: The function in pickles of instances without a constructor call.
 NEW_OBJECT: Any = copyreg.__newobj__  # type: ignore[attr-defined]
@@ -144,9 +139,12 @@ def make_class(  # noqa: PLR0917 (as cloudpickle calls it)
 
     ``__init_subclass__`` of the notebook isn't called: the call happened when the class was first made.
     """
-    tracked = cloudpickle.cloudpickle._DYNAMIC_CLASS_TRACKER_BY_ID.get(tracker)
+    from cloudpickle import cloudpickle
+
+    tracked = cloudpickle._DYNAMIC_CLASS_TRACKER_BY_ID.get(tracker)
     if tracked is not None:
         return tracked
+    make = find_class_functions()[0]
     notebook_bases = {
         base: None
         for resolved in types.resolve_bases(bases)
@@ -158,10 +156,10 @@ def make_class(  # noqa: PLR0917 (as cloudpickle calls it)
         type.__setattr__(base, _FOR_SUBCLASSES, classmethod(lambda cls, **_: None))
     try:
         if kind.__module__ != "__main__":
-            return MAKE_CLASS(kind, name, bases, attributes, tracker, more)
+            return make(kind, name, bases, attributes, tracker, more)
         maker = next(base for base in kind.__mro__ if base.__module__ != "__main__")
         new_class = maker.__new__(kind, name, types.resolve_bases(bases), dict(attributes))
-        return MAKE_CLASS(lambda *_, **__: new_class, name, bases, {}, tracker, more)
+        return make(lambda *_, **__: new_class, name, bases, {}, tracker, more)
     finally:
         for base, method in called.items():
             type.__setattr__(base, _FOR_SUBCLASSES, method)
@@ -179,7 +177,7 @@ def fill_class(kind: Any, state: Any) -> Any:
         is_deletable = not name.startswith(("__", "_abc_")) or type(value) is types.FunctionType
         if is_deletable and name not in state[0] and not isinstance(value, _SLOT_DESCRIPTORS):
             type.__delattr__(kind, name)
-    return _SET_CLASS(kind, state)
+    return find_class_functions()[1](kind, state)
 
 
 def reduce_enum(kind: Any, make: Any, arguments: Any, state: Any, *_: Any) -> tuple[Any, ...]:
@@ -198,7 +196,7 @@ def _read_member_attributes(member: Any) -> dict[str, Any]:
 
 def fill_enum(kind: Any, state: Any) -> None:
     """Set the attributes of an enumeration and of the members."""
-    _SET_CLASS(kind, state[0])
+    find_class_functions()[1](kind, state[0])
     for name, member_state in state[1].items():
         attributes = vars(kind.__members__[name])
         for key in _read_member_attributes(kind.__members__[name]):

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import dis
 import functools
-import linecache
 import os
 import sys
 import types
@@ -44,12 +42,18 @@ def has_lost_file(function: Any) -> bool:
 
 def global_names(code: types.CodeType) -> set[str]:
     """Return the global names that code and the nested functions use."""
+    import dis
+
     names = {step.argval for step in dis.get_instructions(code) if step.opname in _GLOBAL}
     return names.union(*(global_names(inner) for inner in code.co_consts if isinstance(inner, types.CodeType)))
 
 
 def source_texts(files: Iterable[str]) -> dict[str, str]:
     """Return file → source of cells and similar code without a file, so that tracebacks of the peer show the lines."""
+    if not files:
+        return {}
+    import linecache
+
     return {name: "".join(linecache.getlines(name)) for name in sorted(files) if linecache.getlines(name)}
 
 
@@ -76,6 +80,8 @@ def make_function(
 
 def _yield_function_codes(file: str) -> Iterator[types.CodeType]:
     """Yield the code of all functions in the text of a cell."""
+    import linecache
+
     text = "".join(linecache.getlines(file))
     waiting = [compile(text, file, "exec", _TOP_LEVEL_AWAIT, True)] if text else []
     while waiting:
@@ -146,6 +152,10 @@ def is_inner_function(function: Any) -> bool:
 
 def register_source_texts(texts: dict[str, str]) -> None:
     """Let tracebacks and ``inspect`` find the text of cells that ran elsewhere."""
+    if not texts:
+        return
+    import linecache
+
     for name, text in texts.items():
         if name not in linecache.cache and not os.path.exists(name):
             linecache.cache[name] = len(text), None, text.splitlines(True), name

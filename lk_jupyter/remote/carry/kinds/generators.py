@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dis
 import functools
 import sys
 import types
@@ -45,6 +44,8 @@ def _is_one_loop(code: types.CodeType) -> bool:
     """Return whether code is of a generator expression with one ``for`` and no ``await``."""
     if code.co_name != "<genexpr>" or code.co_varnames[:1] != (_LOOPED,):
         return False
+    import dis
+
     opcodes = [step.opname for step in dis.get_instructions(code)]
     return opcodes.count("FOR_ITER") == 1 and not {"SEND", "YIELD_FROM"}.intersection(opcodes)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dis
 import functools
 import sys
 import types
@@ -76,6 +75,8 @@ def find_global(value: Any) -> tuple[str, str] | None:
 @functools.lru_cache(maxsize=None)
 def _is_set_later(module_name: str, name: str) -> bool:
     """Return whether a function of a module sets a global name, whose value then differs between processes."""
+    import dis
+
     codes = (
         value.__code__ for value in list(vars(sys.modules[module_name]).values()) if type(value) is types.FunctionType
     )
