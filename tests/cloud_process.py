@@ -128,18 +128,11 @@ async def fork_server(run, command: list[str], stdout: int, stderr: int):
 
     env = processes.build_environment(run.id, run._build_variables())
     with Connection(stdout, readable=False) as out, Connection(stderr, readable=False) as err:
-        return ForkedServer(command, env=env, cwd=run._folder, outputs=[out, err])
+        return ForkedServer(command, env=env, cwd=run._folder, pipes={1: out, 2: err})
 
 
-def be(  # noqa: PLR0917 (as a new process gets all of these)
-    command: list[str],
-    env: dict[str, str],
-    folder: str,
-    outputs: list[Connection],
-    started: Connection,
-    stdin: Connection | None = None,
-) -> None:
-    """Do as ``python -m`` and this command do in a new session of this folder, with this environment and pipes."""
+def be(command: list[str], env: dict[str, str], folder: str, pipes: dict[int, Connection], started: Connection) -> None:
+    """Do as ``python -m`` and this command do in a new session of this folder; ``pipes`` is file descriptor → pipe."""
     os.setsid()
     os.chdir(folder)
     os.environ.clear()
@@ -147,12 +140,10 @@ def be(  # noqa: PLR0917 (as a new process gets all of these)
     tests = Path(__file__).parent
     sys.path[:] = [path for path in sys.path if path and tests not in (Path(path), *Path(path).parents)]
     sys.path[:0] = filter(None, env.get("PYTHONPATH", "").split(os.pathsep))
-    for place, output in enumerate(outputs, 1):
-        os.dup2(output.fileno(), place)
-        output.close()
-    if stdin:
-        os.dup2(stdin.fileno(), 0)
-        stdin.close()
+    for descriptor, pipe in pipes.items():
+        os.dup2(pipe.fileno(), descriptor)
+        pipe.close()
+    if 0 in pipes:
         sys.stdin = open(0, encoding="utf-8")  # noqa: SIM115 (open as long as the process)
     starter = process.parent_process()
     os.getppid = lambda: starter.pid  # not that from which it was forked
@@ -202,10 +193,10 @@ class ForkedKernel:
 
     stdin = stdout = stderr = None
 
-    def __init__(self, command, *, env, cwd=".", outputs=(), stdin=None, **_):
+    def __init__(self, command, *, env, cwd=".", pipes=(), **_):
         reader, writer = PROCESSES.Pipe(duplex=False)
         module = 3 if command[1] == "-c" else command.index("-m") + 1  # our own start with -c
-        self.process = forked(be, command[module:], env, cwd, outputs, writer, stdin)
+        self.process = forked(be, command[module:], env, cwd, dict(pipes), writer)
         self.pid = self.process.pid
         writer.close()
         reader.poll(PATIENCE)  # by then it leads a group of processes, which is what gets signals
@@ -237,7 +228,7 @@ def run_forked(*command: str, env: dict[str, str], cwd: Path | str = ".") -> sub
             Connection(os.dup(stdout.fileno()), readable=False) as out,
             Connection(os.dup(stderr.fileno()), readable=False) as err,
         ):
-            started = ForkedKernel(["-m", *command], env=dict(env), cwd=str(cwd), outputs=[out, err])
+            started = ForkedKernel(["-m", *command], env=dict(env), cwd=str(cwd), pipes={1: out, 2: err})
         code = started.wait(PATIENCE)
         texts = [file.seek(0) or file.read() for file in (stdout, stderr)]
     return subprocess.CompletedProcess(command, code, *texts)

@@ -113,7 +113,7 @@ def fork_with_pipes(command, log):
     """Fork a process of a command, with pipes as ``start_with_pipes`` has."""
     (stdin, writer), (reader, stdout) = PROCESSES.Pipe(duplex=False), PROCESSES.Pipe(duplex=False)
     with stdin, stdout, Connection(os.dup(log.fileno()), readable=False) as stderr:
-        process = ForkedKernel(command, env=dict(os.environ), outputs=[stdout, stderr], stdin=stdin)
+        process = ForkedKernel(command, env=dict(os.environ), pipes={0: stdin, 1: stdout, 2: stderr})
     process.stdin, process.stdout = os.fdopen(os.dup(writer.fileno()), "w"), os.fdopen(os.dup(reader.fileno()))
     writer.close()
     reader.close()

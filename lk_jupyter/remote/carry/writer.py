@@ -64,7 +64,7 @@ def _relativize_path(path: str, folder: str) -> str | None:
 
 
 class _Reducers:
-    """Type → function that reduces instances, as in cloudpickle's pickler, which is imported for types it knows only."""
+    """Type → function that reduces instances, as in cloudpickle, which is imported only for types that it may know."""
 
     #: Modules of the types that cloudpickle reduces in its own way.
     MODULES = frozenset({"_io", "_weakrefset", "abc", "builtins", "dataclasses", "logging", "types", "typing"})
