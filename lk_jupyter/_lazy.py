@@ -10,8 +10,6 @@ from importlib import import_module
 from types import ModuleType
 from typing import Any
 
-from lk_jupyter._threads import import_safely
-
 
 def lazily(package: str, homes: Mapping[str, str]) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
     """Return ``__getattr__`` and ``__dir__`` of a package whose names are in these modules."""
@@ -19,9 +17,15 @@ def lazily(package: str, homes: Mapping[str, str]) -> tuple[Callable[[str], Any]
     def get(name: str) -> Any:
         if name not in homes:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        return getattr(import_safely(homes[name]), name)
+        return getattr(_import_safely(homes[name]), name)
 
     return get, lambda: sorted({*vars(sys.modules[package]), *homes})
+
+
+def _import_safely(name: str) -> ModuleType:
+    from lk_jupyter._threads import import_safely  # noqa: PLC0415 (loading the extension starts no threads)
+
+    return import_safely(name)
 
 
 def make_callable(module: ModuleType, home: str) -> None:
@@ -33,7 +37,7 @@ def make_callable(module: ModuleType, home: str) -> None:
     name = module.__name__.rpartition(".")[2]
 
     def load() -> Any:
-        return getattr(import_safely(home), name)
+        return getattr(_import_safely(home), name)
 
     class CallableModule(ModuleType):
         __doc__ = property(lambda _: load().__doc__)  # help shows the function

@@ -54,14 +54,14 @@ LYCEUM_NAMES = {
 #: Settings that the command line tool stores for its server only.
 SERVER_SETTINGS = {"org", "iris_url"}
 
-ADDRESS = re.compile(r"(?P<scheme>https?)://(?P<host>[\w.-]+|\[[\da-fA-F:]+\])(:\d+)?(/[\w./~-]*)?")
+_ADDRESS = r"(?P<scheme>https?)://(?P<host>[\w.-]+|\[[\da-fA-F:]+\])(:\d+)?(/[\w./~-]*)?"
 
 
 def _parse_server(text: str) -> str:
     address = strip_api_path(text)
     if address == LOCAL:
         return LOCAL
-    parts = ADDRESS.fullmatch(address)
+    parts = re.fullmatch(_ADDRESS, address)
     if not parts:
         raise ValueError("an address such as https://api.lyceum.technology, or the word local")
     if parts["scheme"] == "http" and parts["host"] not in LOOPBACK:
@@ -84,18 +84,18 @@ def _integer_parser(low: int, high: int) -> Callable[[str], int]:
     return parse
 
 
-_DURATION = re.compile(r"(?<![0-9])([0-9]+(?:[.,][0-9]+)?)\s*(days?|d|hours?|h|min|m|sec|s)\s*")
+_DURATION = r"(?<![0-9])([0-9]+(?:[.,][0-9]+)?)\s*(days?|d|hours?|h|min|m|sec|s)\s*"
 _UNIT_SECONDS = {"d": 86_400, "h": 3600, "m": 60, "s": 1}
 
 
 def parse_duration(text: str) -> int:
     """Return the seconds of a duration: 90 (seconds), 90s, 10m, 1h30m, 2 hours. Raises ValueError with the form."""
     words = text.strip().lower()
-    parts = _DURATION.findall(words)
+    parts = re.findall(_DURATION, words)
     if re.fullmatch(r"[0-9]+", words):
         return int(words)
     seconds = math.fsum(float(number.replace(",", ".")) * _UNIT_SECONDS[unit[0]] for number, unit in parts)
-    if not parts or _DURATION.sub("", words) or not seconds.is_integer():
+    if not parts or re.sub(_DURATION, "", words) or not seconds.is_integer():
         raise ValueError("seconds, or a duration such as 90s, 10m or 1h30m")
     return int(seconds)
 
@@ -143,14 +143,14 @@ def _parse_addresses(text: str) -> str:
 
 
 #: An SSH server as ``ssh -J`` accepts it, and the address of a Jupyter server, whose user may be in the path.
-_SSH_SERVER = re.compile(r"(?:\w[\w.-]*@)?(?:\w[\w.-]*|\[[\da-fA-F:.]+\])(?::\d{1,5})?", re.ASCII)
-_JUPYTER = re.compile(r"(?P<scheme>https?)://(?P<host>[\w.-]+|\[[\da-fA-F:]+\])(:\d+)?(/[\w./~%@+-]*)?", re.ASCII)
+_SSH_SERVER = r"(?a:(?:\w[\w.-]*@)?(?:\w[\w.-]*|\[[\da-fA-F:.]+\])(?::\d{1,5})?)"
+_JUPYTER = r"(?a:(?P<scheme>https?)://(?P<host>[\w.-]+|\[[\da-fA-F:]+\])(:\d+)?(/[\w./~%@+-]*)?)"
 
 
 def _parse_jump(text: str) -> str:
-    server = _JUPYTER.fullmatch(text)
+    server = re.fullmatch(_JUPYTER, text)
     is_safe = server is not None and (server["scheme"] == "https" or server["host"] in LOOPBACK)
-    if not is_safe and not _SSH_SERVER.fullmatch(text):
+    if not is_safe and not re.fullmatch(_SSH_SERVER, text):
         raise ValueError("USER@HOST:PORT of an SSH server, or the https:// address of a Jupyter server")
     return text
 
@@ -226,7 +226,7 @@ def _default_local_data() -> Path:
     return platform_path("data", "local-cloud")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Setting:
     """A row: the default (a function if the default depends on the machine), and the check of a value.
 
@@ -461,7 +461,7 @@ class Resolved(NamedTuple):
 
 
 class _Reading:
-    """The config file at the first read, and the settings that were resolved."""
+    """The config file and the administrator's file at the first read, and the settings that were resolved."""
 
     def __init__(self) -> None:
         self.begin()
@@ -470,6 +470,7 @@ class _Reading:
         """Forget all, since a setting has changed."""
         self.settings: dict[str, Resolved] = {}
         self.file: dict[str, Any] | None = None
+        self.site_file: dict[str, Any] | None = None
 
 
 #: The values in a block of ``one_reading``.
@@ -602,7 +603,9 @@ def _parse_text(setting_row: Setting, text: str, source: str) -> Any:
 def _read_stored(setting_row: Setting, reading: _Reading) -> tuple[Any, str]:
     """Return the text of a setting from the first place with a text, and the name of the place."""
     name = setting_row.name
-    if (text := read_json(SITE_FILE).get(name)) not in (None, ""):
+    if reading.site_file is None:
+        reading.site_file = read_json(SITE_FILE)
+    if (text := reading.site_file.get(name)) not in (None, ""):
         return text, ADMINISTRATOR
     names = (name, *setting_row.old_names)
     old_variables = ((old, f"LK_{old.upper()}") for old in setting_row.old_names)

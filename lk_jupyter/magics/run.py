@@ -7,7 +7,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from contextvars import copy_context
 from dataclasses import replace
 from functools import partial
@@ -357,8 +357,9 @@ def _prepare_cell(
         is_cell=True,
         namespace=_read_variables(shell, cell),
     )
+    reads_variables = not options.fresh or options.inputs or options.in_all
     try:
-        with _show_preparation(shell):
+        with _show_preparation(shell) if reads_variables else nullcontext():
             return prepare(session, source, options)
     except SyntaxError as error:
         raise CodeError(error, shell) from None

@@ -94,8 +94,10 @@ def choose_process(
     ``offer`` describes the kept machine, if the question may offer it. Raises UsageError where the question has no
     answer; nothing was sent then.
     """
+    if options.sync or not any(bundle.payload.carries for bundle in bundles):
+        return ""
     place = current_place(session)
-    request = None if options.sync else sync_request(bundles, upload_speed(place.server, place.org))
+    request = sync_request(bundles, upload_speed(place.server, place.org))
     if request is None or (setting("carry") == "always" and not request.reads_all):
         return ""
     allowed = allowed_bytes(place)
