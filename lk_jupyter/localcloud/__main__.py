@@ -167,7 +167,10 @@ def _parse_voucher(text: str) -> tuple[str, Decimal]:
 
 
 def _parse_speed(text: str) -> float:
-    speed = float(text)
+    try:
+        speed = float(text)
+    except ValueError:
+        speed = 0
     if not 0 < speed <= MOST_SPEED:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0, up to {MOST_SPEED:g}")
     return speed

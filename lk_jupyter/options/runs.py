@@ -173,18 +173,10 @@ def fits_session(options: RunOptions) -> bool:
 
 def _yield_unsupported_options(options: BaseModel, lacks: Collection[str]) -> Iterator[tuple[str, str]]:
     """Yield the options that differ from their default and need a property that the place lacks, each with the need."""
-    for name, needs in _list_needs(type(options)):
-        lacking = [need for need in needs if need in lacks]
-        field = type(options).model_fields[name]
+    for name, field in type(options).model_fields.items():
+        lacking = [need for need in extras(field).get("needs", ()) if need in lacks]
         if lacking and getattr(options, name) != field.get_default(call_default_factory=True):
             yield from ((name, need) for need in lacking)
-
-
-@cache
-def _list_needs(model: type[BaseModel]) -> list[tuple[str, list[str]]]:
-    """Return the options that need a property of their place, each with all needs."""
-    needs = {name: list(extras(field).get("needs", ())) for name, field in model.model_fields.items()}
-    return [(name, all_needs) for name, all_needs in needs.items() if all_needs]
 
 
 class FollowOptions(Options):

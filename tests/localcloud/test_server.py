@@ -157,6 +157,13 @@ def test_an_unknown_machine_in_the_quota_is_refused(tmp_path):
     assert "unknown machine gpu.z9" in refused.stderr
 
 
+@pytest.mark.parametrize("speed", ["abc", "0", "-1", "nan"])
+def test_a_clock_speed_that_is_no_positive_number_is_refused_in_words(tmp_path, speed):
+    refused = serve("--data", str(tmp_path), f"--clock-speed={speed}")
+    assert refused.returncode == 2
+    assert f"argument --clock-speed: '{speed}' is not a number above 0" in refused.stderr
+
+
 def test_launch_starts_finds_and_stops(tmp_path):
     assert launch.find(tmp_path) is None
     started = launch.start(tmp_path)
