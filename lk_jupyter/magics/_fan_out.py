@@ -170,7 +170,7 @@ def are_same(values: Sequence[Any]) -> bool:
     """Whether values of several runs are one object, such as a module, or have the same content."""
     if all(value is values[0] for value in values):
         return True
-    from lk_jupyter.remote.carry.digests import digest_value  # noqa: PLC0415 (imports cloudpickle)
+    from lk_jupyter.remote.carry.digests import digest_value  # noqa: PLC0415 (only for variables)
 
     digests = {digest_value(value, fingerprint) for value in values}
     return len(digests) == 1 and None not in digests

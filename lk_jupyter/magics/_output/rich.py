@@ -67,7 +67,7 @@ class RichOutput:
 
     def _move_into_widget(self, model: str) -> None:
         """Capture the following output in an Output widget, if the code is inside its context."""
-        from lk_jupyter.remote.carry.kinds.widgets import output_for  # noqa: PLC0415 (imports cloudpickle)
+        from lk_jupyter.remote.carry.kinds.widgets import output_for  # noqa: PLC0415 (only for variables)
 
         self._before()
         if self._within:

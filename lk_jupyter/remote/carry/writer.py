@@ -17,7 +17,7 @@ from .. import ambient
 from ..values import codec, envelope
 from ..values import pickle as pickles
 from .base import ATOMS, IN_SESSION, LONG, PROTOCOL, TENSOR_KINDS, Refused, code_words
-from .kinds.classes import fill_class, find_class_functions, reduce_enum
+from .kinds.classes import fill_class, find_cloudpickle_functions, reduce_enum
 from .kinds.functions import (
     CACHED,
     FUNCTION_ATTRIBUTES,
@@ -315,8 +315,8 @@ class Writer(pickle.Pickler):
         reduced = self._reduce_query(value) if is_query else self._reduce_definition(value)
         if not (isinstance(reduced, tuple) and isinstance(value, type)):
             return reduced
-        make_class, _, make_enum = find_class_functions()
-        is_class = reduced[0] is make_class
+        functions = find_cloudpickle_functions()
+        is_class = reduced[0] is functions.make_class
         if is_class and "__slots__" in vars(value) and not issubclass(value, tuple):
             reduced[1][3]["__slots__"] = vars(value)["__slots__"]
         if is_class:  # cloudpickle omits an attribute that equals an attribute of a base, which may change
@@ -328,7 +328,7 @@ class Writer(pickle.Pickler):
                 if any(base.get(name, attributes) is attribute for base in bases)
             )
             reduced = (*reduced[:5], fill_class)
-        return reduce_enum(value, *reduced) if reduced[0] is make_enum else reduced
+        return reduce_enum(value, *reduced) if reduced[0] is functions.make_enum else reduced
 
     def _reduce_definition(self, value: Any) -> Any:
         """Reduce a class or a function as cloudpickle does, and leave any other value to Python."""

@@ -149,7 +149,7 @@ _PLAIN, _MOST_ELEMENTS = (type(None), bool, int, float, complex, str, bytes), 1_
 
 def hash_value(value: Any, depth: int = 8) -> str:
     """Return a hash that is the same in another process; the hash of the type for a value without content."""
-    from lk_jupyter.remote.carry.digests import digest_value  # noqa: PLC0415 (imports cloudpickle)
+    from lk_jupyter.remote.carry.digests import digest_value  # noqa: PLC0415 (only for variables)
 
     kind = type(value)
     if kind in _PLAIN:

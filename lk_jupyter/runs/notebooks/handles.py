@@ -96,7 +96,7 @@ def _read_saved_variables(
     session: Connection, name: str, loss: str
 ) -> tuple[dict[str, Any], dict[str, str], float | None]:
     """Return what ``read_saved`` returns for a session. Raises UsageError with the message ``loss``, StorageError."""
-    from lk_jupyter.remote.script.session import read_saved  # noqa: PLC0415 (imports cloudpickle)
+    from lk_jupyter.remote.script.session import read_saved  # noqa: PLC0415 (only for variables)
 
     saved = read_json(saved_file()).get(name)
     if not saved or not session.speaks_to(saved["base_url"]):

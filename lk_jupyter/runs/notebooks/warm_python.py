@@ -508,7 +508,7 @@ class WarmPython:
 
     def _store_digests(self, namespace: Mapping[str, Any], names: Iterable[str]) -> None:
         """Store digests of variables: values with the same digest aren't sent again."""
-        from lk_jupyter.remote.carry.digests import digest_value  # noqa: PLC0415 (imports cloudpickle)
+        from lk_jupyter.remote.carry.digests import digest_value  # noqa: PLC0415 (only for variables)
 
         for name in names:
             self.digests.pop(name, None)

@@ -90,7 +90,7 @@ def collect_files(
 
 def _list_added_folders() -> tuple[str, ...]:
     """Return the folders near the code that the notebook added to ``sys.path``."""
-    from lk_jupyter.remote import ambient  # noqa: PLC0415 (imports cloudpickle)
+    from lk_jupyter.remote import ambient  # noqa: PLC0415 (only for variables)
 
     return tuple(path for path in ambient.added_paths() if Path(path).is_dir() and not Path(path).is_absolute())
 
@@ -213,7 +213,7 @@ def _list_database_files(value: object) -> list[str]:
     if kind is None or type(value) is not kind:
         return []
     with suppress(Exception):  # the connection is closed
-        from lk_jupyter.remote.carry.kinds import databases  # noqa: PLC0415 (imports cloudpickle)
+        from lk_jupyter.remote.carry.kinds import databases  # noqa: PLC0415 (only for variables)
 
         return [os.path.relpath(path) for path in databases.database_files(value).values() if path]
     return []

@@ -208,7 +208,7 @@ def _pack_variables(
         return inputs, VariablePayload()
     if not carries:
         return inputs, pack_values(inputs, outputs, pickle=options.pickle, namespace=source.namespace)
-    from lk_jupyter.remote.carry.base import suppress_prints  # noqa: PLC0415 (imports cloudpickle)
+    from lk_jupyter.remote.carry.base import suppress_prints  # noqa: PLC0415 (only for variables)
 
     names = list(dict.fromkeys([*inputs, *read_in(source)]))
     if options.keep and remote_names:
@@ -231,7 +231,7 @@ def _pack_variables(
 @contextmanager
 def _replace_session_advice(options: RunOptions) -> Iterator[None]:
     """Replace the advice to use a session in refusals of a session's cell."""
-    from lk_jupyter.remote.carry.base import IN_SESSION  # noqa: PLC0415 (imports cloudpickle)
+    from lk_jupyter.remote.carry.base import IN_SESSION  # noqa: PLC0415 (only for variables)
 
     try:
         yield

@@ -187,7 +187,7 @@ def _build_output_origin(names: Sequence[str], namespace: Mapping[str, Any] | No
     """Return the values of a run's outputs in the notebook, before the run replaces them."""
     if namespace is None or not names:
         return None
-    from lk_jupyter.remote.carry.digests import digest_value  # noqa: PLC0415 (imports cloudpickle)
+    from lk_jupyter.remote.carry.digests import digest_value  # noqa: PLC0415 (only for variables)
 
     values = {name: namespace[name] for name in names if name in namespace}
     digests: dict[int | str, str | None] = {name: digest_value(value, fingerprint) for name, value in values.items()}
@@ -236,10 +236,10 @@ def pack_state(  # noqa: PLR0913, PLR0917 (independent choices)
         UsageError: variables that the cell reads can't be sent; lists each with the reason.
     """
     from lk_jupyter.remote import ambient  # noqa: PLC0415 (imports what only this needs)
-    from lk_jupyter.remote.carry.base import code_words  # noqa: PLC0415 (imports cloudpickle)
-    from lk_jupyter.remote.carry.digests import UnchangedValues, connected_graphs  # noqa: PLC0415 (imports cloudpickle)
-    from lk_jupyter.remote.carry.reader import formula_names  # noqa: PLC0415 (imports cloudpickle)
-    from lk_jupyter.remote.carry.writer import used_submodules  # noqa: PLC0415 (imports cloudpickle)
+    from lk_jupyter.remote.carry.base import code_words  # noqa: PLC0415 (only for variables)
+    from lk_jupyter.remote.carry.digests import UnchangedValues, connected_graphs  # noqa: PLC0415 (only for variables)
+    from lk_jupyter.remote.carry.reader import formula_names  # noqa: PLC0415 (only for variables)
+    from lk_jupyter.remote.carry.writer import used_submodules  # noqa: PLC0415 (only for variables)
 
     refusals: dict[str, str] = {}
     formula_variables = sorted(set().union(*(formula_names(namespace[name]) for name in names)) & namespace.keys())
@@ -301,7 +301,7 @@ def _iterate_file_names(texts: Iterable[str]) -> Iterator[str]:
 
 def add_digests(payload: VariablePayload) -> VariablePayload:
     """Return the payload with digests of all objects, since the notebook may change objects during the run."""
-    from lk_jupyter.remote.carry.digests import digest_objects  # noqa: PLC0415 (imports cloudpickle)
+    from lk_jupyter.remote.carry.digests import digest_objects  # noqa: PLC0415 (only for variables)
 
     if payload.origin is None:
         return payload
@@ -312,7 +312,7 @@ def add_digests(payload: VariablePayload) -> VariablePayload:
 
 def value_digest(payload: VariablePayload) -> str:
     """Return a digest that equal values of the same names share, also in another process."""
-    from lk_jupyter.remote.carry.digests import digest_value  # noqa: PLC0415 (imports cloudpickle)
+    from lk_jupyter.remote.carry.digests import digest_value  # noqa: PLC0415 (only for variables)
 
     origin = payload.origin or Origin({}, {}, {})
     by_object = {id(value): origin.digests.get(token) for token, value in origin.tokens.items()}
@@ -338,10 +338,10 @@ def _pickle_variables(
     has_magics: bool,  # noqa: FBT001 (bound once)
 ) -> Any:
     """Return the pickles of the variables, and the variables; None after a refusal, to retry without that variable."""
-    from lk_jupyter.remote.carry.base import Refused  # noqa: PLC0415 (imports cloudpickle)
-    from lk_jupyter.remote.carry.kinds.memory import separated_names  # noqa: PLC0415 (imports cloudpickle)
-    from lk_jupyter.remote.carry.nameless import NAMELESS  # noqa: PLC0415 (imports cloudpickle)
-    from lk_jupyter.remote.carry.writer import Departing  # noqa: PLC0415 (imports cloudpickle)
+    from lk_jupyter.remote.carry.base import Refused  # noqa: PLC0415 (only for variables)
+    from lk_jupyter.remote.carry.kinds.memory import separated_names  # noqa: PLC0415 (only for variables)
+    from lk_jupyter.remote.carry.nameless import NAMELESS  # noqa: PLC0415 (only for variables)
+    from lk_jupyter.remote.carry.writer import Departing  # noqa: PLC0415 (only for variables)
 
     departing = Departing(warm_values)
     departing.write_shared_memory([namespace[name] for name in names])

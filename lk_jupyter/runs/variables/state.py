@@ -248,8 +248,8 @@ def read_state(  # noqa: PLR0913, PLR0917 (independent facts about a run)
 
     Default: the large parts are objects of the bucket.
     """
-    from lk_jupyter.remote.carry.base import suppress_prints  # noqa: PLC0415 (imports cloudpickle)
-    from lk_jupyter.remote.carry.reader import Arriving  # noqa: PLC0415 (imports cloudpickle)
+    from lk_jupyter.remote.carry.base import suppress_prints  # noqa: PLC0415 (only for variables)
+    from lk_jupyter.remote.carry.reader import Arriving  # noqa: PLC0415 (only for variables)
 
     def read_quietly(target: Origin) -> ChangedState:
         with suppress_prints():
@@ -275,7 +275,7 @@ def read_state(  # noqa: PLR0913, PLR0917 (independent facts about a run)
 
 def _find_local_leaf(origin: Origin, place: Any) -> Write | None:
     """Return the writer of a leaf of a local object, by token and number; None without such a leaf."""
-    from lk_jupyter.remote.carry.shared import encode_leaf  # noqa: PLC0415 (imports cloudpickle)
+    from lk_jupyter.remote.carry.shared import encode_leaf  # noqa: PLC0415 (only for variables)
 
     with suppress(Exception):  # a run can write any place, and an object can raise any error
         token, number = place
@@ -298,9 +298,9 @@ def _read_partial_conflicts(state: ChangedState, read: Callable[[], ChangedState
 
 def apply_changes(arriving: Any, origin: Origin) -> ChangedState:
     """Read all values, then change the objects, so that an unreadable message changes nothing."""
-    from lk_jupyter.remote import ambient  # noqa: PLC0415 (imports cloudpickle)
-    from lk_jupyter.remote.carry.kinds.widgets import OUTPUT_PREFIX  # noqa: PLC0415 (imports cloudpickle)
-    from lk_jupyter.remote.carry.nameless import FILES, NAMELESS  # noqa: PLC0415 (imports cloudpickle)
+    from lk_jupyter.remote import ambient  # noqa: PLC0415 (only for variables)
+    from lk_jupyter.remote.carry.kinds.widgets import OUTPUT_PREFIX  # noqa: PLC0415 (only for variables)
+    from lk_jupyter.remote.carry.nameless import FILES, NAMELESS  # noqa: PLC0415 (only for variables)
 
     listed = arriving.listed
     state = ChangedState(deleted=list(listed["gone"]), sizes=dict(listed["sizes"]), ambient=dict(listed["ambient"]))
@@ -343,9 +343,9 @@ def _change_object(
     state: ChangedState, old: Any, entry: Mapping[str, Any], value: Any, another: Callable[[], Any]
 ) -> str:
     """Change an object as the run did, or replace the object; return a reason if both fail."""
-    from lk_jupyter.remote.carry.base import Refused  # noqa: PLC0415 (imports cloudpickle)
-    from lk_jupyter.remote.carry.kinds.libraries import change_leaf  # noqa: PLC0415 (imports cloudpickle)
-    from lk_jupyter.remote.carry.kinds.table import change_content  # noqa: PLC0415 (imports cloudpickle)
+    from lk_jupyter.remote.carry.base import Refused  # noqa: PLC0415 (only for variables)
+    from lk_jupyter.remote.carry.kinds.libraries import change_leaf  # noqa: PLC0415 (only for variables)
+    from lk_jupyter.remote.carry.kinds.table import change_content  # noqa: PLC0415 (only for variables)
 
     try:
         if entry["k"] == "leaf":
@@ -367,7 +367,7 @@ def _find_local_changes(origin: Origin, tokens: set[Any]) -> set[Any]:
 
     An object that pickles differently each time counts as unchanged.
     """
-    from lk_jupyter.remote.carry.digests import digest_objects  # noqa: PLC0415 (imports cloudpickle)
+    from lk_jupyter.remote.carry.digests import digest_objects  # noqa: PLC0415 (only for variables)
 
     if not origin.digests:
         return set()
@@ -384,8 +384,8 @@ def _build_replacement(old: Any, entry: Mapping[str, Any], value: Any) -> Any:
 
 def _copy_with(old: Any, content: Any) -> Any:
     """Return a copy of an object with new content; the object unchanged if copying fails."""
-    from lk_jupyter.remote.carry.kinds import databases  # noqa: PLC0415 (imports cloudpickle)
-    from lk_jupyter.remote.carry.kinds.table import change_content  # noqa: PLC0415 (imports cloudpickle)
+    from lk_jupyter.remote.carry.kinds import databases  # noqa: PLC0415 (only for variables)
+    from lk_jupyter.remote.carry.kinds.table import change_content  # noqa: PLC0415 (only for variables)
 
     try:
         if isinstance(old, getattr(sys.modules.get("sqlite3"), "Connection", ())):
@@ -406,7 +406,7 @@ def set_state(
     Notices for a run recommend a session, and notices for a cell ``in_session`` don't.
     """
     if in_session:
-        from lk_jupyter.remote.carry.base import IN_SESSION  # noqa: PLC0415 (imports cloudpickle)
+        from lk_jupyter.remote.carry.base import IN_SESSION  # noqa: PLC0415 (only for variables)
 
         state.missing = {name: why.replace(IN_SESSION, _STAYS) for name, why in state.missing.items()}
     new_names = state.put(namespace)
@@ -449,7 +449,7 @@ def set_outputs(
     outputs: Outputs, origin: Origin | None, namespace: MutableMapping[str, Any], after: str = ""
 ) -> list[Notice]:
     """Set outputs of a run, and return notices with their names; values that changed meanwhile keep their names."""
-    from lk_jupyter.remote.carry.digests import digest_value  # noqa: PLC0415 (imports cloudpickle)
+    from lk_jupyter.remote.carry.digests import digest_value  # noqa: PLC0415 (only for variables)
 
     ids, digests = (origin.ids, origin.digests) if origin else ({}, {})
     new_names = {
@@ -471,7 +471,7 @@ def origin_loader(settings: Mapping[str, Any], read: Callable[[int, int, int], b
     """Return a function that rebuilds the origin of a run from the settings of the request and the blobs."""
 
     def load() -> Origin:
-        from lk_jupyter.remote.carry.reader import Arriving  # noqa: PLC0415 (imports cloudpickle)
+        from lk_jupyter.remote.carry.reader import Arriving  # noqa: PLC0415 (only for variables)
 
         def read_leaf(node: dict[str, Any]) -> Any:
             blobs = range(node["blob"], node["blob"] + node.get("count", 1))

@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 
 @functools.lru_cache(maxsize=None)
-def find_class_functions() -> tuple[Any, Any, Any]:
-    """Return the functions of cloudpickle that make a class, that set its attributes, and that make an enumeration.
+def find_cloudpickle_functions() -> Any:
+    """Return cloudpickle's functions ``make_class``, ``set_attributes`` (of a class) and ``make_enum``.
 
-    Only definitions of the notebook need cloudpickle, which takes a tenth of the time of a short run to import.
+    Only definitions of the notebook need cloudpickle, whose import takes a tenth of the time of a short run.
     """
     import enum
 
@@ -29,8 +29,8 @@ def find_class_functions() -> tuple[Any, Any, Any]:
 
     samples = type("Sample", (), {"__module__": "__main__"}), enum.Enum("SampleEnum", (), module="__main__")
     pickler = cloudpickle.Pickler(io.BytesIO())
-    (make_class, *_, set_class), (make_enum, *_) = map(pickler.reducer_override, samples)
-    return make_class, set_class, make_enum
+    (make_class, *_, set_attributes), (make_enum, *_) = map(pickler.reducer_override, samples)
+    return types.SimpleNamespace(make_class=make_class, set_attributes=set_attributes, make_enum=make_enum)
 
 
 #: The function in pickles of instances without a constructor call.
@@ -144,7 +144,7 @@ def make_class(  # noqa: PLR0917 (as cloudpickle calls it)
     tracked = cloudpickle._DYNAMIC_CLASS_TRACKER_BY_ID.get(tracker)
     if tracked is not None:
         return tracked
-    make = find_class_functions()[0]
+    make = find_cloudpickle_functions().make_class
     notebook_bases = {
         base: None
         for resolved in types.resolve_bases(bases)
@@ -177,7 +177,7 @@ def fill_class(kind: Any, state: Any) -> Any:
         is_deletable = not name.startswith(("__", "_abc_")) or type(value) is types.FunctionType
         if is_deletable and name not in state[0] and not isinstance(value, _SLOT_DESCRIPTORS):
             type.__delattr__(kind, name)
-    return find_class_functions()[1](kind, state)
+    return find_cloudpickle_functions().set_attributes(kind, state)
 
 
 def reduce_enum(kind: Any, make: Any, arguments: Any, state: Any, *_: Any) -> tuple[Any, ...]:
@@ -196,7 +196,7 @@ def _read_member_attributes(member: Any) -> dict[str, Any]:
 
 def fill_enum(kind: Any, state: Any) -> None:
     """Set the attributes of an enumeration and of the members."""
-    find_class_functions()[1](kind, state[0])
+    find_cloudpickle_functions().set_attributes(kind, state[0])
     for name, member_state in state[1].items():
         attributes = vars(kind.__members__[name])
         for key in _read_member_attributes(kind.__members__[name]):
