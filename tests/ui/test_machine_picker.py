@@ -42,11 +42,11 @@ def test_a_machine_is_found_chosen_made_the_default_and_run_on(open_notebook, ac
     expect(shown.get_by_role("radio", name="A100")).to_be_checked()
     shown.get_by_role("button", name="Price/h").press("Enter")
     expect(shown.get_by_role("columnheader", name="Price/h")).to_have_attribute("aria-sort", "descending")
-    expect(shown.get_by_role("radio").first).to_have_accessible_name("gpu.b300")
-    shown.get_by_role("radio", name="gpu.h200").press("Space")
+    expect(shown.get_by_role("radio").first).to_have_accessible_name("B300")
+    shown.get_by_role("radio", name="H200").press("Space")
     book.says_once(0, "Chosen")
-    shown.get_by_role("button", name="Make gpu.h200 the default of this notebook").press("Enter")
-    expect(shown.get_by_role("button", name="gpu.h200 is the default of this notebook")).to_be_disabled()
+    shown.get_by_role("button", name="Make H200 the default of this notebook").press("Enter")
+    expect(shown.get_by_role("button", name="H200 is the default of this notebook")).to_be_disabled()
 
     for theme in book.themes():
         accessible(shown)
@@ -61,7 +61,7 @@ def test_a_machine_is_found_chosen_made_the_default_and_run_on(open_notebook, ac
     faults = [{"path": "/vms/availability", "times": None, "lose_answer": True}]
     httpx.post(f"{cloud.base_url}/_faults", json=faults).raise_for_status()
     expect(shown.get_by_role("alert")).to_contain_text(GONE)
-    expect(shown.get_by_role("radio", name="gpu.h200")).to_be_checked()
+    expect(shown.get_by_role("radio", name="H200")).to_be_checked()
     httpx.delete(f"{cloud.base_url}/_faults").raise_for_status()
     expect(shown.get_by_role("alert")).to_have_count(0)
 

@@ -42,7 +42,7 @@ def test_options_are_filled_in_by_keyboard_and_run_a_cell(open_notebook, accessi
     form = book.run(0)
     expect(form.locator("datalist option[value=A100]")).to_have_count(1)
     form.get_by_label("--timeout").fill("soon")
-    expect(form.get_by_text("a whole number")).to_be_visible()
+    expect(form.get_by_text("a duration such as 90s")).to_be_visible()
     accessible(form)
     form.get_by_label("--timeout").fill("50")
     form.get_by_label("--gpu").focus()
