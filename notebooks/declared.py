@@ -16,8 +16,8 @@ from lk_jupyter import errors, widgets
 from lk_jupyter._docs import (
     PUBLIC,
     TABLES,
+    _format_option_flag,
     _format_table,
-    _on_the_line,
     address,
     arguments,
     described,
@@ -62,8 +62,8 @@ def _options(magic: Magic) -> str:
 
 
 def _as_typed(name: str, magic: Magic) -> str:
-    action = next(action for action in magic.parser._actions if action.dest == name)
-    return _on_the_line(name, magic.model.model_fields[name]) if action.option_strings else f"`{action.metavar}`"
+    action = next(action for action in magic.parser.actions if action.dest == name)
+    return _format_option_flag(name, magic.model.model_fields[name]) if action.option_strings else f"`{action.metavar}`"
 
 
 def error_sections() -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import graphlib
 import json
 import os
@@ -12,6 +13,7 @@ import sysconfig
 import tempfile
 from collections import Counter
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 
 import grimp
@@ -131,6 +133,21 @@ def test_rooms_import_only_what_they_may():
 )
 def test_a_name_that_the_guide_takes_from_a_room_is_there(place, name):
     assert callable(getattr(import_module(f"lk_jupyter.{place}"), name))
+
+
+def test_each_name_that_a_script_outside_the_package_imports_exists():
+    missing = []
+    for path in sorted([*ROOT.glob("notebooks/*.py"), *ROOT.glob("benchmarks/*.py")]):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.ImportFrom) and str(node.module).partition(".")[0] == "lk_jupyter":
+                module = import_module(node.module)
+                missing += [(path.name, name.name) for name in node.names if not _has_name(module, name.name)]
+    assert not missing
+
+
+def _has_name(module, name):
+    is_package = hasattr(module, "__path__")
+    return hasattr(module, name) or (is_package and find_spec(f"{module.__name__}.{name}") is not None)
 
 
 @pytest.mark.parametrize(("place", "name"), [("runs.spending", "Spending"), ("runs.journal", "journal")])

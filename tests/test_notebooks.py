@@ -163,7 +163,7 @@ def test_an_experiment_shows_its_figure_and_brings_its_variables_back(cell):
 @pytest.mark.nightly
 def test_an_experiment_compares_three_machines_and_decides(cell):
     (table,) = (text for text in shown_by(cell("fan", "experiment.ipynb")) if "Remark" in text)
-    assert [name in table for name in ("gpu.a100", "gpu.h100", "gpu.l40s")] == [True] * 3
+    assert [name in table for name in ("A100", "H100", "L40S")] == [True] * 3
     assert "cheapest that finished" in table
     assert re.match(
         r"Go on with gpu\.\w+: [\d.]+ s for 0\.\d{4} credits", stream_of(cell("decide", "experiment.ipynb"))
