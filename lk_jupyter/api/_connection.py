@@ -19,6 +19,7 @@ from lk_jupyter._version import __version__
 from lk_jupyter.api._body import ENCODINGS
 from lk_jupyter.api._endpoint import Call, is_form
 from lk_jupyter.api._files import Upload
+from lk_jupyter.api._proxy import uses_proxies
 from lk_jupyter.api._tokens import Tokens
 from lk_jupyter.errors import UsageError
 
@@ -119,14 +120,22 @@ def _iterate_uploads(body: BaseModel) -> Iterator[tuple[str, Upload]]:
                 yield name, upload
 
 
-def create_client(verify: ssl.SSLContext, timeout: float, org: dict[str, str]) -> httpx.Client:
+def create_client(base_url: str, verify: ssl.SSLContext, timeout: float, org: dict[str, str]) -> httpx.Client:
+    """Return a client for requests to a server. Raises UsageError if a proxy of the environment can't be used."""
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=20)
     headers = {**USER_AGENT, **org, **ENCODINGS, "Accept": "application/json"}
-    return httpx.Client(verify=verify, headers=headers, timeout=timeout, limits=limits, mounts=NO_PROXY)
+    return httpx.Client(
+        verify=verify,
+        headers=headers,
+        timeout=timeout,
+        limits=limits,
+        mounts=NO_PROXY,
+        trust_env=uses_proxies(base_url),
+    )
 
 
-def create_stream_client(verify: ssl.SSLContext, timeout: float) -> httpx.Client:
-    """Return a client without a token, for a single stream."""
+def create_stream_client(base_url: str, verify: ssl.SSLContext, timeout: float) -> httpx.Client:
+    """Return a client without a token, for a single stream. Raises UsageError like ``create_client``."""
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
     headers = {
         **USER_AGENT,
@@ -135,7 +144,14 @@ def create_stream_client(verify: ssl.SSLContext, timeout: float) -> httpx.Client
         "Cache-Control": "no-cache",
     }
     patient = httpx.Timeout(timeout, read=STREAM_TIMEOUT)
-    return httpx.Client(verify=verify, headers=headers, timeout=patient, limits=limits, mounts=NO_PROXY)
+    return httpx.Client(
+        verify=verify,
+        headers=headers,
+        timeout=patient,
+        limits=limits,
+        mounts=NO_PROXY,
+        trust_env=uses_proxies(base_url),
+    )
 
 
 def is_web_address(text: str) -> bool:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import socket
 import ssl
 from collections.abc import Iterator
+from contextlib import suppress
 
 import httpx
 
 from lk_jupyter.api._endpoint import Endpoint
+from lk_jupyter.api._proxy import Proxy, find_proxy
 from lk_jupyter.api._retry import Loss, RequestOutcome
 from lk_jupyter.errors import InvalidResponse, LkError, OutcomeUnknown
 
@@ -55,11 +57,21 @@ _REASONS: tuple[tuple[type[Exception], str], ...] = (
     (httpx.ConnectTimeout, f"the connection took too long. {_CHECK}"),
     (ConnectionResetError, "the connection broke. Try again."),
     (httpx.ConnectError, f"there is no route to the server. {_CHECK}"),
-    (httpx.ProxyError, "the proxy refused the connection. Check HTTPS_PROXY and HTTP_PROXY."),
     (httpx.UnsupportedProtocol, f"the server's address is malformed. {_CHECK}"),
     (httpx.InvalidURL, f"the server's address is malformed. {_CHECK}"),
     (httpx.TimeoutException, "the answer took too long. Try again in a minute."),
     (Exception, "the connection broke. Try again."),
+)
+
+#: Cause of a failed connection to a proxy → description. The first matching row counts; other causes are in _REASONS.
+_PROXY_REASONS: tuple[tuple[type[Exception], str], ...] = (
+    (ssl.SSLError, ""),
+    (httpx.ProxyError, "the {} refused the connection"),
+    (socket.gaierror, "the name of the {} is unknown"),
+    (ConnectionRefusedError, "no program listens at the {}"),
+    (httpx.ConnectTimeout, "the {} took too long to connect"),
+    (ConnectionResetError, ""),
+    (httpx.ConnectError, "there is no route to the {}"),
 )
 
 
@@ -81,14 +93,44 @@ def too_large(endpoint: Endpoint, host: str, excess: str) -> LkError:
 
 def lost_request(failure: Exception, host: str) -> RequestOutcome:
     loss = Loss.UNREACHABLE if isinstance(failure, _NOT_DELIVERED) else Loss.ANSWER
-    causes = list(_iterate_causes(failure))
-    reason = next(
+    proxy = _find_failure_proxy(failure)
+    reason = (proxy and _explain_proxy_failure(failure, proxy)) or next(
         words.format(getattr(cause, "verify_message", "").rstrip("."))
         for kind, words in _REASONS
-        for cause in causes
+        for cause in _iterate_causes(failure)
         if isinstance(cause, kind)
     )
-    return RequestOutcome(loss, f"{loss.value} {host}: {reason}")
+    path = f" The request was sent through the {proxy}." if proxy and str(proxy) not in reason else ""
+    return RequestOutcome(loss, f"{loss.value} {host}: {reason}{path}")
+
+
+def refused_by_proxy(url: str, host: str) -> RequestOutcome:
+    """Return the outcome of a request that a proxy answered with HTTP 407."""
+    proxy = find_proxy(url)
+    fix = (
+        f"the {proxy} needs a user name and a password. Set them: "
+        f"{proxy.variable}={proxy.address.scheme}://USER:PASSWORD@{proxy.host}"
+        if proxy
+        else "a proxy between this computer and the server needs a user name and a password."
+    )
+    return RequestOutcome(Loss.UNREACHABLE, f"{Loss.UNREACHABLE.value} {host}: {fix}")
+
+
+def _find_failure_proxy(failure: Exception) -> Proxy | None:
+    """Return the proxy of a failed request; a failure without a request used no proxy."""
+    if isinstance(failure, httpx.RequestError):
+        with suppress(RuntimeError):
+            return find_proxy(str(failure.request.url))
+    return None
+
+
+def _explain_proxy_failure(failure: Exception, proxy: Proxy) -> str:
+    """Return why the connection to a proxy failed; empty for a failure of the server."""
+    causes = list(_iterate_causes(failure))
+    words = next((words for kind, words in _PROXY_REASONS if any(isinstance(cause, kind) for cause in causes)), "")
+    status = str(failure)[:60] if isinstance(failure, httpx.ProxyError) else ""
+    detail = f" ({status})" if status[:3].isdigit() else ""
+    return f"{words.format(proxy)}{detail}. Check {proxy.variable}." if words else ""
 
 
 def _iterate_causes(failure: BaseException | None) -> Iterator[BaseException]:

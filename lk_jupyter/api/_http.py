@@ -52,8 +52,9 @@ from lk_jupyter.api._connection import (
 from lk_jupyter.api._detail import error_message
 from lk_jupyter.api._endpoint import CLOUD_HEADER, EXTERNAL, IRIS, LEASE_HEADER, PLACEHOLDER, Call, Endpoint, explain
 from lk_jupyter.api._events import DONE, StreamEvent, complete_stream, reader_for
-from lk_jupyter.api._failures import check_advice, lost_request, too_large
+from lk_jupyter.api._failures import check_advice, lost_request, refused_by_proxy, too_large
 from lk_jupyter.api._models import Model
+from lk_jupyter.api._proxy import find_proxy
 from lk_jupyter.api._retry import AGAIN, Loss, RequestOutcome, send_with_retries, unknown
 from lk_jupyter.api._tokens import ServerEnded, Tokens
 from lk_jupyter.api._tolerant import empty
@@ -130,9 +131,9 @@ class Http:
         self._timeout = timeout
         verify = httpx.create_ssl_context()
         self.org_headers = org_header(org)
-        self._new_calls = partial(create_client, verify, timeout, self.org_headers)
+        self._new_calls = partial(create_client, self.base_url, verify, timeout, self.org_headers)
         self._idle: deque[httpx.Client] = deque()  # clients without a request
-        self.stream_client = partial(create_stream_client, verify, timeout)
+        self.stream_client = partial(create_stream_client, self.base_url, verify, timeout)
         self.ahead = 0.0  # seconds by which the server's clock is ahead of ours
         self.cloud_url = self.base_url  # a broker reports the cloud that it calls
         self.lease_end: int | None = None  # and when the key ends, in Unix seconds
@@ -267,6 +268,9 @@ class Http:
             return RequestOutcome(Loss.UNREACHABLE, str(missing))
         finally:
             silent_logs.reset(silence)
+        if response.status_code == httpx.codes.PROXY_AUTHENTICATION_REQUIRED:
+            response.close()
+            return refused_by_proxy(str(response.url), host)
         self.compare_clocks(response.headers.get("date"))
         if _CLOUD_URL.fullmatch(cloud_url := response.headers.get(CLOUD_HEADER, "")):
             self.cloud_url = cloud_url
@@ -446,8 +450,14 @@ class Http:
         moved = ", a redirect" if answer.is_redirect else ""
         return InvalidResponse(
             f"{host} answered HTTP {answer.status_code}{moved} with {kind[:80]}, which is not this API.\nCheck "
-            "LK_BASE_URL. A proxy or a sign-in page may have answered."
+            f"LK_BASE_URL. {_name_gate(str(answer.url))} or a sign-in page may have answered."
         )
+
+
+def _name_gate(url: str) -> str:
+    """Return what may have answered instead of the server."""
+    proxy = find_proxy(url)
+    return f"The {proxy}" if proxy else "A proxy"
 
 
 class EventStream(Iterator[E]):

@@ -14,12 +14,11 @@ from urllib.parse import quote
 import httpx
 
 from lk_jupyter.api._body import ENCODINGS, read_body
+from lk_jupyter.api._connection import NO_PROXY
+from lk_jupyter.api._proxy import uses_proxies
 from lk_jupyter.config.read_only import refuse_if_read_only
 from lk_jupyter.errors import ConnectionFailed, InvalidResponse
 from lk_jupyter.protocol.json_limits import load_json
-
-#: Proxies are for other machines, never for this machine.
-_NO_PROXY: dict[str, httpx.BaseTransport | None] = dict.fromkeys(("all://127.0.0.1", "all://localhost", "all://[::1]"))
 
 #: Seconds for an answer; the start of a kernel may take longest.
 PATIENCE = 10.0
@@ -28,7 +27,11 @@ _START_PATIENCE = 60.0
 
 def answers(url: str, socket: str = "") -> bool:
     """Return whether a program behind the address of a port, or behind a Unix socket, answers HTTP."""
-    transport = {"transport": httpx.HTTPTransport(uds=socket)} if socket else {"mounts": _NO_PROXY}
+    transport: dict[str, Any] = (
+        {"transport": httpx.HTTPTransport(uds=socket)}
+        if socket
+        else {"mounts": NO_PROXY, "trust_env": uses_proxies(url)}
+    )
     try:
         with httpx.Client(timeout=PATIENCE, **transport) as client, client.stream("GET", url) as response:
             return response.status_code < 500
@@ -45,7 +48,9 @@ class HostedServer:
     def __init__(self, url: str, password: str) -> None:
         self.url = url
         self._password = password
-        self._http = httpx.Client(base_url=url, timeout=PATIENCE, mounts=_NO_PROXY, headers=ENCODINGS)
+        self._http = httpx.Client(
+            base_url=url, timeout=PATIENCE, mounts=NO_PROXY, headers=ENCODINGS, trust_env=uses_proxies(url)
+        )
         self._is_signed_in = False
         self._lock = threading.Lock()
 

@@ -18,6 +18,7 @@ from queue import Empty, SimpleQueue
 from typing import Any
 
 from lk_jupyter._extras import library
+from lk_jupyter.api._proxy import uses_proxies
 from lk_jupyter.api.hosted import HostedServer
 from lk_jupyter.errors import ConnectionFailed, InvalidResponse
 from lk_jupyter.protocol.json_limits import MOST_MESSAGE_BYTES, format_megabytes, load_json
@@ -107,6 +108,7 @@ class Channel:
         self._ready = threading.Event()
         self._closed = threading.Event()
         library("websockets.sync.client", "lab", "A session")
+        uses_proxies(self._url, package="python_socks", install="python-socks")
         threading.Thread(target=self._listen, name="lk-session", daemon=True).start()
 
     @property

@@ -13,6 +13,7 @@ from urllib.parse import urlencode
 
 import httpx
 
+from lk_jupyter.api._proxy import uses_proxies
 from lk_jupyter.broker.grants import Grant, GrantLimits, RefusedCall
 from lk_jupyter.broker.ledger import ROOT, GrantLedger
 from lk_jupyter.errors import UsageError
@@ -103,7 +104,7 @@ class HubService:
             "code": code, "redirect_uri": self.callback_path,
         }  # fmt: skip
         try:
-            async with httpx.AsyncClient(timeout=10) as client:
+            async with httpx.AsyncClient(timeout=10, trust_env=uses_proxies(self.token_url)) as client:
                 answer = await client.post(self.token_url, data=form)
             token = answer.json().get("access_token") if answer.is_success else None
         except (httpx.HTTPError, ValueError, AttributeError) as error:
@@ -126,7 +127,7 @@ class HubUsers:
         self._ledger = ledger
         self._user_url = f"{api_url.rstrip('/')}/user"
         self._budgets = budgets
-        self._client = httpx.AsyncClient(timeout=10)
+        self._client = httpx.AsyncClient(timeout=10, trust_env=uses_proxies(api_url))
         self._answers: dict[str, tuple[float, dict[str, Any] | None]] = {}
 
     async def close(self) -> None:

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
+from lk_jupyter.api._proxy import uses_proxies
 from lk_jupyter.broker.grants import RefusedCall
 from lk_jupyter.broker.signature import UNSIGNED, SignedRequest, quote_strictly, sign
 from lk_jupyter.broker.upstream import OddAnswer, OrganizationClient, read_body, read_moment
@@ -75,7 +76,9 @@ class BucketClient:
 
     def __init__(self, upstream: OrganizationClient) -> None:
         self._upstream = upstream
-        self._client = httpx.AsyncClient(timeout=_TIMEOUT, limits=httpx.Limits(max_connections=None))
+        self._client = httpx.AsyncClient(
+            timeout=_TIMEOUT, limits=httpx.Limits(max_connections=None), trust_env=uses_proxies(upstream.base_url)
+        )
         self._lock = asyncio.Lock()
         self._credentials: _Credentials | None = None
         self._requested_at = self._ends_at = datetime.min.replace(tzinfo=timezone.utc)

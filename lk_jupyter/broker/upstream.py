@@ -16,6 +16,7 @@ import httpx
 
 from lk_jupyter.api._endpoint import EXTERNAL
 from lk_jupyter.api._models import RUN_ID_NAMES
+from lk_jupyter.api._proxy import uses_proxies
 from lk_jupyter.broker.grants import BILLION
 from lk_jupyter.config.files import strip_api_path
 
@@ -112,7 +113,9 @@ class OrganizationClient:
         self._operator_prices = prices or {}
         self.base_url = strip_api_path(base_url)
         self._key = key
-        self._client = httpx.AsyncClient(timeout=_TIMEOUT, limits=httpx.Limits(max_connections=None))
+        self._client = httpx.AsyncClient(
+            timeout=_TIMEOUT, limits=httpx.Limits(max_connections=None), trust_env=uses_proxies(self.base_url)
+        )
         self._prices: dict[str, int] = {}
         self._book: list[dict[str, Any]] = []
         self._priced_at = self._secrets_at = self._book_at = -1e9

@@ -18,7 +18,8 @@ from lk_jupyter.api._client import Client
 from lk_jupyter.api._connection import NO_PROXY, STREAM_TIMEOUT, USER_AGENT, org_header, silent_logs
 from lk_jupyter.api._detail import error_message
 from lk_jupyter.api._endpoint import Endpoint, explain
-from lk_jupyter.api._failures import lost_request, too_large
+from lk_jupyter.api._failures import lost_request, refused_by_proxy, too_large
+from lk_jupyter.api._proxy import uses_proxies
 from lk_jupyter.config.read_only import refuse_if_read_only
 from lk_jupyter.connection.connection import Connection, Target
 from lk_jupyter.errors import LkError, NotSignedIn, OperationNotAvailable, UsageError
@@ -45,6 +46,7 @@ class Upstream:
             headers={**USER_AGENT, **org_header(target.org), **ENCODINGS},
             limits=httpx.Limits(max_connections=None, max_keepalive_connections=20),
             mounts=dict.fromkeys(NO_PROXY),
+            trust_env=uses_proxies(target.key.base_url),
         )
 
     @property
@@ -148,7 +150,7 @@ class Upstream:
         try:
             client = await asyncio.to_thread(lambda: self.client)
             request = self._http.build_request(endpoint.method, url, timeout=timeout, **parts)
-            return await self._http.send(request, auth=client._http.signer(endpoint), stream=True)
+            response = await self._http.send(request, auth=client._http.signer(endpoint), stream=True)
         except NotSignedIn as problem:
             raise RequestProblem("revoked", str(problem)) from None
         except LkError as problem:
@@ -157,6 +159,10 @@ class Upstream:
             raise lost(failure, url, endpoint) from None
         finally:
             silent_logs.reset(silence)
+        if response.status_code == httpx.codes.PROXY_AUTHENTICATION_REQUIRED:
+            await response.aclose()
+            raise RequestProblem("unreachable", str(refused_by_proxy(url, urlsplit(url).netloc).carries))
+        return response
 
     async def _build_status_problem(self, endpoint: Endpoint, response: httpx.Response) -> RequestProblem:
         try:

@@ -72,4 +72,7 @@ def _find_target() -> Target:
 def _connect_upstream(target: Target) -> Upstream:
     from lk_jupyter.serverext.upstream import Upstream  # noqa: PLC0415 (as above)
 
-    return Upstream(target)
+    try:
+        return Upstream(target)
+    except LkError as problem:
+        raise RequestProblem("unreachable", str(problem)) from None

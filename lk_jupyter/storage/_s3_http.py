@@ -19,12 +19,12 @@ from hashlib import md5
 from os.path import commonprefix
 from typing import NoReturn
 from urllib.parse import unquote, urlsplit
-from urllib.request import getproxies, proxy_bypass
 from xml.etree import ElementTree as ET
 from xml.sax.saxutils import escape
 
 from lk_jupyter._fork import renew_in_child
 from lk_jupyter.api._audit import record
+from lk_jupyter.api._proxy import find_proxy
 from lk_jupyter.api.storage import StorageCredentials
 from lk_jupyter.config.files import LOOPBACK
 from lk_jupyter.config.read_only import is_read_only, refuse_if_read_only
@@ -160,7 +160,9 @@ class Wire:
                 if tries >= _MOVED_AFTER:
                     self._credentials.renew()
                 if pause is None:
-                    raise StorageError(f"Can't reach the storage ({_format_error(error)}). Try again.") from None
+                    proxy = find_proxy(server_address(credentials))
+                    path = f" through the {proxy}" if proxy else ""
+                    raise StorageError(f"Can't reach the storage{path} ({_format_error(error)}). Try again.") from None
             else:
                 if answer.status in _DENIED and refused is None and pause is not None:
                     refused = credentials
@@ -332,17 +334,25 @@ def raise_error_answer(key: str, answer: S3Response) -> NoReturn:
 
 
 def _open_connection(address: str) -> http.client.HTTPConnection:
-    """Return a connection, through the proxy of the environment if the address has a proxy."""
+    """Return a connection, through the proxy of the environment if the address has a proxy.
+
+    Raises StorageError for an address without TLS, or a proxy that this connection can't use.
+    """
     parts = urlsplit(address)
     host = parts.hostname or ""
     if parts.scheme == "http":
         if host not in LOOPBACK:
             raise StorageError(f"The storage at {address} doesn't use TLS. Nothing was sent.")
         return http.client.HTTPConnection(host, parts.port, timeout=_TIMEOUT)
-    proxy = None if proxy_bypass(host) else getproxies().get("https")
+    proxy = find_proxy(address)
     if not proxy:
         return http.client.HTTPSConnection(host, parts.port, timeout=_TIMEOUT, context=_create_tls_context())
-    way = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
+    way = proxy.address
+    if not way.hostname or proxy.is_socks:
+        raise StorageError(
+            f"Requests to the bucket can't use the proxy '{proxy.url}' ({proxy.variable}): they need an HTTP proxy. "
+            f"Nothing was sent. Set an HTTP proxy in HTTPS_PROXY, or connect directly: NO_PROXY={host}"
+        )
     tunnel = http.client.HTTPSConnection(way.hostname or "", way.port, timeout=_TIMEOUT, context=_create_tls_context())
     login = f"{unquote(way.username or '')}:{unquote(way.password or '')}"
     badge = {"Proxy-Authorization": f"Basic {b64encode(login.encode()).decode()}"} if way.username else {}

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, create_model
 
+from lk_jupyter.api._proxy import uses_proxies
 from lk_jupyter.api.serverless import ChatCompletionParameters, ChatContentPart, ChatMessage, EmbeddingInput
 from lk_jupyter.localcloud.models.envelope import Refusal
 from lk_jupyter.protocol.json_limits import load_json
@@ -52,6 +53,7 @@ class ModelUpstream:
 
     def __init__(self, url: str, key: str | None) -> None:
         self._url = url.rstrip("/")
+        self._uses_proxies = uses_proxies(url)
         self._headers = {"Authorization": f"Bearer {key}"} if key else {}
         self._listed: tuple[float, list[Json]] = (0.0, [])
         self._listing = asyncio.Lock()
@@ -99,7 +101,7 @@ class ModelUpstream:
 
         timeout = httpx.Timeout(_SILENCE_SECONDS, connect=_CONNECT_SECONDS)
         headers = {"Content-Type": "application/json", **self._headers}
-        return httpx.AsyncClient(headers=headers, timeout=timeout)
+        return httpx.AsyncClient(headers=headers, timeout=timeout, trust_env=self._uses_proxies)
 
     async def _get_json(self, path: str) -> Any:
         async with self._open_response("GET", path) as response:
