@@ -11,6 +11,7 @@ import re
 from collections import Counter, defaultdict
 from datetime import datetime, timezone
 from pathlib import Path
+from urllib.parse import quote, unquote
 
 from api.scripted import KEY, ScriptedServer, answer
 
@@ -47,6 +48,8 @@ def finished(**result):
     return event({"jobFinished": {"job": {"result": result}}})
 
 
+NO_VM = (404, {"detail": "VM not found"})
+
 #: What a run streams where the test says nothing else.
 DONE = (STREAM, said("hello\n"), finished(returnCode=0))
 
@@ -60,6 +63,7 @@ class StandIn:
         self.bodies = defaultdict(list)
         self.runs = {}
         self.vms = {}
+        self.vm_ids = [each.replace("-", "") for each in IDS]
         self.deployments = {}
         self.batches = {}
         self.word = "completed"
@@ -85,7 +89,8 @@ class StandIn:
 
     def _answer(self, request):
         path = request.path.partition("?")[0].removeprefix(EXTERNAL)
-        operation = f"{request.method} {re.sub('|'.join([*IDS, *(each.replace('-', '') for each in IDS)]), '{}', path)}"
+        ids = [quote(each, safe="") for each in (*self.vm_ids, *IDS)]
+        operation = f"{request.method} {re.sub('|'.join(map(re.escape, ids)), '{}', path)}"
         operation = re.sub(r"/api/v1(?=/stream)", "", operation)
         self.calls[operation] += 1
         if "json" in request.headers.get("content-type", ""):
@@ -117,8 +122,8 @@ class StandIn:
             "GET /vms/availability": {"available_instance_variants": VARIANTS},
             "GET /vms/list": lambda _: {"vms": list(self.vms.values())},
             "POST /vms/create": self._rented,
-            "GET /vms/{}/status": lambda request: self.vms[request.path.split("/")[-2]],
-            "DELETE /vms/{}": lambda request: self._ended(request.path.rpartition("/")[2]),
+            "GET /vms/{}/status": lambda request: self.vms.get(unquote(request.path.split("/")[-2]), NO_VM),
+            "DELETE /vms/{}": lambda request: self._ended(unquote(request.path.rpartition("/")[2])),
             "GET /inference/models": {"models": [{"serving_name": "local/echo", "gpu_type": "A100"}]},
             "GET /inference/list": lambda _: {"deployments": list(self.deployments.values())},
             "POST /inference/create": self.deployed,
@@ -133,7 +138,7 @@ class StandIn:
 
     def _rented(self, request):
         """Rent as the live service answers: undashed id, no zone, nulls at the top level."""
-        vm_id = IDS[len(self.vms)].replace("-", "")
+        vm_id = self.vm_ids[len(self.vms)]
         specs = {"gpu_type": request.json["hardware_profile"], **request.json["instance_specs"]}
         self.vms[vm_id] = {
             "vm_id": vm_id,
@@ -153,6 +158,8 @@ class StandIn:
         return self.vms[vm_id]
 
     def _ended(self, vm_id):
+        if vm_id not in self.vms:
+            return NO_VM
         self.vms[vm_id]["status"] = "terminated"
         return {"vm_id": vm_id, "status": "terminated"}
 

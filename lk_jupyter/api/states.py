@@ -1,8 +1,13 @@
-"""Words for the state of a run, and the format of run ids. Imports little, so that the journal opens quickly."""
+"""Words for the states of runs, VMs and deployments, and the format of run ids.
+
+Imports little, so that the journal opens quickly.
+"""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from enum import Enum
 
 #: Pattern of a run's id, which becomes part of file names, paths of the API and lines of cells.
 RUN_ID = "[A-Za-z0-9_-]{1,100}"
@@ -43,6 +48,60 @@ UNKNOWN = "unknown"
 
 #: Words of the API → words for people.
 LABELS = dict.fromkeys(("system_failure", "failed_system"), "platform failure") | {"failed_user": "failed"}
+
+
+class Phase(Enum):
+    """What a state means for a VM or a deployment.
+
+    In the phases ENDING, HALTED and UNKNOWN, the object isn't usable and may cost credits.
+    """
+
+    STARTING = "starting"
+    RUNNING = "running"
+    ENDING = "ending"
+    HALTED = "halted"
+    ENDED = "ended"
+    UNKNOWN = "unknown"
+
+
+def _list_words(text: str, phase: Phase) -> dict[str, Phase]:
+    return dict.fromkeys(text.split(), phase)
+
+
+_SHARED_PHASES = {
+    **_list_words("pending provisioning queued creating starting booting initializing requested", Phase.STARTING),
+    **_list_words("allocating building deploying launching scheduled scheduling", Phase.STARTING),
+    **_list_words("running ready active up", Phase.RUNNING),
+    **_list_words("terminating deleting destroying stopping shutting_down deallocating draining", Phase.ENDING),
+    **_list_words("terminated failed error deleted destroyed errored", Phase.ENDED),
+}
+
+#: State of a VM → phase. A stopped or reclaimed VM may still cost credits, until it is deleted.
+VM_PHASES: Mapping[str, Phase] = {
+    **_SHARED_PHASES,
+    **_list_words("stopped preempted reclaimed evicted deallocated hibernated suspended paused halted", Phase.HALTED),
+    **_list_words("interrupted inactive shutdown shut_down off powered_off shelved expired", Phase.HALTED),
+    **_list_words("unreachable lost", Phase.HALTED),
+}
+
+#: State of a deployment → phase. A paused deployment starts at its next request.
+DEPLOYMENT_PHASES: Mapping[str, Phase] = {
+    **_SHARED_PHASES,
+    **_list_words("downloading loading warming updating scaling", Phase.STARTING),
+    **_list_words("created healthy serving paused", Phase.RUNNING),
+    **_list_words("preempted reclaimed evicted suspended halted unhealthy degraded", Phase.HALTED),
+    "stopped": Phase.ENDED,
+}
+
+
+def read_phase(status: str, phases: Mapping[str, Phase]) -> Phase:
+    """Return the phase of a state; ``phases`` is the table of VMs or of deployments."""
+    return phases.get(_normalize_word(status), Phase.UNKNOWN)
+
+
+def list_states(phase: Phase, phases: Mapping[str, Phase]) -> frozenset[str]:
+    """Return the states of a phase."""
+    return frozenset(state for state, other in phases.items() if other is phase)
 
 
 def _normalize_word(word: str) -> str:

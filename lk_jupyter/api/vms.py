@@ -22,20 +22,23 @@ from lk_jupyter.api._models import (
     count_problem,
     unless_null,
 )
-from lk_jupyter.api.states import UNKNOWN
+from lk_jupyter.api.states import UNKNOWN, VM_PHASES, Phase, list_states, read_phase
 
 #: States of a machine that is usable once the machine has an address.
-UP_STATES = frozenset({"running", "ready", "active", "up"})
+UP_STATES = list_states(Phase.RUNNING, VM_PHASES)
 
 #: States of a starting machine.
-COMING_STATES = frozenset({"pending", "provisioning", "queued", "creating", "starting", "booting", "initializing"})
+COMING_STATES = list_states(Phase.STARTING, VM_PHASES)
 
 #: States of an ended machine. Any other word means that the machine is active and costs credits.
-ENDED_STATES = frozenset({"terminated", "failed", "error", "deleted", "destroyed", "errored"})
+ENDED_STATES = list_states(Phase.ENDED, VM_PHASES)
 
 #: The id of a machine, under any name of a server.
 VmId = Annotated[
-    str, Field(validation_alias=AliasChoices("vm_id", "vmId", "id", "instance_id"), coerce_numbers_to_str=True)
+    str,
+    Field(
+        min_length=1, validation_alias=AliasChoices("vm_id", "vmId", "id", "instance_id"), coerce_numbers_to_str=True
+    ),
 ]
 
 InstanceType = Literal["on-demand", "spot"]
@@ -134,8 +137,8 @@ def means_no_capacity(detail: str) -> bool:
 
 
 def is_usable(status: str, ip_address: str | None) -> bool:
-    """Return whether a machine is reachable: ``ready`` can precede the address, and the reverse."""
-    return bool(ip_address) and status not in COMING_STATES | ENDED_STATES
+    """Return whether a machine may be reachable: ``ready`` can precede the address, and the reverse."""
+    return bool(ip_address) and read_phase(status, VM_PHASES) in {Phase.RUNNING, Phase.UNKNOWN}
 
 
 class VM(Model):
@@ -163,6 +166,11 @@ class VM(Model):
     volume: PendingVolume | None = None
     volume_notice: str | None = None
     volume_migration_in_progress: bool | None = None
+
+    @property
+    def phase(self) -> Phase:
+        """The meaning of the state."""
+        return read_phase(self.status, VM_PHASES)
 
     @property
     def usable(self) -> bool:
@@ -196,6 +204,11 @@ class VMStatus(Model):
     display_name: str | None = None
     volumes: list[AttachedVolume] | None = None
     lease_ends_at: SkipJsonSchema[LeaseEnd] = Field(None, description="Only at a broker: when it deletes the VM.")
+
+    @property
+    def phase(self) -> Phase:
+        """The meaning of the state."""
+        return read_phase(self.status, VM_PHASES)
 
     @property
     def usable(self) -> bool:

@@ -20,17 +20,15 @@ from lk_jupyter.api._client import Client
 from lk_jupyter.api.vms import (
     DEFAULT_LEASE,
     ENDED_STATES,
-    UP_STATES,
     VM,
     AttachedVolume,
     RenameVMRequest,
-    TerminateVMResponse,
     VMInstanceVariant,
     VMStatus,
 )
 from lk_jupyter.config.settings import setting
 from lk_jupyter.connection.budget import CostRequest, list_exceeded_budgets, refuse_over_budget
-from lk_jupyter.errors import LkError, UsageError
+from lk_jupyter.errors import ConnectionFailed, LkError, UsageError
 from lk_jupyter.magics._engine.ask import ask, is_sure
 from lk_jupyter.magics._engine.parser import Subcommands
 from lk_jupyter.magics._engine.several import apply_to_each
@@ -52,7 +50,9 @@ from lk_jupyter.session import current
 from lk_jupyter.text.units import credits_label, disk_label, duration_label, limit_label, moment_label
 from lk_jupyter.vms import ssh_config
 from lk_jupyter.vms import vms as vm
+from lk_jupyter.vms.ends import VmDeletion, repeat_deletion
 from lk_jupyter.vms.facts import VmFacts, facts_folder, find_vm_facts
+from lk_jupyter.vms.ids import short_id
 from lk_jupyter.vms.jump import ADVICE, jump_command
 from lk_jupyter.vms.offers import VmOffer, VmShape, alternatives_line, choose_offer, list_offers
 from lk_jupyter.vms.shell import read_host_key
@@ -65,8 +65,6 @@ from lk_jupyter.vms.ssh import (
     list_public_keys,
     make_key,
 )
-
-SHORT = 8
 
 lk_vm = Subcommands(
     "lk_vm",
@@ -153,9 +151,9 @@ def _create(options: CreateVmOptions, shell: InteractiveShell) -> None:
     ):
         created = vm.create_once(client, request, offer)
     if lease and (created.lease_ends_at is None or created.lease_ends_at <= client.utc_now):
-        display(Note(f"The broker didn't report when it deletes VM {created.vm_id[:SHORT]}. Check: %lk_vm list"))
+        display(Note(f"The broker didn't report when it deletes VM {short_id(created.vm_id)}. Check: %lk_vm list"))
     if options.no_wait:
-        display(_build_line(_build_initial_status(created), [f"SSH login: %lk_vm ssh {created.vm_id[:SHORT]}"]))
+        display(_build_line(_build_initial_status(created), [f"SSH login: %lk_vm ssh {short_id(created.vm_id)}"]))
         return
     status = _wait_for_vm(client, created, offer, shell)
     if options.save:
@@ -230,7 +228,7 @@ def _find_usable_vm(text: str) -> VMStatus:
 
 def _read_run_facts(status: VMStatus) -> VmFacts | None:
     """Return the facts of the run that rented the VM; None for a VM of the user."""
-    return find_vm_facts(vm.normalize_id(status.vm_id))
+    return find_vm_facts(status.vm_id)
 
 
 def _find_login_key(facts: VmFacts | None) -> PublicKey | None:
@@ -247,7 +245,7 @@ def _rename(options: RenameVmOptions, _shell: InteractiveShell) -> None:
     client = current().client
     machine = vm.find_vm(client, options.vm)
     client.vms.rename(machine.vm_id, RenameVMRequest(display_name=options.name))
-    display(Note(f"VM {machine.vm_id[:SHORT]} is now named {options.name}."))
+    display(Note(f"VM {short_id(machine.vm_id)} is now named {options.name}."))
 
 
 @lk_vm.verb("delete", DeleteVmOptions)
@@ -266,33 +264,30 @@ def _delete(options: DeleteVmOptions, _shell: InteractiveShell) -> None:
         return
     apply_to_each(
         vms,
-        lambda each: display(Note(_format_end_message(client, each, _delete_vm(client, each)))),
-        lambda each: each.vm_id[:SHORT],
+        lambda each: display(Note(_delete_vm(client, each))),
+        lambda each: short_id(each.vm_id),
         "VMs that may still be active and billed: {0}. Check: %lk_vm list. Delete them: %lk_vm delete {0}",
     )
 
 
-def _delete_vm(client: Client, each: VM) -> TerminateVMResponse | None:
-    answer = client.vms.delete(each.vm_id)
+def _delete_vm(client: Client, each: VM) -> str:
+    """Delete a VM, and return a message about its end. Raises LkError if the VM may still be active."""
+    deletion = VmDeletion(client, each.vm_id)
+    try:
+        deleted = deletion.run()
+    except ConnectionFailed as problem:
+        repeat_deletion(deletion, lambda _: _forget_host(each))
+        raise ConnectionFailed(f"{problem}\nThe deletion is repeated while this kernel is active.") from None
+    _forget_host(each)
+    count = len(deleted.volumes)
+    disks = f"; {count} of its volumes remain and cost credits: %lk_volumes" if count else ""
+    cost = "" if deleted.billed is None else f" after {credits_label(deleted.billed)}"
+    return f"Deleted {_choose_name(each)}{cost}{disks}."
+
+
+def _forget_host(each: VM) -> None:
     ssh_config.remove_host(ssh_config.host_name(_choose_name(each)))
     ssh_config.forget_host_key(each.vm_id)
-    return answer
-
-
-def _format_end_message(client: Client, vm: VM, answer: TerminateVMResponse | None) -> str:
-    """Return a message about the end of a VM, whose deletion the server accepted."""
-    freed = answer.detached_volumes if answer else None
-    disks = f"; {len(freed)} of its volumes remain and cost credits: %lk_volumes" if freed else ""
-    try:
-        status = client.vms.status(vm.vm_id)
-    except LkError:  # some servers forget a VM that has ended
-        return f"Deleted {_choose_name(vm)}{disks}."
-    if status.status in UP_STATES:
-        return (
-            f"The server accepted the deletion of {_choose_name(vm)}, which is still {status.status}. Check: %lk_vm "
-            f"list{disks}"
-        )
-    return f"Deleted {_choose_name(vm)} after {credits_label(_find_cost(status))}{disks}."
 
 
 def _format_disk(disk: AttachedVolume) -> str:
@@ -308,7 +303,7 @@ def _list_volumes(_: NoOptions, _shell: InteractiveShell) -> None:
             each.volume_id,
             disk_label(each.size_gb),
             each.status or "",
-            (each.attached_vm_id or "free")[:SHORT],
+            short_id(each.attached_vm_id) if each.attached_vm_id else "free",
             each.location or "",
         )
         for each in current().client.block.list()
@@ -327,7 +322,7 @@ def _delete_volumes(options: VolumesOptions, _shell: InteractiveShell) -> None:
     volumes = [vm.find_volume(client, text) for text in options.volumes]
     for each in volumes:
         if each.attached_vm_id:
-            holder = each.attached_vm_id[:SHORT]
+            holder = short_id(each.attached_vm_id)
             raise UsageError(
                 f"Volume {each.volume_id} is attached to VM {holder}. Nothing was deleted. Delete "
                 f"the VM first: %lk_vm delete {holder}"
@@ -437,7 +432,7 @@ def _wait_for_vm(client: Client, created: VM, offer: VmOffer, shell: Interactive
     """Show the states of a machine until the machine is ready. An interrupt leaves the machine active."""
     line, name, status = (
         LiveOutput(shell),
-        created.display_name or created.vm_id[:SHORT],
+        created.display_name or short_id(created.vm_id),
         _build_initial_status(created),
     )
     line.show(_build_line(status, [str(offer), _STAYS]))
@@ -472,8 +467,8 @@ def _build_initial_status(created: VM) -> VMStatus:
 
 def _format_unattended_note(created: VM) -> str:
     """Return a message: the VM is still active and costs credits, with the commands that check and delete the VM."""
-    name = created.display_name or created.vm_id[:SHORT]
-    means = created.vm_id[:SHORT] if " " in name else name
+    name = created.display_name or short_id(created.vm_id)
+    means = short_id(created.vm_id) if " " in name else name
     return f"VM {name!r} is still active and costs credits. Check: %lk_vm status {means}. Delete: %lk_vm delete {means}"
 
 
@@ -551,7 +546,7 @@ def vm_row(each: VM) -> tuple[str, ...]:
     started = moment_label(each.created_at, "%d %b %H:%M")
     name, address = each.display_name or "", each.ip_address or ""
     return (
-        each.vm_id[:SHORT],
+        short_id(each.vm_id),
         name,
         each.status,
         _format_gpus(each),
@@ -573,7 +568,7 @@ def _find_cost(each: VM | VMStatus) -> Decimal | None:
 
 
 def _choose_name(each: VM | VMStatus) -> str:
-    return each.display_name or each.vm_id[:SHORT]
+    return each.display_name or short_id(each.vm_id)
 
 
 def _build_offer_row(variant: VMInstanceVariant) -> tuple[str, ...]:

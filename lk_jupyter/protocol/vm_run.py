@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from hashlib import sha256
 
-#: Start of the id of a run on a VM; the id of its VM follows.
+#: Start of the id of a run on a VM; the key of its first VM follows.
 PREFIX = "vm-"
 
 #: Text in links to the objects of a run on its VM, which the VM replaces by the address of the objects.
@@ -17,10 +18,25 @@ SETUP_SECONDS, LONGEST_SECONDS = 300, 7 * 86_400
 #: The signed text that comes with the list of a checkpoint, as in ``remote/vm/files.py``.
 CHECKPOINT_LIST = b"checkpoint list"
 
-_ID = re.compile(rf"{PREFIX}([0-9a-f]{{32}})")
+_KEY = "[0-9a-f]{32}"
+_ID = re.compile(rf"{PREFIX}({_KEY})")
 
 
-def parse_vm_id(execution_id: str) -> str | None:
-    """Return the id of the VM in the id of a run; None for a run of the cloud."""
+def normalize_id(vm_id: str) -> str:
+    """Return an id for comparison: some servers write dashes into an id in some answers only."""
+    return vm_id.replace("-", "").lower()
+
+
+def make_run_key(vm_id: str) -> str:
+    """Return the key of a VM, which is part of file names and of the id of its run.
+
+    The key is the id without dashes if that is hexadecimal, otherwise a hash of the id, which may have any characters.
+    """
+    plain = normalize_id(vm_id)
+    return plain if re.fullmatch(_KEY, plain) else sha256(vm_id.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+
+def parse_run_key(execution_id: str) -> str | None:
+    """Return the key of the VM in the id of a run; None for a run of the cloud."""
     match = _ID.fullmatch(execution_id)
     return match[1] if match else None

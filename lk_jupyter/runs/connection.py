@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, cast
 
 from lk_jupyter.protocol.relay import parse_relay_token
-from lk_jupyter.protocol.vm_run import parse_vm_id
+from lk_jupyter.protocol.vm_run import parse_run_key
 from lk_jupyter.runs.follow import Follower
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def connection_for(connection: Connection, execution_id: str) -> Connection:
     """Return the connection for a run: the given connection, unless the run is on a VM or a relay."""
     relay_token = parse_relay_token(execution_id)
-    if (parse_vm_id(execution_id) is None and relay_token is None) or vm_run_in(connection):
+    if (parse_run_key(execution_id) is None and relay_token is None) or vm_run_in(connection):
         return connection
     from lk_jupyter.runs.vm import VmConnection  # noqa: PLC0415 (few runs are on VMs, and few are relays)
 

@@ -13,7 +13,7 @@ from lk_jupyter.api.execution import is_final
 from lk_jupyter.api.hosted import answers
 from lk_jupyter.api.ports import port_url
 from lk_jupyter.errors import UsageError
-from lk_jupyter.protocol.vm_run import parse_vm_id
+from lk_jupyter.protocol.vm_run import parse_run_key
 
 if TYPE_CHECKING:
     from lk_jupyter.runs.run import Run
@@ -48,7 +48,7 @@ def open_port(run: Run, port: int | None) -> OpenPort:
         raise UsageError(f"Which port of run {run.short_id}? {which} Name one: %lk_open {run.short_id} PORT")
     if is_final(status := run.status):
         raise UsageError(f"Run {run.short_id} has finished ({status}), and its ports are closed. Active runs: %lk_runs")
-    if parse_vm_id(run.execution_id):
+    if parse_run_key(run.execution_id):
         return _forward_port(run, port or ports[0])
     url = address(run, port or ports[0])
     return OpenPort(url, answers(url))

@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from lk_jupyter.config.settings import setting
-from lk_jupyter.errors import LkError, NotFound
+from lk_jupyter.errors import LkError
 from lk_jupyter.serverext.request_problem import RequestProblem
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ def _send_messages(connection: Connection) -> None:
     from lk_jupyter.journal.journal import journal  # noqa: PLC0415 (few users want messages)
     from lk_jupyter.journal.messages import end_event, send_once  # noqa: PLC0415
     from lk_jupyter.vms.facts import list_overdue, overdue_line  # noqa: PLC0415
+    from lk_jupyter.vms.ids import short_id  # noqa: PLC0415
 
     since = time.time() - _OLDEST_SECONDS
     for entry in journal().entries(going_on=True, base_url=connection.base_url, since=since):
@@ -45,19 +46,19 @@ def _send_messages(connection: Connection) -> None:
                 title = f"{entry.title or 'Run'} ({entry.execution_id[:8]}) has ended"
                 send_once(end_event(entry.execution_id), title, line)
     for facts in list_overdue(connection.client.now()):
-        send_once(f"{facts.active_id}-overdue", f"VM {facts.active_id[:8]} is still active", overdue_line(facts))
+        send_once(f"{facts.active_id}-overdue", f"VM {short_id(facts.active_id)} is still active", overdue_line(facts))
 
 
 def _format_end(connection: Connection, entry: JournalEntry) -> str:
     """Return state, time and cost of a run that has ended; empty for an active run and for a short one."""
     from lk_jupyter.api.execution import is_final  # noqa: PLC0415 (as above)
     from lk_jupyter.journal.messages import needs_message  # noqa: PLC0415
-    from lk_jupyter.protocol.vm_run import parse_vm_id  # noqa: PLC0415
+    from lk_jupyter.protocol.vm_run import parse_run_key  # noqa: PLC0415
     from lk_jupyter.text.units import credits_label, duration_label  # noqa: PLC0415
 
     execution_id = entry.execution_id or ""
-    if vm_id := parse_vm_id(execution_id):
-        status, billed, seconds = _read_vm_end(connection, vm_id)
+    if key := parse_run_key(execution_id):
+        status, billed, seconds = _read_vm_end(connection, key)
     else:
         record = connection.client.execution.get(execution_id)
         age = connection.client.now() - record.end_time.timestamp() if record.end_time else _KERNEL_SECONDS
@@ -74,21 +75,20 @@ def _format_end(connection: Connection, entry: JournalEntry) -> str:
     return f"{' · '.join(facts)}\nLog and results: %lk_attach {execution_id[:8]}"
 
 
-def _read_vm_end(connection: Connection, vm_id: str) -> tuple[str, Decimal | None, float | None]:
+def _read_vm_end(connection: Connection, key: str) -> tuple[str, Decimal | None, float | None]:
     """Return state, bill and seconds of a run whose VM has ended; an empty state while the VM is active."""
-    from lk_jupyter.api.vms import ENDED_STATES  # noqa: PLC0415 (as above)
+    from lk_jupyter.protocol.vm_run import PREFIX  # noqa: PLC0415 (as above)
     from lk_jupyter.vms.facts import read_facts  # noqa: PLC0415
-    from lk_jupyter.vms.hosted import VmRun  # noqa: PLC0415
+    from lk_jupyter.vms.hosted import open_run  # noqa: PLC0415
 
-    run = VmRun(connection, read_facts(vm_id))
-    try:
-        vm = connection.client.vms.status(run.facts.active_id)
-    except NotFound:
-        vm = None
-    if vm and vm.status not in ENDED_STATES:
-        return "", None, None
+    facts = read_facts(key)
+    run = open_run(connection, f"{PREFIX}{key}")
+    if not facts.state.get("is_final"):
+        run.watch.read()
+        if not run.watch.has_failed:
+            return "", None, None
     state = run.state()
     if not state.get("is_final"):  # another VM continues the run
         return "", None, None
     seconds = state["ended"] - state["started"] if "started" in state and "ended" in state else None
-    return state["status"], run.facts.billed or (vm.billed if vm else None), seconds
+    return state["status"], run.facts.billed, seconds

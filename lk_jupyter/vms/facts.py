@@ -15,8 +15,9 @@ from pydantic import BaseModel, ConfigDict
 from lk_jupyter.config.files import is_locked
 from lk_jupyter.config.settings import setting
 from lk_jupyter.errors import ConnectionFailed, LkError, UsageError
-from lk_jupyter.protocol.vm_run import PREFIX
+from lk_jupyter.protocol.vm_run import PREFIX, make_run_key
 from lk_jupyter.text.units import credits_label
+from lk_jupyter.vms.ids import is_same_id, short_id
 
 #: Seconds after the planned end of a VM in which the VM may delete itself before a report.
 RELEASE_SECONDS = 15.0
@@ -29,9 +30,10 @@ class VmFacts(BaseModel):
     """The facts of a run on a VM that this machine stores; moments are in Unix seconds, by the clock of the cloud.
 
     ``request`` has the name, labels and metadata of the run, ``pinned`` is the host key, ``key_id`` the id of the API
-    key on the VM, ``is_started`` whether the code was sent, ``state`` the final state, ``is_deleted`` whether the cloud
-    confirmed the end of the VM. ``vm_id`` is the first VM, ``current_id`` the VM that replaced it and ``rented_at`` its
-    start; ``earlier_cost`` is the bill of the VMs before, ``is_counted`` whether it includes the current VM,
+    key on the VM, ``usable_state`` the state of the VM when it answered, ``is_started`` whether the code was sent,
+    ``state`` the final state, ``is_deleted`` whether the cloud confirmed the end of the VM. ``vm_id`` is the first VM,
+    ``current_id`` the VM that replaced it (both as the cloud wrote the ids) and ``rented_at`` its start;
+    ``earlier_cost`` is the bill of the VMs before, ``is_counted`` whether it includes the current VM,
     ``reasons`` why each was replaced, ``cap`` the maximum cost. ``has_volume`` is whether the run requested a volume,
     ``volume_id`` and ``volume_path`` the id and the folder of the volume. ``log_start`` is the size of the log at the
     checkpoint with which the current VM started; None for the first VM.
@@ -49,6 +51,7 @@ class VmFacts(BaseModel):
     request: dict[str, Any] = {}
     address: str | None = None
     pinned: str | None = None
+    usable_state: str = ""
     key_id: str | None = None
     is_started: bool = False
     state: dict[str, Any] = {}
@@ -65,6 +68,11 @@ class VmFacts(BaseModel):
     has_volume: bool = False
     volume_id: str | None = None
     volume_path: str | None = None
+
+    @property
+    def key(self) -> str:
+        """The part of the run's id and of file names that identifies the first VM."""
+        return make_run_key(self.vm_id)
 
     @property
     def active_id(self) -> str:
@@ -97,12 +105,21 @@ def facts_folder() -> Path:
     return Path(setting("journal")).parent / "vms"
 
 
+def run_path(vm_id: str, ending: str) -> Path:
+    """Return the path of a file about a VM. Its name has the key of the VM, since an id may have any characters."""
+    return facts_folder() / f"{make_run_key(vm_id)}{ending}"
+
+
 def read_facts(vm_id: str) -> VmFacts:
-    """Return the facts of a run. Raises UsageError for a run of another machine."""
+    """Return the facts of a run; ``vm_id`` is the id of its first VM, or the key of that VM.
+
+    Raises UsageError for a run of another machine.
+    """
     with suppress(OSError, ValueError):
-        return VmFacts.model_validate_json((facts_folder() / f"{vm_id}.json").read_text("utf-8"))
+        return VmFacts.model_validate_json(run_path(vm_id, ".json").read_text("utf-8"))
     raise UsageError(
-        f"Run '{PREFIX}{vm_id}' was started on another machine, which has its SSH key. See your VMs: %lk_vm list"
+        f"Run '{PREFIX}{make_run_key(vm_id)}' was started on another machine, which has its SSH key. See your VMs: "
+        "%lk_vm list"
     )
 
 
@@ -117,9 +134,9 @@ def overdue_lines(now: float | None = None) -> list[str]:
 def overdue_line(facts: VmFacts) -> str:
     """Return the line about a VM that should be deleted, with the command that deletes it."""
     return (
-        f"VM {facts.active_id[:8]} should already be deleted, but may still be billed: about "
+        f"VM {short_id(facts.active_id)} should already be deleted, but may still be billed: about "
         f"{credits_label(facts.cost)} so far. "
-        f"Delete it: %lk_vm delete {facts.active_id[:8]}"
+        f"Delete it: %lk_vm delete {short_id(facts.active_id)}"
     )
 
 
@@ -132,7 +149,7 @@ def has_active_owner(vm_id: str) -> bool:
 
 def lock_path(vm_id: str) -> Path:
     """Return the file that the process that started a run locks."""
-    return facts_folder() / f"{vm_id}.lock"
+    return run_path(vm_id, ".lock")
 
 
 def host_keys_path() -> Path:
@@ -142,12 +159,12 @@ def host_keys_path() -> Path:
 
 def forward_path(vm_id: str, name: str) -> Path:
     """Return the file with the place on this machine that leads to a port of a VM: a number, or ``dashboard``."""
-    return facts_folder() / f"{vm_id}.{name}.forward"
+    return run_path(vm_id, f".{name}.forward")
 
 
 def find_vm_facts(vm_id: str) -> VmFacts | None:
     """Return the facts of the run from this machine that has this VM now; None for another VM."""
-    return next((facts for facts in _iterate_stored_facts() if facts.active_id == vm_id), None)
+    return next((facts for facts in _iterate_stored_facts() if is_same_id(facts.active_id, vm_id)), None)
 
 
 def _iterate_stored_facts() -> Iterator[VmFacts]:

@@ -30,15 +30,16 @@ from typing import TYPE_CHECKING, Any
 
 from lk_jupyter.api._endpoint import EXTERNAL
 from lk_jupyter.api.auth import ApiKeyCreate
-from lk_jupyter.api.vms import ENDED_STATES, VM, AttachedVolume
+from lk_jupyter.api.vms import VM, AttachedVolume
 from lk_jupyter.config.files import take_lock, write_private
 from lk_jupyter.errors import ConnectionFailed, LkError, NotFound, ServerError, UsageError
 from lk_jupyter.protocol.bucket import checkpoint_key, returned_key
 from lk_jupyter.protocol.parts import SHIPPED, strip_code
-from lk_jupyter.protocol.vm_run import LINK_HOST, PREFIX, SETUP_SECONDS, parse_vm_id
+from lk_jupyter.protocol.vm_run import LINK_HOST, PREFIX, SETUP_SECONDS, parse_run_key
 from lk_jupyter.text.units import duration_label
 from lk_jupyter.vms import ssh_config, vms
 from lk_jupyter.vms.checkpoints import log_size, read_checkpoint
+from lk_jupyter.vms.ends import DeletedVm, VmDeletion, VmWatch, delete_vm, is_repeated, repeat_deletion
 from lk_jupyter.vms.facts import (
     VmFacts,
     check_state,
@@ -48,12 +49,13 @@ from lk_jupyter.vms.facts import (
     is_failure,
     lock_path,
     read_facts,
+    run_path,
 )
 from lk_jupyter.vms.jump import jump_command
 from lk_jupyter.vms.offers import VmOffer, VmShape
 from lk_jupyter.vms.shell import CommandStream, HostKeyChanged, PortForward, VmShell, key_pair
 from lk_jupyter.vms.ssh import SshEndpoint
-from lk_jupyter.vms.vms import NAME_PREFIX, create_once, delete_vm, normalize_id, poll_states, request_for
+from lk_jupyter.vms.vms import NAME_PREFIX, create_once, poll_states, request_for
 
 if TYPE_CHECKING:
     from lk_jupyter.connection.connection import Connection
@@ -99,13 +101,14 @@ class VmRun:
         self._offer: VmOffer | None = None
         self._renew: Callable[[], Mapping[str, Any]] | None = None
         self._is_ending = False
+        self.watch = VmWatch(connection.client, facts.active_id, facts.usable_state)
         self.checkpoint: dict[str, Any] = {}
         self._owner_lock: int | None = None
 
     @property
     def execution_id(self) -> str:
         """The id of the run."""
-        return PREFIX + self.facts.vm_id
+        return PREFIX + self.facts.key
 
     @classmethod
     def rent(  # noqa: PLR0913 (independent facts)
@@ -131,7 +134,7 @@ class VmRun:
         lease = int(ttl) if offer.is_leased else None
         vm = _rent_vm(connection, offer, token, volume_ids, volume_gb=new_gb, lease=lease)
         facts = VmFacts(
-            vm_id=normalize_id(vm.vm_id),
+            vm_id=vm.vm_id,
             token=token,
             base_url=connection.base_url,
             machine=offer.machine,
@@ -170,7 +173,7 @@ class VmRun:
             target=self._start_code,
             args=(request,),
             kwargs=options,
-            name=f"lk-vm-{self.facts.vm_id[:8]}",
+            name=f"lk-vm-{self.facts.key[:8]}",
             daemon=True,
         )
         self._start.start()
@@ -241,6 +244,7 @@ class VmRun:
                 before, self.facts = self.facts, read_facts(self.facts.vm_id)
                 if self.facts.active_id != before.active_id:
                     self._disconnect()
+                    self.watch = VmWatch(self._client, self.facts.active_id, self.facts.usable_state)
 
     def _disconnect(self) -> None:
         """Close the connection, so that the next command connects to the current VM."""
@@ -260,19 +264,37 @@ class VmRun:
                 if self.facts.is_started and not state.get("is_saved"):
                     self._store_results()
                 self._store_if_possible(state=state)
-            self.delete()
+            with suppress(LkError):  # repeated in the background, and shown as a notice
+                self.delete()
 
     def delete(self) -> None:
-        """Delete the VM until the cloud confirms that, and the API key of the VM. Raises LkError."""
+        """Delete the VM until its end is proven, then the API key of the VM.
+
+        Raises LkError after 20 s without a proof; the deletion is repeated in the background.
+        """
         with self._lock:
             if self.facts.is_deleted:
                 return
+            if is_repeated(self.facts.active_id):
+                raise ConnectionFailed(self.watch.notice or "The deletion of the VM is repeated in the background.")
             self._disconnect()
-            billed = delete_vm(self._client, self.facts.active_id)
-            self._revoke_key()
+            deletion = VmDeletion(self._client, self.facts.active_id)
+            try:
+                self._record_deletion(deletion.run(proof=self.watch.proof))
+            except LkError as problem:
+                self.watch.notice = f"{problem} The deletion is repeated in the background."
+                repeat_deletion(deletion, self._record_deletion)
+                raise
+
+    def _record_deletion(self, vm: DeletedVm) -> None:
+        """Record the proven end of the VM; revoke its API key first, which a lost record would leave valid."""
+        self._revoke_key()
+        with self._lock:
             self._forget_host()
-            total = self.facts.earlier_cost if self.facts.is_counted else billed and self.facts.earlier_cost + billed
+            billed, cost = vm.billed, self.facts.earlier_cost
+            total = cost if self.facts.is_counted else billed and cost + billed
             self._store_if_possible(billed=total, is_deleted=True)
+            self.watch.notice = ""
 
     def _revoke_key(self) -> None:
         if self.facts.key_id:
@@ -297,6 +319,7 @@ class VmRun:
             self._end_anyway(final_state("aborted", "Aborted."))
         else:
             self.end(final_state("aborted", "Aborted before the code was sent."))
+        self.delete()
 
     def release(self) -> None:
         """Delete the VM of a run whose time is over, with the results if the VM still answers. Raises LkError."""
@@ -305,6 +328,7 @@ class VmRun:
             self._end_anyway(final_state("timeout", "The VM has reached its time limit"))
         else:
             self.end(self.facts.state or final_state("system_failure", LOST))
+        self.delete()
 
     def _end_anyway(self, state: dict[str, Any]) -> None:
         """Delete the VM, with the results if the VM still answers: an unreachable VM costs credits too."""
@@ -351,7 +375,7 @@ class VmRun:
 
     @property
     def _log_path(self) -> Path:
-        return self._folder / f"{self.facts.vm_id}.log"
+        return run_path(self.facts.vm_id, ".log")
 
     @property
     def _saved_prefix(self) -> str:
@@ -384,7 +408,7 @@ class VmRun:
         with self._lock:
             self.facts = self.facts.model_copy(update=changes)
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            write_private(self._folder / f"{self.facts.vm_id}.json", self.facts.model_dump_json())
+            write_private(run_path(self.facts.vm_id, ".json"), self.facts.model_dump_json())
 
     def _store_if_possible(self, **changes: Any) -> None:
         """Change the facts, also if the disk is full: then the VM must be deleted nevertheless."""
@@ -412,7 +436,8 @@ class VmRun:
         self._send_first(f"umask 077 && mkdir -p {folder} && tar -x -f - -C {folder}", _pack_agent())
         api = self._create_key() if has_key else None
         if self.facts.state.get("is_final"):  # aborted meanwhile, perhaps before the key existed
-            self._revoke_key()
+            if self.facts.is_deleted:
+                self._revoke_key()
             return
         seconds = self.remaining_seconds()
         if self._offer and self._offer.is_leased:  # the results are read before the broker deletes the VM
@@ -434,7 +459,10 @@ class VmRun:
         assert self._renew  # noqa: S101 (checked before)
         self._disconnect()
         moment = self._client.now()
-        billed = delete_vm(self._client, self.facts.active_id)
+        try:
+            billed = delete_vm(self._client, self.facts.active_id, self.watch.proof).billed
+        except ConnectionFailed as problem:
+            raise UsageError(f"{failure.rstrip('.')}. {problem} No other VM was rented.") from None
         self._revoke_key()
         self._forget_host()
         cost = self.facts.earlier_cost + (self.facts.cost_at(moment) if billed is None else billed)
@@ -450,9 +478,10 @@ class VmRun:
         ttl = self._compute_affordable_seconds(request["timeout"] + SETUP_SECONDS)
         listing = read_checkpoint(self._connection.storage, self.facts.token)
         vm = self._rent_again()
-        start = {"current_id": normalize_id(vm.vm_id), "rented_at": self._client.now(), "is_counted": False}
+        start = {"current_id": vm.vm_id, "rented_at": self._client.now(), "is_counted": False}
         with self._lock:
             self._store_facts(**start, ttl=ttl, log_start=log_size(listing), is_deleted=False)
+            self.watch = VmWatch(self._client, vm.vm_id)
             if self.facts.state.get("is_final"):
                 self.delete()
                 raise UsageError("The run was aborted before its code was sent again.")
@@ -492,11 +521,11 @@ class VmRun:
 
     def _wait_until_usable(self) -> None:
         for status in poll_states(self._client, self.facts.active_id):
+            self.watch.add(status)
             if status.usable:
                 self._store_facts(address=status.ip_address, **self._find_volume(status.volumes or []))
                 return
-            if status.status in ENDED_STATES:
-                raise ConnectionFailed(f"The VM is {status.status}.")
+            self.watch.check_start()
         raise ConnectionFailed(f"The VM got no address within {duration_label(vms.PATIENCE)}.")
 
     def _find_volume(self, volumes: Sequence[AttachedVolume]) -> dict[str, str]:
@@ -520,8 +549,12 @@ class VmRun:
             except ConnectionFailed:
                 if time.monotonic() > end or self.facts.is_deleted:
                     raise
+                with suppress(LkError):
+                    self.watch.read()
+                self.watch.check_start()
                 time.sleep(_CONNECT_PAUSE)
             else:
+                self._store_facts(usable_state=self.watch.accept_state())
                 return
 
     def _create_key(self) -> dict[str, str]:
@@ -555,13 +588,14 @@ class VmRun:
         raise ConnectionFailed(f"The VM sent an unreadable state: {error}")
 
     def _read_saved_state(self) -> dict[str, Any] | None:
-        """Return the state that an ended VM saved in the bucket; None if the VM is active. Raises the API's errors."""
-        status, reason = "deleted", ""
-        with suppress(NotFound):
-            record = self._client.vms.status(self.facts.active_id)
-            status, reason = record.status, str((record.model_extra or {}).get("status_details") or "")
-        if status not in ENDED_STATES:
+        """Return the state that an ended VM saved in the bucket; None if the VM may be active. Raises the API's errors.
+
+        A VM that doesn't answer, and that the cloud reports as stopped for 60 s, counts as ended.
+        """
+        vm = self.watch.read()
+        if not self.watch.has_failed:
             return None
+        reason = str((vm.model_extra or {}).get("status_details") or "") if vm and not self.watch.is_stopped else ""
         storage, prefix = self._connection.storage, self._saved_prefix
         try:
             state = check_state(json.loads(storage.get_bytes(prefix + "state")))
@@ -569,7 +603,7 @@ class VmRun:
         except (LkError, ValueError):
             state = {}
         if not state.get("is_final"):  # the VM ended while the code was active, or with a full disk
-            details = f"The VM ended ({status}) before its results were saved."
+            details = self.watch.describe_failure()
             state = final_state("aborted", reason) if reason else final_state("system_failure", details)
         state["is_saved"] = True
         return state
@@ -626,15 +660,15 @@ def _get_run_registry() -> dict[tuple[str, str], VmRun]:
 
 def open_run(connection: Connection, execution_id: str) -> VmRun:
     """Return a run by its id, the same object for each caller. Raises UsageError for a run of another machine."""
-    vm_id = parse_vm_id(execution_id)
-    if vm_id is None:
+    run_key = parse_run_key(execution_id)
+    if run_key is None:
         raise UsageError(f"'{execution_id}' isn't a run on a VM. List runs: %lk_runs")
-    runs, key = _get_run_registry(), (connection.base_url, vm_id)
+    runs, key = _get_run_registry(), (connection.base_url, run_key)
     if key not in runs:
-        runs[key] = VmRun(connection, read_facts(vm_id))
+        runs[key] = VmRun(connection, read_facts(run_key))
     return runs[key]
 
 
 def keep_run(connection: Connection, run: VmRun) -> None:
     """Let ``open_run`` return this run."""
-    _get_run_registry()[connection.base_url, run.facts.vm_id] = run
+    _get_run_registry()[connection.base_url, run.facts.key] = run

@@ -7,7 +7,9 @@ import shlex
 from pathlib import Path
 
 from lk_jupyter.config.files import write_private_bytes
+from lk_jupyter.protocol.vm_run import make_run_key
 from lk_jupyter.vms.facts import host_keys_path
+from lk_jupyter.vms.ids import short_id
 from lk_jupyter.vms.jump import proxy_line
 from lk_jupyter.vms.shell import HostKeyChanged
 from lk_jupyter.vms.ssh import USER, PublicKey, SshEndpoint, home_relative
@@ -15,6 +17,9 @@ from lk_jupyter.vms.ssh import USER, PublicKey, SshEndpoint, home_relative
 #: The file with our hosts, and the block of ``~/.ssh/config`` that includes the file.
 _NAME = "lk_jupyter_config"
 _BLOCK = f"# >>> lk_jupyter >>>\nInclude {_NAME}\n# <<< lk_jupyter <<<\n"
+
+#: An id that can be part of a name for ssh.
+_PLAIN_ID = r"\w{1,64}"
 
 _HOST = re.compile(r"^Host (\S+)\n(?:[ \t].*\n)*", re.MULTILINE)
 
@@ -34,7 +39,7 @@ def pin_host_key(vm_id: str, line: str) -> None:
     elif stored != start + key:
         raise HostKeyChanged(
             "The VM answered with another host key than before. Nothing was sent. Another machine may have answered. "
-            f"Delete the VM: %lk_vm delete {vm_id[:8]}"
+            f"Delete the VM: %lk_vm delete {short_id(vm_id)}"
         )
 
 
@@ -109,7 +114,8 @@ def _remove_host(text: str, host: str) -> str:
 
 def _build_key_alias(vm_id: str) -> str:
     """Return the name of a VM in the file with the host keys; no pattern, and no option."""
-    return "lk-" + re.sub(r"\W+", "", vm_id, flags=re.ASCII).lower()
+    plain = vm_id.replace("-", "").lower()
+    return f"lk-{plain if re.fullmatch(_PLAIN_ID, plain, re.ASCII) else make_run_key(vm_id)}"
 
 
 def _find_ssh_folder() -> Path:

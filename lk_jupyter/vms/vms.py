@@ -5,23 +5,24 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from decimal import Decimal
 from uuid import uuid4
 
 from lk_jupyter.api._client import Client
+from lk_jupyter.api._lifecycle import StateDoubt
 from lk_jupyter.api._polling import poll
 from lk_jupyter.api.block import BlockVolume
+from lk_jupyter.api.states import Phase
 from lk_jupyter.api.user import is_same_user
-from lk_jupyter.api.vms import ENDED_STATES, VM, CreateVMRequest, InstanceSpecs, NewVolume, VMStatus, means_no_capacity
+from lk_jupyter.api.vms import VM, CreateVMRequest, InstanceSpecs, NewVolume, VMStatus, means_no_capacity
 from lk_jupyter.errors import (
-    ConnectionFailed,
     InvalidResponse,
     LkError,
-    NotFound,
     OutcomeUnknown,
     ServerError,
     UsageError,
 )
+from lk_jupyter.protocol.vm_run import normalize_id
+from lk_jupyter.vms.ids import is_same_id, short_id
 from lk_jupyter.vms.offers import VmOffer, VmShape, alternatives_line, list_offers
 
 _LOOKS, _LOOK_PAUSE = 3, 1.0
@@ -35,9 +36,6 @@ PATIENCE = 900.0
 
 #: Start of the display names of VMs that were rented for a run.
 NAME_PREFIX = "lk-run-"
-
-#: Attempts to delete a VM, and the most seconds between two attempts.
-_DELETE_TRIES, _DELETE_PAUSE = 8, 5.0
 
 
 def request_for(
@@ -107,11 +105,14 @@ def _find_requested_vm(client: Client, request: CreateVMRequest, before: set[str
 def poll_states(client: Client, vm_id: str, advice: str = "") -> Iterator[VMStatus]:
     """Iterate over the states of a machine, until the machine is usable or has ended, or the time is up.
 
+    A state that is neither starting, usable nor final ends the iteration after 60 s: the machine was stopped.
+
     ``advice`` is the text that an error adds: the resources that still cost, and the command that ends the cost.
     """
+    doubt = StateDoubt()
     for status in poll(lambda: client.vms.status(vm_id), PATIENCE, PAUSES, advice):
         yield status
-        if status.usable or status.status in ENDED_STATES:
+        if status.usable or status.phase is Phase.ENDED or doubt.add(status.phase):
             return
 
 
@@ -121,27 +122,22 @@ def active_vms(client: Client) -> list[VM]:
 
 
 def _has_ended(vm: VM) -> bool:
-    return vm.status in ENDED_STATES
+    return vm.phase is Phase.ENDED
 
 
 def find_vm(client: Client, text: str) -> VM:
     """Return the machine with this name, id, or beginning of an id; active machines come first. Raises UsageError."""
-    every = list(client.vms.list())
+    every, start = list(client.vms.list()), normalize_id(text)
     for group in ([vm for vm in every if not _has_ended(vm)], every):
-        fitting = [vm for vm in group if text == vm.display_name or normalize_id(text) == normalize_id(vm.vm_id)]
-        start = normalize_id(text)
+        fitting = [vm for vm in group if text == vm.vm_id]
+        fitting = fitting or [vm for vm in group if text == vm.display_name or is_same_id(text, vm.vm_id)]
         fitting = fitting or [vm for vm in group if start and normalize_id(vm.vm_id).startswith(start)]
         if len(fitting) > 1:
-            ids = ", ".join(vm.vm_id[:8] for vm in fitting)
+            ids = ", ".join(short_id(vm.vm_id) for vm in fitting)
             raise UsageError(f"'{text}' matches several VMs: {ids}. Nothing was changed. Use an id.")
         if fitting:
             return fitting[0]
     raise UsageError(f"Unknown VM '{text}'. Nothing was changed. See your VMs: %lk_vm list --all")
-
-
-def normalize_id(vm_id: str) -> str:
-    """Return an id for comparison: some servers write dashes into an id in some answers only."""
-    return vm_id.replace("-", "").lower()
 
 
 def find_volume(client: Client, text: str) -> BlockVolume:
@@ -153,33 +149,3 @@ def find_volume(client: Client, text: str) -> BlockVolume:
         what = f"'{text}' matches several volumes" if fitting else f"Unknown volume '{text}'"
         raise UsageError(f"{what}. Nothing was changed. See your volumes: %lk_volumes")
     return fitting[0]
-
-
-def delete_vm(client: Client, vm_id: str) -> Decimal | None:
-    """Delete a VM, repeatedly, until the list shows that the VM has ended; return its bill. Raises LkError."""
-    problem: LkError | None = None
-    for attempt in range(_DELETE_TRIES):
-        try:
-            client.vms.delete(vm_id)
-        except NotFound:
-            pass
-        except (LkError, InvalidResponse) as error:
-            problem = error
-        with suppress(LkError):
-            rows = [vm for vm in client.vms.list() if normalize_id(vm.vm_id) == vm_id]
-            if all(vm.status in ENDED_STATES for vm in rows or [_read_vm(client, vm_id)]):
-                return next((vm.croesus_billed or vm.billed for vm in rows), None)
-        time.sleep(min(0.2 * 2**attempt, _DELETE_PAUSE))
-    reason = str(problem or "").partition("\n")[0].rstrip(".")
-    raise ConnectionFailed(
-        f"VM {vm_id[:8]} may still be active and billed: the cloud didn't confirm its deletion"
-        f"{f' ({reason})' if reason else ''}. Delete it: %lk_vm delete {vm_id[:8]}"
-    )
-
-
-def _read_vm(client: Client, vm_id: str) -> VM:
-    """Return the state of a VM that the list lacks; a VM that the cloud doesn't know has ended."""
-    try:
-        return VM(vm_id=vm_id, status=client.vms.status(vm_id).status)
-    except NotFound:
-        return VM(vm_id=vm_id, status="deleted")

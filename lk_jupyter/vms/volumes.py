@@ -11,13 +11,13 @@ from lk_jupyter.api.block import BlockVolume
 from lk_jupyter.errors import LkError, UsageError
 from lk_jupyter.machines.prices import Prices
 from lk_jupyter.text.units import credits_label, disk_label
+from lk_jupyter.vms.ids import short_id
 from lk_jupyter.vms.vms import find_volume
 
 if TYPE_CHECKING:
     from lk_jupyter.api._client import Client
 
 _NEW = re.compile(r"new:(\d{1,6})", re.ASCII)
-_SHORT = 8
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,8 @@ def choose_volume(client: Client, text: str) -> RunVolume:
         volume = BlockVolume(volume_id="", size_gb=int(match[1]))
     else:
         volume = find_volume(client, text)
-    if holder := (volume.attached_vm_id or "")[:_SHORT]:
+    if volume.attached_vm_id:
+        holder = short_id(volume.attached_vm_id)
         raise UsageError(
             f"--volume: {volume.volume_id} is attached to VM {holder}. Nothing was rented. Use it there, or delete the "
             f"VM first: %lk_vm delete {holder}"

@@ -13,7 +13,7 @@ from vms.on_vm import living, until
 from lk_jupyter.api.vms import CreateVMRequest
 from lk_jupyter.config.settings import setting
 from lk_jupyter.journal.journal import journal
-from lk_jupyter.protocol.vm_run import parse_vm_id
+from lk_jupyter.protocol.vm_run import parse_run_key
 from lk_jupyter.session import current
 from lk_jupyter.vms import hosted
 
@@ -54,7 +54,7 @@ def test_a_cell_of_three_hours_runs_on_a_vm_after_one_question_and_changes_the_v
     assert re.search(r"At \d\d:\d\d, the VM deletes itself with an API key. The key has your account's", question)
     assert living(vms) == []
     [entry] = journal().entries(limit=1)
-    assert (entry.machine, entry.state, bool(parse_vm_id(entry.execution_id))) == ("vm.a100", "completed", True)
+    assert (entry.machine, entry.state, bool(parse_run_key(entry.execution_id))) == ("vm.a100", "completed", True)
     assert entry.cost > 0
 
 

@@ -63,7 +63,7 @@ def test_a_torn_list_at_release_neither_ends_the_attempts_nor_confirms_the_end(s
 def test_a_deletion_that_no_answer_confirms_is_reported_with_the_command_that_deletes(
     session, vms, add_fault, monkeypatch
 ):
-    monkeypatch.setattr("lk_jupyter.vms.vms._DELETE_PAUSE", 0.01)
+    monkeypatch.setattr("lk_jupyter.api._lifecycle.CONFIRM_SECONDS", 0.1)
     run = rent(session)
     add_fault("/vms/", status=502, times=None)
     with pytest.raises(LkError) as failure:

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
+#: Answers without the VM that prove its end, and the least seconds between the first and the last of them.
+ABSENCES, ABSENCE_SECONDS = 3, 10.0
+
 #: Answers to an upload that another attempt doesn't change → their reason.
 REFUSALS = {
     401: "the API key of the VM was revoked, so keep Jupyter on until the run ends",
@@ -42,10 +45,22 @@ class VmCloud:
         self._upload_file(prefix + "state", STATE)
 
     def delete(self, vm_id: str) -> None:
-        """Delete the VM, repeatedly, until the cloud confirms that."""
-        pause = 1.0
-        while not self._is_deleted(vm_id):
-            self._send_request("DELETE", "/vms/" + vm_id)
+        """Delete the VM, repeatedly, until the cloud reports its end, or no VM several times in ABSENCE_SECONDS."""
+        from urllib.parse import quote
+
+        path, pause, absences, first_absence = "/vms/" + quote(vm_id, safe=""), 1.0, 0, 0.0
+        while True:
+            self._send_request("DELETE", path)
+            status, answer = self._send_request("GET", path + "/status")
+            if answer.get("status") in ("terminated", "deleted", "destroyed"):
+                return
+            if status != 404:
+                absences = 0
+            else:
+                first_absence = first_absence if absences else time.monotonic()
+                absences += 1
+                if absences >= ABSENCES and time.monotonic() - first_absence >= ABSENCE_SECONDS:
+                    return
             time.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE)
 
@@ -102,10 +117,6 @@ class VmCloud:
         from urllib.parse import quote
 
         self._send_request("DELETE", "/storage/delete/" + quote(key))
-
-    def _is_deleted(self, vm_id: str) -> bool:
-        status, answer = self._send_request("GET", "/vms/{}/status".format(vm_id))
-        return status == 404 or answer.get("status") in ("terminated", "deleted", "destroyed")
 
     def _build_headers(self) -> dict[str, str]:
         headers = {"Authorization": "Bearer " + self._api["key"], "Accept": "application/json"}

@@ -19,7 +19,7 @@ from lk_jupyter.protocol.frames import UNSIGNED, Frame
 from lk_jupyter.protocol.metadata import CARRY_KEY, REQUEST_KEY
 from lk_jupyter.protocol.notice import WARNING, Notice
 from lk_jupyter.protocol.parts import read_part_settings
-from lk_jupyter.protocol.vm_run import parse_vm_id
+from lk_jupyter.protocol.vm_run import parse_run_key
 from lk_jupyter.runs.clock import measure_duration, measure_launch, measure_wait
 from lk_jupyter.runs.metrics.summary import keep_figures, keep_summary
 from lk_jupyter.runs.notebooks.notebook import CELL, PART
@@ -120,7 +120,7 @@ class VolumeReminder(RunObserver):
         """Return the reminder, with the id that a new volume got."""
         from lk_jupyter.vms.facts import read_facts  # noqa: PLC0415 (few runs are on VMs)
 
-        name = self._volume.volume_id or read_facts(parse_vm_id(run.execution_id) or "").volume_id
+        name = self._volume.volume_id or read_facts(parse_run_key(run.execution_id) or "").volume_id
         price = self._volume.price_label
         if not name:
             return [Notice(f"A {self._volume.label} may exist, and {price}. See your volumes: %lk_volumes", WARNING)]

@@ -40,7 +40,7 @@ from lk_jupyter.protocol.frames import UNSIGNED, Frame, read_nonce
 from lk_jupyter.protocol.metadata import REQUEST_KEY
 from lk_jupyter.protocol.notice import WARNING, Notice
 from lk_jupyter.protocol.parts import RemoteModule
-from lk_jupyter.protocol.vm_run import parse_vm_id
+from lk_jupyter.protocol.vm_run import parse_run_key
 from lk_jupyter.remote.sign import saving_seconds
 from lk_jupyter.runs.ids import resolve
 from lk_jupyter.runs.log import frames_in_log, frames_on_cloud
@@ -88,7 +88,7 @@ def checkpoint_parts(
         raise UsageError("lk_checkpoint needs a parameter for the folder: def lk_checkpoint(folder). Nothing was sent.")
     names_part = [NAMES_PART] if uses_checkpoints(source.code) else []
     named = {match[0] for match in _NAMES.finditer(source.code)}
-    resumes_vm_run = options.resume is not None and parse_vm_id(resolve(session, options.resume)) is not None
+    resumes_vm_run = options.resume is not None and parse_run_key(resolve(session, options.resume)) is not None
     if resumes_vm_run and not on_vm:
         raise UsageError(
             f"--resume: run {options.resume} was on a VM, so its checkpoint needs a VM. Nothing was sent. Add --on vm."

@@ -11,7 +11,7 @@ from lk_jupyter.config.settings import setting
 from lk_jupyter.errors import UsageError
 from lk_jupyter.machines.catalogue import split_count
 from lk_jupyter.options.runs import RunOptions
-from lk_jupyter.protocol.vm_run import LONGEST_SECONDS, SETUP_SECONDS, parse_vm_id
+from lk_jupyter.protocol.vm_run import LONGEST_SECONDS, SETUP_SECONDS, parse_run_key
 from lk_jupyter.runs.ids import resolve
 from lk_jupyter.runs.package.bundle import Limits
 
@@ -76,13 +76,13 @@ def find_vm_checkpoint(session: Connection, name: str) -> dict[str, Any]:
     from lk_jupyter.vms.checkpoints import read_checkpoint  # noqa: PLC0415 (few runs are on VMs)
     from lk_jupyter.vms.facts import read_facts  # noqa: PLC0415
 
-    vm_id = parse_vm_id(resolve(session, name))
-    if vm_id is None:
+    key = parse_run_key(resolve(session, name))
+    if key is None:
         raise UsageError(
             f"--resume: run {name} wasn't on a VM, so a VM can't use its checkpoint. Nothing was rented. Leave out "
             "--on vm."
         )
-    listing = read_checkpoint(session.storage, read_facts(vm_id).token)
+    listing = read_checkpoint(session.storage, read_facts(key).token)
     if listing is None:
         raise UsageError(
             f"--resume: run {name} has no checkpoint. Nothing was rented. Its code must save files in "
