@@ -9,6 +9,7 @@ from __future__ import annotations
 import codecs
 import json
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
@@ -21,7 +22,14 @@ from lk_jupyter.api._detail import read_error_status, words
 from lk_jupyter.api._endpoint import explain
 from lk_jupyter.api._models import Model
 from lk_jupyter.errors import ConnectionFailed, InvalidResponse, LkError, error_for
-from lk_jupyter.protocol.json_limits import MOST_MESSAGE_BYTES, JsonTooLarge, format_megabytes, require_small
+from lk_jupyter.protocol.json_limits import (
+    MOST_MESSAGE_BYTES,
+    JsonTooLarge,
+    format_megabytes,
+    load_encodable_json,
+    replace_lone_surrogates,
+    require_small,
+)
 
 #: The data at the end of a stream of chunks.
 DONE = "[DONE]"
@@ -101,8 +109,22 @@ def reader_for(kind: Any, host: str) -> Reader:
 
 
 def _read_output(frames: Iterator[SseMessage]) -> Generator[StreamEvent, None, None]:
-    for frame in frames:
-        yield from parse(frame.data)
+    """Read output. A surrogate pair that two events share is joined, and a lone surrogate becomes U+FFFD."""
+    half = ""  # of a surrogate pair, at the end of the last event
+    for event in chain.from_iterable(parse(frame.data) for frame in frames):
+        if isinstance(event, Output):
+            content = half + event.content
+            half = content[-1:] if "\ud800" <= content[-1:] <= "\udbff" else ""
+            yield Output(replace_lone_surrogates(content[: -len(half) or None]))
+            continue
+        yield from _replace_half(half)
+        half = ""
+        yield Finished(event.return_code, event.error and replace_lone_surrogates(event.error))
+    yield from _replace_half(half)
+
+
+def _replace_half(half: str) -> Sequence[Output]:
+    return [Output(replace_lone_surrogates(half))] if half else ()
 
 
 def _read_objects(kind: type[Event], host: str, frames: Iterator[SseMessage]) -> Generator[Event, None, LkError | None]:
@@ -128,15 +150,21 @@ def _read_objects(kind: type[Event], host: str, frames: Iterator[SseMessage]) ->
 def _parse_message(kind: type[Event], frame: SseMessage) -> dict[str, Any]:
     """Return the object of a frame, with the frame's name if events have names."""
     named = frame.event != "message" and "event" in kind.model_fields
-    return {**({"event": frame.event} if named else {}), **_replace_non_object(_decode_json(frame.data))}
+    return {
+        **({"event": frame.event} if named else {}),
+        **_replace_non_object(_decode_json(frame.data, load_encodable_json)),
+    }
 
 
-def _decode_json(data: str) -> Any:
+def _decode_json(data: str, load_lenient: Callable[[str], Any]) -> Any:
+    """Decode JSON; ``load_lenient`` decodes what the fast decoder refuses, such as half of a surrogate pair."""
     require_small(data)
     try:
         return from_json(data)
     except ValueError:
-        return _decode_leniently(data)
+        with suppress(ValueError, RecursionError):
+            return load_lenient(data)
+    return None
 
 
 def parse(data: str) -> Sequence[StreamEvent]:
@@ -144,19 +172,11 @@ def parse(data: str) -> Sequence[StreamEvent]:
 
     Several ``data:`` lines of an event are joined by the standard. If each line is a JSON object, each counts.
     """
-    message = _decode_json(data)
+    message = _decode_json(data, json.loads)  # the other half may be in the next event
     if isinstance(message, dict):
         event = _parse_event(message)
         return () if event is None else (event,)
     return [event for line in data.split("\n") for event in parse(line)] if "\n" in data else ()
-
-
-def _decode_leniently(data: str) -> Any:
-    """Read output that the fast decoder refuses: output cut inside a surrogate pair."""
-    try:
-        return json.loads(data)
-    except (ValueError, RecursionError):
-        return None
 
 
 def _parse_event(message: dict[str, Any]) -> StreamEvent | None:

@@ -17,7 +17,7 @@ from pydantic_core import from_json
 
 from lk_jupyter.api._endpoint import MOST_PROBLEMS
 from lk_jupyter.api._models import Listing, Page
-from lk_jupyter.protocol.json_limits import VALIDATED, VALIDATED_FAST, require_small
+from lk_jupyter.protocol.json_limits import VALIDATED, VALIDATED_FAST, replace_lone_surrogates, require_small
 from lk_jupyter.text.problems import describe_problem
 
 #: Keys in which other servers wrap answers.
@@ -74,7 +74,7 @@ def _parse_lenient_json(body: bytes) -> Any:
 
 def _repair_text(body: bytes) -> bytes:
     content = json.loads(body.decode(json.detect_encoding(body), errors="replace"))
-    return json.dumps(content, ensure_ascii=False).encode(errors="replace")
+    return replace_lone_surrogates(json.dumps(content, ensure_ascii=False)).encode()
 
 
 def repair_content(kind: TypeAdapter[Any], content: Any) -> tuple[Any, str]:

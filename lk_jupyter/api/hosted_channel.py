@@ -21,7 +21,7 @@ from lk_jupyter._extras import library
 from lk_jupyter.api._proxy import uses_proxies
 from lk_jupyter.api.hosted import HostedServer
 from lk_jupyter.errors import ConnectionFailed, InvalidResponse
-from lk_jupyter.protocol.json_limits import MOST_MESSAGE_BYTES, format_megabytes, load_json
+from lk_jupyter.protocol.json_limits import MOST_MESSAGE_BYTES, format_megabytes, load_encodable_json
 
 Message = dict[str, Any]
 
@@ -324,5 +324,5 @@ def _parse_message(data: str | bytes) -> Message:
         (count,) = struct.unpack_from("!i", data)
         starts = [*struct.unpack_from(f"!{count}i", data, 4), len(data)]
         text = data[starts[0] : starts[1]]
-    message: Message = load_json(text)
+    message: Message = load_encodable_json(text)
     return message

@@ -41,7 +41,7 @@ from lk_jupyter.errors import (
 from lk_jupyter.inference.batch_file import REQUESTED, BatchPart, LocalBatchFile, RowAnswer, RowFailure, job_key
 from lk_jupyter.inference.catalogue import ModelOffer
 from lk_jupyter.machines.catalogue import sum_costs
-from lk_jupyter.protocol.json_limits import MOST_MESSAGE_BYTES, load_json
+from lk_jupyter.protocol.json_limits import MOST_MESSAGE_BYTES, load_encodable_json
 from lk_jupyter.session import Session
 
 CHAT = "/v1/chat/completions"
@@ -399,7 +399,7 @@ def first_line(problem: Exception) -> str:
 def parse_outcome(line: bytes) -> RowAnswer | RowFailure | None:
     """Parse a line of answers or errors; return None if the line doesn't contain its row."""
     try:
-        record = load_json(line)
+        record = load_encodable_json(line)
         row = int(record["custom_id"].removeprefix("row-"))
     except (RecursionError, ValueError, KeyError, TypeError, AttributeError):
         return None

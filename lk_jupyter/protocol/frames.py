@@ -29,7 +29,7 @@ from functools import cache
 from html import escape
 from typing import Any, AnyStr
 
-from lk_jupyter.protocol.json_limits import load_json
+from lk_jupyter.protocol.json_limits import load_encodable_json
 from lk_jupyter.remote.sign import KINDS, SIZE, is_signed
 
 ESCAPE, END = "\x1b", "\x07"
@@ -458,7 +458,7 @@ def unpack_json(packed: bytes | bytearray, most: int, parts: int) -> Any:
         raise ValueError(f"the message has more than {most:,} bytes")
     if text.count(b",") > parts:
         raise ValueError(f"the message has more than {parts:,} parts")
-    return load_json(text)
+    return load_encodable_json(text)
 
 
 def _append_text(items: list[str | Frame], text: str) -> None:

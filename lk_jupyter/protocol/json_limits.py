@@ -7,6 +7,7 @@ brackets, colons, commas and texts. Characters within texts don't count; texts a
 from __future__ import annotations
 
 import json
+import re
 from typing import Any, NamedTuple
 
 #: Bytes of an answer that is read into memory: a record repeats three logs of several MB.
@@ -74,6 +75,31 @@ def load_json(content: bytes | bytearray | str, weights: Weights = DECODED) -> A
     """Decode JSON. Raises JsonTooLarge, which is a ValueError, and the errors of ``json.loads``."""
     require_small(content, weights)
     return json.loads(content)
+
+
+#: An escaped surrogate in JSON, which may lack its other half.
+_ESCAPED_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
+
+
+def load_encodable_json(content: bytes | bytearray | str, weights: Weights = DECODED) -> Any:
+    """Decode JSON, with U+FFFD for each lone surrogate. Raises the errors of ``load_json``.
+
+    JSON can contain half of a surrogate pair, but UTF-8 can't, so neither files nor Jupyter's messages accept it.
+    """
+    value = load_json(content, weights)
+    data = content.encode(errors="replace") if isinstance(content, str) else content
+    if not _ESCAPED_SURROGATE.search(data):
+        return value
+    return json.loads(replace_lone_surrogates(json.dumps(value, ensure_ascii=False)))
+
+
+def replace_lone_surrogates(text: str) -> str:
+    """Return a text that UTF-8 can encode: two halves of a surrogate pair are joined, a lone half becomes U+FFFD."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    return text
 
 
 def load_user_json(content: bytes) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterable, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, cast
@@ -23,7 +24,7 @@ from lk_jupyter.api._proxy import uses_proxies
 from lk_jupyter.config.read_only import refuse_if_read_only
 from lk_jupyter.connection.connection import Connection, Target
 from lk_jupyter.errors import LkError, NotSignedIn, OperationNotAvailable, UsageError
-from lk_jupyter.protocol.json_limits import MOST_BYTES, JsonTooLarge, require_small
+from lk_jupyter.protocol.json_limits import MOST_BYTES, JsonTooLarge, load_encodable_json, require_small
 from lk_jupyter.serverext.allowlist import secret_fields, without
 from lk_jupyter.serverext.request_problem import RequestProblem
 
@@ -128,8 +129,8 @@ class Upstream:
         if "json" not in response.headers.get("content-type", ""):
             raise _build_no_api_problem(response)
         try:
-            content = from_json(self.hide(body.decode(errors="replace")), allow_inf_nan=False)
-        except ValueError:
+            content = _decode_json(self.hide(body.decode(errors="replace")))
+        except (ValueError, RecursionError):
             raise _build_no_api_problem(response) from None
         if isinstance(content, dict) and "streaming_url" in content:
             self.addresses[str(content.get("execution_id"))] = str(content["streaming_url"])
@@ -185,6 +186,15 @@ class Upstream:
         return RequestProblem(
             "refused", words, status, request_id=request_id, retry_after=response.headers.get("retry-after")
         )
+
+
+def _decode_json(text: str) -> Any:
+    """Decode JSON for a browser: without NaN, and with U+FFFD for half of a surrogate pair. Raises ValueError."""
+    try:
+        return from_json(text, allow_inf_nan=False)
+    except ValueError:
+        encodable_text = json.dumps(load_encodable_json(text), ensure_ascii=False)
+    return from_json(encodable_text, allow_inf_nan=False)
 
 
 async def _read_body(response: httpx.Response, most: int) -> bytes:

@@ -65,6 +65,18 @@ FORMS = {
     ),
     "several objects in one event": (HELLO.rstrip() + b"\n" + HELLO, [Output("hello\n")] * 2),
     "bytes beyond ASCII": ('data: {"output":{"content":"é€😀\u2028"}}\n\n'.encode(), [Output("é€😀\u2028")]),
+    "a surrogate pair in two events": (
+        rb'data: {"output":{"content":"a\ud83d"}}' + b"\n\n" + rb'data: {"output":{"content":"\ude00\n"}}' + b"\n\n",
+        [Output("a"), Output("😀\n")],
+    ),
+    "lone surrogates": (
+        rb'data: {"output":{"content":"x\ud800y\ude00"}}' + b"\n\n" + HELLO,
+        [Output("x\ufffdy\ufffd"), Output("hello\n")],
+    ),
+    "half of a surrogate pair at the end": (
+        rb'data: {"output":{"content":"a\ud83d"}}' + b"\n\n" + DONE,
+        [Output("a"), Output("\ufffd"), Finished(0)],
+    ),
     "no last blank line": (HELLO + DONE.rstrip(), [Output("hello\n"), Finished(0)]),
     "one last newline": (HELLO + DONE.rstrip() + b"\n", [Output("hello\n"), Finished(0)]),
     "nothing": (b"", []),
