@@ -253,3 +253,45 @@ test('a followed run whose record never arrives is read again after a minute', a
   expect(cloud.runs.find(id)).toMatchObject({ state: 'completed' });
   following.dispose();
 });
+
+test('a sign-in by a kernel is read without a reload, and then every list', async () => {
+  const cloud = new Cloud();
+  let status: object = { state: 'signed-out', detail: 'Sign in.' };
+  answer = path => Response.json(path === 'status' ? status : []);
+  const subscription = cloud.subscribe('running', 'journal', 'balance');
+  await vi.advanceTimersByTimeAsync(30 * PACE);
+  expect([cloud.signedIn, new Set(paths)]).toEqual([false, new Set(['status'])]);
+  status = SIGNED_IN;
+  paths = [];
+  await vi.advanceTimersByTimeAsync(4000);
+  expect(cloud.signedIn).toBe(true);
+  expect(paths).toEqual(expect.arrayContaining(['api/workloads/list', 'journal', 'api/billing/credits']));
+  subscription.dispose();
+});
+
+test('another account, chosen by a kernel, replaces all that was read', async () => {
+  const cloud = new Cloud();
+  const subscription = cloud.subscribe('running', 'balance');
+  await vi.advanceTimersByTimeAsync(0);
+  paths = [];
+  answer = path => Response.json(path === 'status' ? { ...SIGNED_IN, base_url: 'http://other' } : []);
+  await cloud.refresh('status');
+  await vi.advanceTimersByTimeAsync(0);
+  expect(paths).toEqual(['status', 'api/workloads/list', 'api/billing/credits']);
+  subscription.dispose();
+});
+
+test('topics that are invalidated again and again delay no other topic', async () => {
+  const cloud = new Cloud();
+  const subscription = cloud.subscribe('running', 'journal', 'balance', 'vms', 'burnRate');
+  cloud.changed.connect((_, topic) => cloud.invalidate(topic === 'running' ? 'journal' : 'running'));
+  await vi.advanceTimersByTimeAsync(0);
+  paths = [];
+  await vi.advanceTimersByTimeAsync(60_000);
+  const count = (path: string) => paths.filter(each => each === path).length;
+  expect(count('api/vms/list')).toBeGreaterThanOrEqual(4);
+  expect(count('burn-rate')).toBeGreaterThanOrEqual(2);
+  expect(count('api/billing/credits')).toBeGreaterThanOrEqual(2);
+  expect(count('api/workloads/list') + count('journal')).toBeGreaterThanOrEqual(10);
+  subscription.dispose();
+});

@@ -33,7 +33,10 @@ const TOPICS: Record<Topic, { path: (cloud: Cloud) => string | null; every: numb
   burnRate: { path: () => 'burn-rate', every: 20 }
 };
 
-/** Seconds between attempts for a topic in trouble, so that an error disappears soon after the cloud recovers. */
+/**
+ * Seconds between attempts for a topic in trouble, so that an error disappears soon after the cloud recovers; and for
+ * the status while no user is signed in, because a shell may sign in.
+ */
 const AGAIN = 4;
 
 /** Milliseconds without an answer after which a request counts as unanswered. */
@@ -69,7 +72,7 @@ export class Cloud {
 
   constructor() {
     this.runs = new RunStore(this);
-    document.addEventListener('visibilitychange', () => this.refreshOldest());
+    document.addEventListener('visibilitychange', () => this.requestDueTopic());
   }
 
   get changed(): ISignal<this, Topic> {
@@ -114,7 +117,7 @@ export class Cloud {
     const key = {};
     this.subscriptions.set(key, topics);
     void this.requestMissing();
-    this.timer ||= window.setInterval(() => this.refreshOldest(), PACE);
+    this.timer ||= window.setInterval(() => this.requestDueTopic(), PACE);
     return new DisposableDelegate(() => {
       this.subscriptions.delete(key);
       if (!this.subscriptions.size) {
@@ -131,9 +134,12 @@ export class Cloud {
     }
   }
 
-  /** Mark topics as old, so that the next requests read them: a run or machine has started or ended. */
+  /**
+   * Mark topics as due, so that the next requests read them: a run or machine has started or ended. Topics that are due
+   * for longer are read first, however often others become due.
+   */
   invalidate(...topics: Topic[]): void {
-    topics.forEach(topic => (this.requestTimes[topic] = 0));
+    topics.forEach(topic => (this.requestTimes[topic] = Date.now() - 1000 * this.findInterval(topic)));
   }
 
   /** Abort a run. The lists show the new state after their next refresh. */
@@ -143,6 +149,12 @@ export class Cloud {
 
   /** Store the status that an action returned. All other data may belong to another account and is read again. */
   async replaceStatus(status: StatusContent): Promise<void> {
+    this.forgetAnswers();
+    this.storeAnswer('status', status);
+    await this.requestMissing();
+  }
+
+  private forgetAnswers(): void {
     for (const topic of Object.keys(TOPICS) as Topic[]) {
       delete this.data[topic];
       delete this.troubles[topic];
@@ -151,8 +163,6 @@ export class Cloud {
     delete this.data.records;
     delete this.data.newRuns;
     this.readCounts.clear();
-    this.storeAnswer('status', status);
-    await this.requestMissing();
   }
 
   /** Request each subscribed topic that has never been requested. */
@@ -168,24 +178,35 @@ export class Cloud {
     return [...new Set([...this.subscriptions.values()].flat())];
   }
 
-  /** Request the topic that is oldest, relative to the maximum age of its kind. */
-  private refreshOldest(): void {
+  /** Request the topic that has been due for the longest time. */
+  private requestDueTopic(): void {
     if (document.hidden || this.pending || !this.subscriptions.size) {
       return;
     }
-    const every = (topic: Topic) => (this.troubles[topic] ? AGAIN : TOPICS[topic].every);
-    const age = (topic: Topic) => (Date.now() - (this.requestTimes[topic] ?? 0)) / 1000 / every(topic);
-    const [oldest] = [...new Set<Topic>(['status', ...this.topics()])].sort((a, b) => age(b) - age(a));
-    if (age(oldest) >= 1) {
-      void this.requestTopic(oldest);
+    const dueTime = (topic: Topic) => (this.requestTimes[topic] ?? 0) + 1000 * this.findInterval(topic);
+    const readable = [...new Set<Topic>(['status', ...this.topics()])].filter(topic => this.findPath(topic));
+    const [first] = readable.sort((a, b) => dueTime(a) - dueTime(b));
+    if (dueTime(first) <= Date.now()) {
+      void this.requestTopic(first);
     }
+  }
+
+  /** Return the seconds after which the answer to a topic is old. */
+  private findInterval(topic: Topic): number {
+    const isWaiting = this.troubles[topic] || (topic === 'status' && this.signedIn === false);
+    return isWaiting ? AGAIN : TOPICS[topic].every;
+  }
+
+  /** Return the path of a topic; null for a topic that can't be read now, such as any list before the sign-in. */
+  private findPath(topic: Topic): string | null {
+    return topic === 'status' || this.signedIn ? TOPICS[topic].path(this) : null;
   }
 
   private async requestTopic(topic: Topic): Promise<void> {
     while (this.pending) {
       await this.pending;
     }
-    const path = topic === 'status' || this.signedIn ? TOPICS[topic].path(this) : null;
+    const path = this.findPath(topic);
     if (path) {
       const requestTime = (this.requestTimes[topic] = Date.now());
       const timer = window.setTimeout(() => {
@@ -253,9 +274,8 @@ export class Cloud {
     } else if (activeBefore && (topic === 'journal' || topic === 'history') && this.addNewRuns(activeBefore)) {
       this.invalidate('running');
     }
-    const { status } = this.data;
-    if (status?.state === 'signed-in') {
-      this.account = `${status.base_url} ${status.organization?.slug ?? ''}`;
+    if (topic === 'status') {
+      this.followAccount(answer as StatusContent);
     }
     delete this.troubles[topic];
     this._changed.emit(topic);
@@ -264,6 +284,21 @@ export class Cloud {
     } else if (topic === 'burnRate' && this.hasUnlistedRun(answer as BurnRateContent)) {
       void this.refresh('running', 'history', 'journal', 'balance', 'burnRate');
     }
+  }
+
+  /** Read everything again if another process, such as a kernel, has signed in or has changed the account. */
+  private followAccount(status: StatusContent): void {
+    if (status.state !== 'signed-in') {
+      return;
+    }
+    const account = `${status.base_url} ${status.organization?.slug ?? ''}`;
+    if (this.account && this.account !== account) {
+      this.forgetAnswers();
+      Object.assign(this.data, { status });
+      this.requestTimes.status = Date.now();
+    }
+    this.account = account;
+    void this.requestMissing();
   }
 
   /** Return VMs and deployments with their states: the states decide about billing. */

@@ -128,7 +128,7 @@ def stop(data: Path) -> bool:
     os.kill(address.pid, signal.SIGTERM)
     deadline = time.monotonic() + _STOP_SECONDS
     while time.monotonic() < deadline:
-        if not is_alive(address):
+        if not is_alive(address) or _has_stopped_serving(address):
             (data / ADDRESS_FILE).unlink(missing_ok=True)  # Windows ends a process without a last word
             return True
         time.sleep(_POLL_SECONDS)
@@ -204,6 +204,11 @@ def is_alive(address: Address) -> bool:
     except OSError:
         return False
     return True
+
+
+def _has_stopped_serving(address: Address) -> bool:
+    """Whether a cloud has removed its address and answers no more: its parent, a kernel, may not wait for its end."""
+    return not (address.data / ADDRESS_FILE).exists() and not proves_itself(address)
 
 
 def _has_lost_race(log: Path) -> bool:

@@ -25,7 +25,7 @@ class _Account(Handler):
     async def tell(self, notices: list[str] | None = None) -> None:
         """Return who is signed in now; a trouble is an answer here too, with status 200."""
         try:
-            upstream = await self.desk.upstream()
+            upstream = await self.desk.upstream(rereads=True)
         except RequestProblem as trouble:
             facts = {**trouble.content(), **await asyncio.to_thread(_find_signin_server)}
         else:

@@ -25,10 +25,13 @@ class UpstreamProvider:
         self._looked = 0.0
         self._looking = asyncio.Lock()
 
-    async def upstream(self) -> Upstream:
-        """Return the connection of the account that is signed in. Raises RequestProblem."""
+    async def upstream(self, *, rereads: bool = False) -> Upstream:
+        """Return the connection of the account that is signed in. Raises RequestProblem.
+
+        With ``rereads``, the stored sign-in is read again, however recently it was read.
+        """
         async with self._looking:
-            if self._upstream is None or time.monotonic() - self._looked > LOOK_AGAIN:
+            if rereads or self._upstream is None or time.monotonic() - self._looked > LOOK_AGAIN:
                 await self._check_target()
             assert self._upstream is not None  # noqa: S101 (else there was trouble)
             return self._upstream

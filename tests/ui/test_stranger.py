@@ -10,7 +10,7 @@ from serverext.conftest import environment
 from lk_jupyter.api.orgs import OrgCreate
 from lk_jupyter.journal.journal import Journal, JournalEntry
 from ui import lab
-from ui.notebook import picture
+from ui.notebook import KERNEL_IS_READY, OpenNotebook, picture, write
 
 PREFIX = "/user/ada/"
 HOSTILE = "<img src=x onerror=alert(1)>\u202e.ipynb"
@@ -52,6 +52,27 @@ def home(tmp_path, cloud):
 def forgiven(forgiven):
     """Lab says it of what it asks a server that is stopped."""
     return (*forgiven, "Failed to fetch")
+
+
+@pytest.mark.timeout(900)
+def test_the_status_bar_shows_the_sign_in_and_the_sign_out_of_a_kernel_within_a_second(tmp_path, page):
+    (tmp_path / "root").mkdir()
+    cells = ("%load_ext lk_jupyter", "%lk_login --local", "%lk_logout")
+    write(tmp_path / "root" / "first.ipynb", *cells)
+    with lab.running(tmp_path / "settings", tmp_path / "root", environment(tmp_path)) as first:
+        try:
+            page.goto(f"{first.url}/lab/tree/first.ipynb?token={first.token}&reset")
+            page.wait_for_function(KERNEL_IS_READY)
+            book = OpenNotebook(page)
+            status_bar = page.locator(".lk-statusbar")
+            expect(status_bar).to_contain_text("sign in")
+            for cell, text in ((0, "sign in"), (1, "Local user · "), (2, "sign in")):
+                book.run(cell)
+                book.ended()
+                expect(status_bar).to_contain_text(text, timeout=1000)
+        finally:
+            response = first.http.delete("/lk/local")
+            assert response.status_code == 200, response.text
 
 
 @pytest.mark.nightly  # test_widgets.py, tests/serverext/test_account.py

@@ -60,6 +60,13 @@ export const status: JupyterFrontEndPlugin<void> = {
     bar.registerStatusItem(ID, { item, align: 'right', rank: 900 });
     const look = () => cloud.refresh('status', 'balance', 'burnRate', 'machines', 'running', 'journal');
     void app.restored.then(look);
+    let { account } = cloud;
+    cloud.changed.connect(() => {
+      if (cloud.signedIn && account !== cloud.account) {
+        account = cloud.account;
+        void look();
+      }
+    });
     let beats = 0;
     setInterval(() => {
       const isTime = ++beats % (LOOK / SOON) === 0;
@@ -69,13 +76,16 @@ export const status: JupyterFrontEndPlugin<void> = {
       if (isTime) {
         // runs from other machines cost credits too
         void cloud.refresh(
-          ...new Set<Topic>([...(Object.keys(cloud.troubles) as Topic[]), 'running', 'burnRate', 'balance'])
+          ...new Set<Topic>(['status', ...(Object.keys(cloud.troubles) as Topic[]), 'running', 'burnRate', 'balance'])
         );
       } else if (cloud.data.running?.length) {
         void cloud.refresh('running'); // the end of a run updates the other topics
       }
     }, SOON);
     NotebookActions.executed.connect((_, { cell }) => {
+      if (!cloud.signedIn || /%lk_(login|logout|config|org)/.test(cell.model.sharedModel.source)) {
+        void cloud.refresh('status'); // the cell may have changed the account
+      }
       if (/%lk_(vm|deploy|undeploy|notebook|kernel)/.test(cell.model.sharedModel.source)) {
         void cloud.refresh('burnRate', 'balance');
       }
