@@ -27,14 +27,14 @@ class CellContext:
     """A cell of a notebook; each part is None if unknown, such as outside of a kernel.
 
     ``has_updates`` is whether the front end replaces an output when the kernel sends a display update, and
-    ``saves_outputs`` whether such a front end also saves the outputs in a notebook.
+    ``is_on_page`` whether it is a page that shows the notebook to a person and saves the outputs.
     """
 
     notebook: str | None = None
     cell_id: str | None = None
     session: str | None = None
     has_updates: bool = False
-    saves_outputs: bool = False
+    is_on_page: bool = False
 
 
 #: A field that only JupyterLab and Notebook send with each cell, but not with the input of a console.
@@ -60,14 +60,14 @@ def current_cell() -> CellContext:
         request = kernel.get_parent("shell")
         metadata = request.get("metadata") or {}
         cell_id = metadata.get("cellId")
-        saves_outputs = cell_id is not None and (LAB_FIELD in metadata or ":" in str(cell_id))
+        is_on_page = cell_id is not None and (LAB_FIELD in metadata or ":" in str(cell_id))
         is_widget = request["header"]["msg_type"] == "comm_msg"
     except (AttributeError, TypeError, LookupError):
-        cell_id, is_widget, saves_outputs = None, False, False
+        cell_id, is_widget, is_on_page = None, False, False
     session = getattr(getattr(kernel, "session", None), "session", None)
     notebook, cell_id, session = (str(fact) if fact else None for fact in (notebook, cell_id, session))
     has_updates = cell_id is not None or is_widget
-    return CellContext(notebook, cell_id, session, has_updates=has_updates, saves_outputs=saves_outputs)
+    return CellContext(notebook, cell_id, session, has_updates=has_updates, is_on_page=is_on_page)
 
 
 #: States of an entry before the first state from the cloud: the request is being sent, or was refused.

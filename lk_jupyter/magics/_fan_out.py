@@ -253,7 +253,7 @@ class FanOutView:
             self._board.show(Board(fan), now=True)
         heading = f"{Board(fan)}\n" if self._board.appends else ""
         show_table = partial(self._table.show, Decision(fan, heading + self._format_summary(), cause), now=True)
-        is_last = self._board.appends or self._board.saves_outputs
+        is_last = self._board.appends or self._board.is_on_page
         if not is_last:
             show_table()
         if not self._options.quiet:
@@ -276,7 +276,7 @@ class FanOutView:
             self._announce_started()
         self._is_detached = True
         outputs = [(self._table, "Results appear here when all runs finish."), (self._logs, "")]
-        for output, text in reversed(outputs) if self._board.saves_outputs else outputs:
+        for output, text in reversed(outputs) if self._board.is_on_page else outputs:
             output.show(Note(text), now=True, passing=True)
         BACKGROUND.add(self)
         threading.Thread(target=self._keep_showing, name="lk-show-members", daemon=True).start()

@@ -5,6 +5,7 @@ import json
 import nbformat
 import pytest
 from magics.kernels import RICH, Cell
+from magics.test_front_ends import LAB
 from patience import PATIENCE
 
 from lk_jupyter.config import files, settings
@@ -33,22 +34,26 @@ def alone(kernel, notebook):
     kernel.run("import os\ndel os.environ['JPY_SESSION_NAME']")
 
 
-def answer(kernel, code, text=""):
-    """Run a cell of a front end with a keyboard; return the cell, and the questions that got the text as answer."""
+def answer(kernel, code, text="", page=LAB):
+    """Run a cell of a page with a keyboard; return the cell, and the questions that got the text as answer."""
     cell, questions = Cell(), []
 
     def reply(request):
         questions.append(request["content"]["prompt"])
         kernel.client.input(text)
 
-    kernel.client.execute_interactive(
-        code,
-        allow_stdin=True,
-        stop_on_error=False,
-        timeout=PATIENCE,
-        stdin_hook=reply,
-        output_hook=lambda message: cell.messages.append((message["msg_type"], message["content"])),
-    )
+    before, kernel.client.session.metadata = kernel.client.session.metadata, page
+    try:
+        kernel.client.execute_interactive(
+            code,
+            allow_stdin=True,
+            stop_on_error=False,
+            timeout=PATIENCE,
+            stdin_hook=reply,
+            output_hook=lambda message: cell.messages.append((message["msg_type"], message["content"])),
+        )
+    finally:
+        kernel.client.session.metadata = before
     return cell, questions
 
 
@@ -65,7 +70,7 @@ def test_the_question_lists_names_and_size_and_who_can_read_them_and_once_sends(
     offer = "Keeping the machine for 5 min between cells costs an unknown price."
     assert text.endswith(f"{offer} [a]lways in this notebook, [o]nce, [k]eep the machine, [f]resh process:")
     assert (cell.text, kernel.value("X, y")) == ("4\n", "([1, 2, 3, 4], 4)")
-    assert "Sent: X (" in cell.shown[0]
+    assert "Sent: X (" in str(cell.messages)
     _, questions = answer(kernel, READS, "o")
     assert len(questions) == 1
 
@@ -137,6 +142,15 @@ def test_an_answer_that_is_none_of_the_three_sends_nothing(kernel, notebook, tex
     assert kernel.value("X") == "[1, 2, 3]"
 
 
+@pytest.mark.parametrize("page", [{}, {"cellId": "cell-of-an-agent"}])
+def test_a_client_that_declares_input_but_draws_no_question_gets_the_lines_and_a_free_kernel(kernel, notebook, page):
+    cell, questions = answer(kernel, READS, "o", page)
+    assert questions == []
+    assert "Nothing was sent." in cell.error["evalue"]
+    assert cell.error["evalue"].splitlines()[1:] == CHOICES
+    assert kernel.value("X") == "[1, 2, 3]"
+
+
 def test_a_program_in_the_kernel_of_a_users_notebook_gets_the_lines_to_choose_from(kernel, notebook):
     cell = run_silently(kernel, READS)
     assert cell.error["evalue"].splitlines()[1:] == CHOICES
@@ -164,6 +178,19 @@ def test_a_program_sends_neither_all_variables_nor_more_than_100_mb(kernel, alon
     cell = run_silently(kernel, "%%lk_run --machine cpu\nprint(len(large))")
     assert "A program can send up to 100 MB without a question. Nothing was sent." in cell.error["evalue"]
     kernel.run("del large")
+
+
+@pytest.mark.parametrize("requirements", ["-r auto", "--keep 1s -r auto"])
+def test_objects_of_notebook_classes_need_no_package(kernel, notebook, requirements):
+    kernel.run(
+        "import collections, dataclasses\nP = collections.namedtuple('P', 'x')\n"
+        "@dataclasses.dataclass\nclass Point:\n    x: int\npoints = [P(1), Point(2)]"
+    )
+    code = f"%%lk_run --machine cpu --sync {requirements} --dry-run\nprint(sum(point.x for point in points))"
+    cell = kernel.run(code)
+    assert cell.error is None
+    assert "namedtuple_P" not in str(cell.messages)
+    kernel.run("del points, P, Point")
 
 
 def test_a_cell_that_reads_all_variables_asks_each_time(kernel, notebook):

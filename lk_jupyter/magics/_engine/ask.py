@@ -6,10 +6,12 @@ import textwrap
 from typing import Any
 
 from IPython.core.error import StdinNotImplementedError
+from IPython.core.getipython import get_ipython
 
 from lk_jupyter.account.prompt import prompt_secret
 from lk_jupyter.config.read_only import refuse_if_read_only
 from lk_jupyter.errors import UsageError
+from lk_jupyter.journal.entry import current_cell
 from lk_jupyter.magics._engine.tables import show_text
 from lk_jupyter.text.terminal import plain
 
@@ -38,11 +40,29 @@ def is_sure(options: Any, question: str, otherwise: str) -> bool:
 
 
 def prompt_user(question: str) -> str:
-    """Prompt the user, and return the typed text; return "" without input support, and after an interrupt."""
+    """Prompt the user, and return the typed text.
+
+    Returns "" without a page or terminal that shows the question to a person, and after an interrupt.
+    """
+    if not shows_questions():
+        return ""
     try:
         return input(wrap_question(plain(question))).strip()
     except (EOFError, KeyboardInterrupt, OSError, StdinNotImplementedError):
         return ""
+
+
+def shows_questions() -> bool:
+    """Return whether the front end of this cell shows a question to a person.
+
+    Programs in a kernel, such as agents, declare input too, but may never answer: then the kernel would wait without
+    end. So a question appears only on a page that is known to draw it, or outside of a kernel, on a terminal.
+    """
+    kernel: Any = getattr(get_ipython(), "kernel", None)
+    if kernel is None:
+        return True
+    request = kernel.get_parent("shell") or {}
+    return bool(request.get("content", {}).get("allow_stdin")) and current_cell().is_on_page
 
 
 def wrap_question(question: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.display import clear_output
@@ -16,7 +16,7 @@ from lk_jupyter.config.settings import setting
 from lk_jupyter.errors import UsageError
 from lk_jupyter.journal.entry import current_cell
 from lk_jupyter.machines.catalogue import cost_at_limit, machine_cost
-from lk_jupyter.magics._engine.ask import prompt_user
+from lk_jupyter.magics._engine.ask import prompt_user, shows_questions
 from lk_jupyter.options.runs import RunOptions, format_line
 from lk_jupyter.runs.package.bundle import Bundle
 from lk_jupyter.runs.submit.start import longest_notebook
@@ -164,10 +164,9 @@ def identify_answerer(shell: InteractiveShell) -> Literal["user", "program", "no
     A program that executes a notebook in its own kernel, such as papermill or nbconvert, has decided to run all of the
     notebook. A program in the kernel of a user's notebook, such as an agent, must not answer for the user.
     """
-    kernel: Any = getattr(shell, "kernel", None)
-    if kernel is None:
+    if getattr(shell, "kernel", None) is None:
         return "user" if sys.stdin is not None and sys.stdin.isatty() else "program"
-    if (kernel.get_parent() or {}).get("content", {}).get("allow_stdin"):
+    if shows_questions():
         return "user"
     return "nobody" if current_cell().notebook else "program"
 

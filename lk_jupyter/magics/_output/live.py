@@ -345,7 +345,7 @@ class LiveOutput:
     def __init__(self, shell: InteractiveShell, pace: float = PACE) -> None:
         self.pace = pace
         self.in_place = has_updates(shell)
-        self.saves_outputs = self.in_place and current_cell().saves_outputs
+        self.is_on_page = self.in_place and current_cell().is_on_page
         self.appends = not self.in_place and has_kernel(shell)
         self._shell = shell
         self._update: Callable[[object], None] | None = None
@@ -413,19 +413,19 @@ class LiveOutput:
         ``raises`` is whether an error of the cell follows.
         """
         show_receipt: Callable[[], object]
-        if self.saves_outputs:
+        if self.is_on_page:
             self.show(line.heading(), now=True)
             show_receipt = partial(self._receipt, Redacted(Receipt(line, hints)))
         else:
             show_receipt = partial(self.show, line, now=True)
-        is_last = raises and (self.appends or self.saves_outputs)
+        is_last = raises and (self.appends or self.is_on_page)
         after_cell(self._shell, show_receipt) if is_last else show_receipt()
-        if hints and not self.saves_outputs:
+        if hints and not self.is_on_page:
             show_last(self._shell, Redacted(hints))
 
     def reserve_receipt(self) -> None:
         """Create the output of the receipt now, empty, for a run that outlives its cell."""
-        if self.saves_outputs:
+        if self.is_on_page:
             self._receipt = show_updated(self._shell, Note(""))
 
     def settle(self, content: object) -> None:

@@ -357,7 +357,8 @@ class Writer(pickle.Pickler):
             return
         module = value.__name__ if kind is types.ModuleType else getattr(value, "__module__", None) or kind.__module__
         top = str(module).partition(".")[0]
-        self.modules.add(top)
+        if top != "__main__" and top in sys.modules:  # code that was executed in a namespace has a name but no module
+            self.modules.add(top)
         if not isinstance(value, (type, types.ModuleType, types.FunctionType, types.BuiltinFunctionType)):
             self.packages.add(str(kind.__module__).partition(".")[0])
 
