@@ -83,6 +83,7 @@ from lk_jupyter.runs.reattach import discard_start, find_previous_run, find_star
 from lk_jupyter.runs.run import Run
 from lk_jupyter.runs.submit.budget import budget_usage
 from lk_jupyter.runs.submit.submission import Submission
+from lk_jupyter.runs.variables.local_devices import local_device_notices
 from lk_jupyter.session import Session, current
 from lk_jupyter.text.units import moment_label, whole_seconds_label
 from lk_jupyter.views.plan import plan_view
@@ -309,7 +310,7 @@ def send(
         try:
             with true_interrupts():
                 view.show_submission(bundle)
-                view.warn(low_balance_notices(session, bundle.worst_case))
+                view.warn([*low_balance_notices(session, bundle.worst_case), *local_device_notices(bundle)])
                 show(_submit_run(session, sending, view), view, shell, options, stop)
         except KeyboardInterrupt as error:
             if not is_handled(error):

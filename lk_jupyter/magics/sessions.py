@@ -57,6 +57,7 @@ from lk_jupyter.runs.package.bundle import Bundle
 from lk_jupyter.runs.package.machine import IN_TOOLBAR
 from lk_jupyter.runs.package.secret_scan import require_consent
 from lk_jupyter.runs.submit.budget import budget_usage
+from lk_jupyter.runs.variables.local_devices import local_device_notices
 from lk_jupyter.session import Session, current
 from lk_jupyter.text.units import duration_label, whole_seconds_label
 from lk_jupyter.views.plan import session_plan_view
@@ -166,6 +167,7 @@ def run_cell(
         else:
             _require_same_machine(warm, options, bundle)
         view = CellView(shell, warm, status, options, notice)
+        view.warn(local_device_notices(bundle))
         view.begin()
         _follow_cell(warm, view, bundle, start_time)
 
@@ -297,6 +299,10 @@ class CellView:
         self._error: Message = {}  # the newest error, which may be the last thing that the cell does
         self._failed_at = 0.0
         self._after_error: list[Frame] = []  # such as figures, which come after the error that ends a cell
+
+    def warn(self, notices: Sequence[Notice]) -> None:
+        """Keep notices, which stay with the cell."""
+        self._notices += map(str, notices)
 
     def follow(self, cell: Asked) -> None:
         """Show the outputs until the cell has ended."""

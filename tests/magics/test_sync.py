@@ -1,5 +1,6 @@
 """A cell sends the variables that it reads and returns its changes, after a question where one is needed."""
 
+import ast
 import json
 
 import nbformat
@@ -178,6 +179,46 @@ def test_a_program_sends_neither_all_variables_nor_more_than_100_mb(kernel, alon
     cell = run_silently(kernel, "%%lk_run --machine cpu\nprint(len(large))")
     assert "A program can send up to 100 MB without a question. Nothing was sent." in cell.error["evalue"]
     kernel.run("del large")
+
+
+#: A stand-in for torch on a laptop, as code that chooses a device sees it.
+TORCH = """
+import types
+torch = types.SimpleNamespace(cuda=types.SimpleNamespace(is_available=lambda: False, device_count=lambda: 0))
+"""
+CHOICE = "'cuda' if torch.cuda.is_available() else 'cpu'"
+
+
+@pytest.mark.parametrize(
+    ("assignment", "name", "label"),
+    [
+        (f"device = {CHOICE}", "device", "'cpu'"),
+        (f"dev: str = {CHOICE}", "dev", "'cpu'"),
+        ("use_cuda = torch.cuda.is_available()", "use_cuda", "False"),
+        ("gpus = torch.cuda.device_count()", "gpus", "0"),
+    ],
+)
+def test_a_device_that_was_chosen_here_is_named_in_question_and_receipt_with_the_line(
+    kernel, notebook, assignment, name, label
+):
+    kernel.run(TORCH)
+    kernel.run(assignment)
+    code = f"%%lk_run --gpu A100\nprint({name})"
+    cell, (question,) = answer(kernel, code, "o")
+    line = ast.unparse(ast.parse(assignment))
+    advice = f"{name} is {label} from this computer, so the GPU may stay idle. To choose it in the run, add this line"
+    assert advice in " ".join(question.split())
+    assert f"{advice} to the cell: {line}. To send {label} anyway: --in {name}" in cell.shown[-1]
+    assert advice not in str(answer(kernel, code.replace("A100", f"A100 --in {name}"), "o"))
+    assert advice not in str(answer(kernel, code.replace("--gpu A100", "--machine cpu"), "o"))
+    kernel.run(f"del torch, {name}")
+
+
+def test_a_device_that_the_author_wrote_is_sent_without_a_word(kernel, notebook):
+    kernel.run("device = 'cpu'")
+    cell, _ = answer(kernel, "%%lk_run --gpu A100\nprint(device)", "o")
+    assert "from this computer" not in str(cell.messages)
+    kernel.run("del device")
 
 
 @pytest.mark.parametrize("requirements", ["-r auto", "--keep 1s -r auto"])

@@ -20,6 +20,7 @@ from lk_jupyter.magics._engine.ask import prompt_user, shows_questions
 from lk_jupyter.options.runs import RunOptions, format_line
 from lk_jupyter.runs.package.bundle import Bundle
 from lk_jupyter.runs.submit.start import longest_notebook
+from lk_jupyter.runs.variables.local_devices import local_device_notices
 from lk_jupyter.runs.variables.payload import changed_environment
 from lk_jupyter.session import Session
 from lk_jupyter.text.units import credits_label, size_label, whole_seconds_label
@@ -57,12 +58,14 @@ class SyncRequest:
     """Variables that a cell would send: their names in order of size, their bytes, and whether the cell reads all.
 
     ``speed`` is the measured upload speed of the bucket in bytes per second, None before the first measurement.
+    ``advice`` is about values that fit this computer and not the machine; empty without such values.
     """
 
     names: tuple[str, ...]
     size: int
     reads_all: bool
     speed: int | None = None
+    advice: str = ""
 
     @property
     def unasked_bytes(self) -> int:
@@ -75,7 +78,7 @@ class SyncRequest:
         seconds = self.size / self.speed if self.speed else 0
         time = f", about {whole_seconds_label(seconds)} to upload" if seconds > UNASKED_SECONDS else ""
         everything = "all variables: " if self.reads_all else ""
-        return f"This cell reads {everything}{listed}{more} ({size_label(self.size)}{time})."
+        return f"This cell reads {everything}{listed}{more} ({size_label(self.size)}{time}).{self.advice}"
 
 
 def chooses_fresh(session: Session, bundles: Sequence[Bundle], options: RunOptions, shell: InteractiveShell) -> bool:
@@ -138,7 +141,8 @@ def sync_request(bundles: Sequence[Bundle], speed: int | None = None) -> SyncReq
         return None
     names = sorted(sizes, key=lambda name: (not name.isidentifier(), -sizes[name]))
     everything = any(reads_all(bundle.source.code) for bundle in bundles)
-    return SyncRequest(tuple(names), sum(sizes.values()), everything, speed)
+    advice = dict.fromkeys(f" {notice.text}." for bundle in bundles for notice in local_device_notices(bundle))
+    return SyncRequest(tuple(names), sum(sizes.values()), everything, speed, "".join(advice))
 
 
 def _compute_sizes(bundle: Bundle) -> dict[str, int]:

@@ -38,6 +38,7 @@ from lk_jupyter.runs.run import Run
 from lk_jupyter.runs.scalars import scalar_frame
 from lk_jupyter.runs.submit.budget import enforce_budgets_for_all
 from lk_jupyter.runs.submit.submission import Submission, SubmissionCancelled
+from lk_jupyter.runs.variables.local_devices import local_device_notices
 from lk_jupyter.text.scalars import choose_score
 from lk_jupyter.text.units import credits_label
 
@@ -121,7 +122,9 @@ class FanOut:
         refuse_if_read_only("spends")
         bundles = require_consent(member.plan.bundle for member in self.members if member.run is None)
         enforce_budgets_for_all(self._session, bundles, self.max_cost)
-        self.notices = low_balance_notices(self._session, self.worst_case, f"these {len(bundles)} runs")
+        devices = {notice.text: notice for bundle in bundles for notice in local_device_notices(bundle)}
+        balance = low_balance_notices(self._session, self.worst_case, f"these {len(bundles)} runs")
+        self.notices = [*balance, *devices.values()]
 
     @property
     def worst_case(self) -> Decimal | None:
