@@ -14,6 +14,18 @@ export function duration(seconds: number): string {
   return h ? `${h} h ${two(m)} min` : `${m} min ${two(s)} s`;
 }
 
+/** Format a time limit without parts that are zero: `3 h`, `10 min` or `1 h 30 min`. */
+export function limitLabel(seconds: number): string {
+  const total = Math.round(seconds);
+  const parts: [number, string][] = [
+    [Math.floor(total / 3600), 'h'],
+    [Math.floor(total / 60) % 60, 'min'],
+    [total % 60, 's']
+  ];
+  const words = parts.filter(([count]) => count).map(([count, unit]) => `${count} ${unit}`);
+  return words.join(' ') || '0 s';
+}
+
 /** Format credits with as many digits as matter. */
 export function credits(amount: number): string {
   if (amount > 0 && amount < 0.0001) {

@@ -17,7 +17,7 @@ export function availability({ allowed, free }: Pick<MachineRow, 'allowed' | 'fr
     ? { kind: 'yes', word: trans.__('available') }
     : free === 'no'
       ? { kind: 'no', word: trans.__('taken') }
-      : { kind: 'unknown', word: trans.__('not known') };
+      : { kind: 'unknown', word: trans.__('availability unknown') };
 }
 
 /** Return the price of a minute, as most runs last a few minutes; null without a price. */

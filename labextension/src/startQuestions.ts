@@ -3,7 +3,7 @@ import { Dialog } from '@jupyterlab/apputils';
 import { URLExt } from '@jupyterlab/coreutils';
 import { ServerConnection } from '@jupyterlab/services';
 
-import { credits, unturned } from './format';
+import { credits, limitLabel, unturned } from './format';
 import { trans } from './trans';
 import { StartAnswer, StartQuestion, StartQuestionList } from './types';
 
@@ -95,7 +95,7 @@ export function startWords({ price_per_hour, highest_cost, idle_minutes }: Start
   return [
     trans.__('The kernel runs on a cloud machine.'),
     price,
-    trans.__('The machine is released, and billing ends, after %1 minutes without work.', String(idle_minutes)),
+    trans.__('The machine is released, and billing ends, after %1 without work.', limitLabel(60 * idle_minutes)),
     trans.__('If you click Cancel, the notebook stays open without a kernel.')
   ];
 }

@@ -20,14 +20,20 @@ if TYPE_CHECKING:
 LIMIT_SECONDS = 43.0
 
 _HELP = frozenset({"-h", "--help", "help"})
+_VERSION = frozenset({"-V", "--version", "version"})
 
 
 def entry() -> None:
     """Execute the command of this process, and end the process within the limit."""
     gc.set_threshold(100_000)  # the imports create many objects that stay, and each search reads all of them
+    from lk_jupyter.cli.output import CLOSED  # noqa: PLC0415 (the import of this module stays fast)
+
     code = main(limit=LIMIT_SECONDS)
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except BrokenPipeError:
+            code = CLOSED
     os._exit(code)  # the journal is on disk, and a thread that waits for the server must not delay the end
 
 
@@ -45,26 +51,38 @@ def main(arguments: Sequence[str] | None = None, *, limit: float | None = None) 
 def execute(words: list[str], output: CommandOutput, limit: float | None = None) -> int:
     """Execute a command, print its records, and return its exit code; ``limit`` is as for ``main``."""
     from lk_jupyter.cli.failures import exit_code_for, report_timeout  # noqa: PLC0415
-    from lk_jupyter.cli.parser import find_command, format_overview  # noqa: PLC0415
+    from lk_jupyter.cli.parser import find_command  # noqa: PLC0415
     from lk_jupyter.config.settings import one_reading  # noqa: PLC0415
 
     try:
-        if not words or words[0] in _HELP:
-            output.emit("help", format_overview(), text=format_overview())
+        if information := _find_information(words):
+            event, text = information
+            output.emit(event, text, text=text)
             return 0
         command = find_command(words[0])
-        if _HELP & set(words[1:2]):
-            output.emit("help", command.help(), text=command.help())
-            return 0
         arguments = command.parse(words[1:])
         if limit is not None:
             _end_after(limit, lambda: report_timeout(command, output))
         with one_reading():
             return command.load()(arguments, output)
+    except BrokenPipeError:
+        return output.report_closed()
     except KeyboardInterrupt as interrupt:
         return output.fail(interrupt, exit_code_for(interrupt))
     except Exception as error:  # noqa: BLE001 (each error becomes a record and an exit code)
         return output.fail(error, exit_code_for(error))
+
+
+def _find_information(words: list[str]) -> tuple[str, str] | None:
+    """Return the name and the text of the help or the version that these words request; None for a command."""
+    from lk_jupyter._version import __version__  # noqa: PLC0415
+    from lk_jupyter.cli.parser import find_command, format_overview  # noqa: PLC0415
+
+    if not words or words[0] in _HELP:
+        return "help", format_overview()
+    if words[0] in _VERSION:
+        return "version", __version__
+    return ("help", find_command(words[0]).help()) if _HELP & set(words[1:2]) else None
 
 
 def _end_after(seconds: float, report: Callable[[], int]) -> None:

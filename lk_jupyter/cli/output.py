@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
 from decimal import Decimal
@@ -21,8 +22,9 @@ EXIT_CODES = {
     6: "The server can't be reached, or gave no usable answer.",
     7: "The outcome is unknown, and a run may be active. To check, use lk runs.",
     130: "Interrupted.",
+    141: "The reader of the output, such as head, has ended.",
 }
-DONE, FAILED, USAGE, ACTIVE, SIGNED_OUT, REFUSED, UNREACHABLE, UNKNOWN, INTERRUPTED = EXIT_CODES
+DONE, FAILED, USAGE, ACTIVE, SIGNED_OUT, REFUSED, UNREACHABLE, UNKNOWN, INTERRUPTED, CLOSED = EXIT_CODES
 
 #: Magic → command, for the advice in messages of the package.
 _COMMANDS = {
@@ -82,6 +84,15 @@ class CommandOutput:
         message = replace_magics(str(error) or type(error).__name__)
         self.note("error", message, error=type(error).__name__, message=message, exit_code=code)
         return code
+
+    def report_closed(self) -> int:
+        """Report that the reader of the output has ended, such as ``head``, and return the exit code."""
+        self._stream = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115 (until the process ends)
+        sys.stdout = self._stream
+        if self.run:
+            command = f"lk wait {self.run}"
+            self.note("closed", f"The output was closed. Run {self.run} may still be active. Wait: {command}")
+        return CLOSED
 
     def report_active(self, execution_id: str) -> int:
         """Report that a run is still active, and return the exit code."""

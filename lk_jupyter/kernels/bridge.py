@@ -34,6 +34,7 @@ from lk_jupyter.kernels.sockets import CHANNELS, KernelMessage, Sockets
 from lk_jupyter.protocol.json_limits import MOST_KERNEL_MESSAGE_BYTES, format_megabytes, load_json
 from lk_jupyter.runs.notebooks.hosted_kernel import HostedKernel
 from lk_jupyter.session import current
+from lk_jupyter.text.units import limit_label
 
 PROTOCOL = "v1.kernel.websocket.jupyter.org"
 
@@ -71,8 +72,7 @@ class Lease:
     @property
     def label(self) -> str:
         """Return the length of the lease, in words."""
-        minutes = self._seconds / 60
-        return f"{minutes:g} minute{'' if minutes == 1 else 's'}"
+        return limit_label(self._seconds)
 
 
 class _PendingRequest(NamedTuple):

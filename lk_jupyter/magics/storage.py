@@ -277,7 +277,7 @@ def _list_objects_to_delete(storage: Storage, key: str) -> Iterable[ObjectInfo]:
     elif not _PATTERN.isdisjoint(key) and not storage.exists(key):
         objects = list(_list_matching(storage, key))
     else:
-        objects = [storage._read_object_info(key)]
+        objects = [storage._read_object_info(key, "deleted", "delete everything in it")]
     if not objects:
         raise NoSuchObject(f"No file of the bucket matches '{key}'.")
     return objects

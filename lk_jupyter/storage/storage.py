@@ -196,7 +196,7 @@ class Storage:
             return _folders.fetch_folder(
                 self, key.rstrip("/"), path, _folders.TransferOptions(progress, checksum=checksum)
             )
-        info = self._read_object_info(key)
+        info = self._read_object_info(key, "downloaded", "download the folder")
         path = path / file_name(key) if path.is_dir() or str(target).endswith(("/", "\\")) else path
         files = [FetchedFile(info, path)]
         check_room(path.parent, repr(key), info.size, files)
@@ -569,14 +569,17 @@ class Storage:
     def _wire(self) -> Wire:
         return Wire(self._credentials)
 
-    def _read_object_info(self, key: str) -> ObjectInfo:
-        """Return size, time and ETag of an object. Raises NoSuchObject, with advice if the key is a folder."""
+    def _read_object_info(self, key: str, undone: str, action: str) -> ObjectInfo:
+        """Return size, time and ETag of an object. Raises NoSuchObject, with advice if the key is a folder.
+
+        The advice states what wasn't ``undone`` to the folder, and the ``action`` that the key with a slash starts.
+        """
         try:
             return self.info(key)
         except NoSuchObject:
             if self.is_folder(key):
                 raise NoSuchObject(
-                    f"{key!r} is a folder. Nothing was deleted. To delete everything in it: {key + '/'!r}"
+                    f"{key!r} is a folder. Nothing was {undone}. To {action}, add a slash: {key + '/'!r}"
                 ) from None
             raise
 

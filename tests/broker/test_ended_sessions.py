@@ -56,7 +56,7 @@ def test_the_notice_of_a_session_has_the_end_of_its_key_if_that_is_before_the_ti
     label = time.strftime("%H:%M", time.localtime(NOW + 600))
     client = SimpleNamespace(lease_end=NOW + 600, now=lambda: NOW)
     assert release_label(20, 3600, client) == f"before the key ends at {label}"
-    assert release_label(5, 3600, client) == f"after 5 minutes without work, or before the key ends at {label}"
+    assert release_label(5, 3600, client) == f"after 5 min without work, or before the key ends at {label}"
     assert release_label(20, 300, client) == "at its time limit of 5 min"
     assert release_label(5, 3600, SimpleNamespace(lease_end=None)).endswith("at its time limit of 60 min")
 

@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 from conftest import for_each
 
+from lk_jupyter._version import __version__
 from lk_jupyter.api.states import is_final
 from lk_jupyter.cli import LIMIT_SECONDS, main
-from lk_jupyter.cli.output import EXIT_CODES
+from lk_jupyter.cli.output import CLOSED, EXIT_CODES
 from lk_jupyter.cli.parser import COMMANDS, format_overview
 from lk_jupyter.config.settings import setting
 
@@ -185,7 +186,7 @@ def test_the_skill_lists_every_exit_code_and_only_commands_that_exist(capsys):
     text = capsys.readouterr().out
     assert text.startswith("---\nname: lk\n")
     assert set(re.findall(r"`lk (\w+)", text)) <= COMMANDS.keys()
-    assert {int(code) for code in re.findall(r"^\| (\d+) \|", text, re.MULTILINE)} == EXIT_CODES.keys() - {130}
+    assert {int(code) for code in re.findall(r"^\| (\d+) \|", text, re.MULTILINE)} == EXIT_CODES.keys() - {130, CLOSED}
 
 
 def test_an_agent_with_the_skill_alone_needs_eight_calls(signed_in, lk, tmp_path):
@@ -246,3 +247,21 @@ def as_pattern(line, ids):
     for guide_id, run_id in ids.items():
         pattern = pattern.replace(guide_id, run_id)
     return re.sub(r'("(?:seconds|cost|next)":\\ )[\d.e\\-]+', r"\1[\\d.e-]+", pattern)
+
+
+def test_the_version_is_printed(lk):
+    code, (record,) = lk("--version")
+    assert (code, record["text"]) == (0, __version__)
+
+
+def test_a_reader_that_ends_early_such_as_head_gets_no_traceback(signed_in):
+    code = "for number in range(20_000): print('line', number)"
+    command = [sys.executable, "-m", "lk_jupyter.cli", "run", "--gpu", "A100", "-c", code]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        process.stdout.readline()
+        process.stdout.close()
+        errors = process.stderr.read()
+        assert process.wait() == CLOSED
+    assert "Traceback" not in errors
+    assert "BrokenPipeError" not in errors
+    assert re.search(r"The output was closed\. Run [\w-]+ may still be active\. Wait: lk wait [\w-]+", errors)

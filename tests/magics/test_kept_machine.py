@@ -58,7 +58,7 @@ def test_the_plan_of_a_kept_machine_shows_its_cell_and_what_ends_its_bill_and_se
     plan = run_cell(f"{PRICED} --dry-run\nprint(1)")
     assert re.search(r"Machine +gpu\.a100, 80 GiB, 1\.59 credits/h", plan)
     assert re.search(r"Cost +at most [\d.]+ credits \(time limit \d+ s\), for all cells on this machine together", plan)
-    release = r"%lk_sessions stop, or after 5 minutes without work, or at its time limit of 10 min"
+    release = r"%lk_sessions stop, or after 5 min without work, or at its time limit of 10 min"
     assert re.search(rf"Billed until +{release}\n", plan)
     assert re.search(r"Code +\S*cell.py, 9 B", plan)
     assert "8888" not in plan

@@ -36,7 +36,7 @@ from lk_jupyter.runs.ports import address
 from lk_jupyter.runs.run import Run
 from lk_jupyter.runs.submit.start import JOB_TYPE, key_seconds, longest_notebook
 from lk_jupyter.text.secrets import register_secrets
-from lk_jupyter.text.units import duration_label, moment_label
+from lk_jupyter.text.units import limit_label, moment_label
 
 if TYPE_CHECKING:
     from lk_jupyter.api._client import Client
@@ -120,12 +120,12 @@ def release_label(idle: float, limit: float, client: Client | None = None) -> st
 
     A session is released before the key of its ``client`` ends.
     """
-    label = f"{limit / 60:g} min" if limit % 60 == 0 else duration_label(limit)
+    label = limit_label(limit)
     end = f"at its time limit of {label}"
     if client and key_seconds(client) < limit:
         limit = key_seconds(client)
         end = f"before the key ends at {lease_end_label(client)}"
-    return end if 60 * idle >= limit else f"after {idle:g} minutes without work, or {end}"
+    return end if 60 * idle >= limit else f"after {limit_label(60 * idle)} without work, or {end}"
 
 
 def lease_end_label(client: Client) -> str:
