@@ -23,6 +23,7 @@ from lk_jupyter.check import levels
 from lk_jupyter.cli.parser import COMMANDS
 from lk_jupyter.code.source import Source
 from lk_jupyter.config.settings import SETTINGS
+from lk_jupyter.connection import rental
 from lk_jupyter.localcloud import __main__ as localcloud
 from lk_jupyter.localcloud.options import CloudOptions
 from lk_jupyter.machines import start_approval
@@ -318,6 +319,7 @@ LIMITS = (
     (r"[Yy]ou stay signed in for at most (\d+) hours", f"{visitors.SESSION_SECONDS / 3600:.0f}"),
     (r"revoked key (?:can still read|reads) its runs for (\d+) minutes", f"{app.REVOKED_READ_SECONDS / 60:.0f}"),
     (r"Each VM has a lease: (\d+) minutes", f"{rentals.DEFAULT_LEASE / 60:.0f}"),
+    (r"after `--timeout`, otherwise after (\d+) hours", f"{rental.DEFAULT_SECONDS / 3600:.0f}"),
     (r"copies at most ([\d,]+) files per run", f"{stage.MOST_FILES:,}"),
     (r"ends at most (\d+) hours after the time limit of the run", f"{upload._WAIT.total_seconds() / 3600:.0f}"),
     (r"Limits: (\d+) MB for each file, (\d+) MB in total", EACH, ALL),

@@ -196,7 +196,14 @@ const run = (id: string, isActive: boolean, costIs: CostIs = 'billed') => ({
   ...{ record: null, storedBill: bills[costIs], notebook: 'DATA', cellId: 'DATA', group: null, pool: '' }
 });
 const form = { title: 'DATA', verb: 'DATA', onStart: nothing, onCancel: nothing };
-const offer = (free: boolean | null) => ({ id: `DATA${free}`, label: 'DATA', per_hour: '1.59', free });
+const offer = (free: boolean | null) => ({
+  id: `DATA${free}`,
+  label: 'DATA',
+  per_hour: '1.59',
+  free,
+  seconds: 60,
+  end: 'DATA'
+});
 const list = {
   ...{ now: 9, getCount: () => 5, onMenu: nothing, getBill: ({ storedBill }: { storedBill: Bill }) => storedBill },
   ...{ onOpen: nothing, onAbort: nothing, onRerun: nothing, onGoToCell: nothing }

@@ -1266,6 +1266,10 @@ export interface RentOffer {
   per_hour: string;
   /** Whether it is available now; None if the cloud doesn't report it. */
   free: boolean | null;
+  /** Time until the end. */
+  seconds: number;
+  /** Time, end, cost until the end, and who ends it, in words. */
+  end: string;
 }
 
 /** What can be started, cheapest first, spot VMs last; `note` is what a user must know before. */
@@ -1279,6 +1283,8 @@ export interface RentRequest {
   offer: string;
   /** Confirmed price in credits; nothing is started at a higher price. */
   per_hour: string;
+  /** Confirmed time until the end. */
+  seconds?: number | null;
 }
 
 /** A VM or a deployment that starts. */

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal
@@ -10,9 +9,8 @@ from typing import TYPE_CHECKING
 
 from lk_jupyter._lazy import old_name
 from lk_jupyter.account.burn_rate import BillableResource, Rate, billable_resources, sum_prices
-from lk_jupyter.api._client import Client
 from lk_jupyter.api.user import UserOrg
-from lk_jupyter.errors import NotFound
+from lk_jupyter.connection.credits import read_credits, read_organization
 from lk_jupyter.text.units import budget_label, credits_label
 
 if TYPE_CHECKING:
@@ -113,7 +111,7 @@ class AccountBalance:
 def read_identity(session: Connection) -> Identity:
     """Return the identity of the session, as the server reports it."""
     status = session.client.user.status()
-    organization = _read_organization(session.client)
+    organization = read_organization(session.client)
     target = session.target
     return Identity(
         account=status.email or status.user_id or UNTOLD,
@@ -129,30 +127,6 @@ def read_balance(session: Connection) -> AccountBalance:
     """Return the balance, of the organization's account if the session acts for a team."""
     amount, suspended, budget = read_credits(session.client)
     return AccountBalance(amount, billable_resources(session), suspended, budget)
-
-
-def available_credits(client: Client) -> tuple[Decimal, bool]:
-    """Return the available credits (of the organization's account for a team), and whether the account is suspended."""
-    return read_credits(client)[:2]
-
-
-def read_credits(client: Client) -> tuple[Decimal, bool, GrantedBudget | None]:
-    """Return the available credits, whether the account is suspended, and the budget of the key at a broker."""
-    organization = _read_organization(client)
-    if organization is not None and not organization.is_personal and organization.slug:
-        with suppress(NotFound):  # some servers have a single balance for all organizations
-            ledger = client.orgs.balance(organization.slug)
-            return ledger.balance, ledger.account_suspended, None
-    answer = client.billing.credits()
-    budget = answer.budget if answer.budget and answer.budget.credits is not None else None
-    return answer.remaining_credits, False, budget
-
-
-def _read_organization(client: Client) -> UserOrg | None:
-    """Return the organization of requests; None if the server doesn't report it."""
-    with suppress(NotFound):
-        return client.user.org()
-    return None
 
 
 def _organization_name(organization: UserOrg | None) -> str:

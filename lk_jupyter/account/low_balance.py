@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary, ref
 
 from lk_jupyter._threads import start
-from lk_jupyter.account.balance import AccountBalance, read_credits
+from lk_jupyter.account.balance import AccountBalance
 from lk_jupyter.account.burn_rate import billable_resources
-from lk_jupyter.connection.budget import forecast_limits, list_exceeded_budgets
+from lk_jupyter.connection.budget import list_exceeded_budgets
+from lk_jupyter.connection.credits import read_credits
 from lk_jupyter.protocol.notice import WARNING, Notice
 from lk_jupyter.text.units import credits_label, duration_label, moment_label
 
@@ -92,23 +93,6 @@ def low_balance_notices(
             WARNING,
             option,
         )
-    ]
-
-
-def low_hour_notices(session: Connection, per_hour: Decimal | None) -> list[Notice]:
-    """Return when a resource that costs until its end reaches a budget, and whether credits last an hour."""
-    reached = [Notice(words, WARNING) for words in forecast_limits(session, per_hour)]
-    available = balance_watch(session).read_unless_enough(per_hour) if per_hour else None
-    if available is None or not per_hour or available >= per_hour:
-        return reached
-    last = lasting_label(available, per_hour)
-    return [
-        *reached,
-        Notice(
-            f"{credits_label(available)} left, about {last} at {per_hour.normalize():f} credits/h. "
-            f"{balance_watch(session).advice}",
-            WARNING,
-        ),
     ]
 
 

@@ -16,7 +16,6 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from lk_jupyter.account.balance import available_credits
 from lk_jupyter.api._client import Client
 from lk_jupyter.api._endpoint import PLACEHOLDER, endpoint_of
 from lk_jupyter.api._models import Listing
@@ -25,6 +24,7 @@ from lk_jupyter.api.execution import Execution, ExecutionMetrics, ExecutionRecor
 from lk_jupyter.api.workloads import Workloads
 from lk_jupyter.check.findings import Report
 from lk_jupyter.check.reading import read_answer
+from lk_jupyter.connection.credits import available_credits
 from lk_jupyter.errors import LkError
 from lk_jupyter.machines.catalogue import cost_at
 from lk_jupyter.runs.clock import measure_duration

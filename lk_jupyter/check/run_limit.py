@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from lk_jupyter.account.balance import available_credits
 from lk_jupyter.account.burn_rate import hardware_label
 from lk_jupyter.api._answers import RawAnswer
 from lk_jupyter.check.findings import Report
 from lk_jupyter.check.spending import Probe, SpendingPlan, find_cheapest_machine
 from lk_jupyter.connection.budget import CostRequest, refuse_over_budget
+from lk_jupyter.connection.credits import available_credits
 from lk_jupyter.machines.catalogue import cost_at_limit
 from lk_jupyter.runs.submit.start import longest_named
 from lk_jupyter.session import Session

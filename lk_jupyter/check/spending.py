@@ -15,7 +15,6 @@ from threading import Thread
 from typing import Any
 from uuid import uuid4
 
-from lk_jupyter.account.balance import available_credits
 from lk_jupyter.api._answers import RawAnswer
 from lk_jupyter.api._endpoint import EXTERNAL
 from lk_jupyter.api._events import Finished
@@ -28,6 +27,7 @@ from lk_jupyter.check.ended_run import EndedRun
 from lk_jupyter.check.findings import Report
 from lk_jupyter.config.assumptions import ROUTE, find_assumption
 from lk_jupyter.connection.budget import CostRequest, refuse_over_budget
+from lk_jupyter.connection.credits import available_credits
 from lk_jupyter.errors import LkError, OutcomeUnknown, UsageError
 from lk_jupyter.inference.catalogue import ModelOffer, read_catalogue
 from lk_jupyter.machines.catalogue import cost_at_limit

@@ -336,10 +336,16 @@ SETTINGS: tuple[Setting, ...] = (
         _check_approvals,
     ),
     Setting(
-        "notebook_budget", None, "Maximum total cost of everything that one notebook starts, in credits.", parse_credits
+        "notebook_budget",
+        None,
+        "Budget of this computer for everything that one notebook starts, in credits.",
+        parse_credits,
     ),
     Setting(
-        "day_budget", None, "Maximum total cost of everything that you start on one day, in credits.", parse_credits
+        "day_budget",
+        None,
+        "Budget of this computer for everything that you start in one day, in credits.",
+        parse_credits,
     ),
     Setting(
         "storage_price",

@@ -1,9 +1,9 @@
 """Refuse requests that might exceed the budget of a day or of a notebook, before they are sent.
 
-A budget counts everything started on this machine: runs, VMs, deployments, batches, chats and embeddings. Ended runs
-count with their cost, active runs with their maximum cost. A VM or a deployment has no time limit: it counts with the
-cost so far, and at least with the cost of an hour. Two kernels can't both spend the last credits: each kernel writes
-its reservation to a file before it reads the reservations of the other.
+A budget counts everything started on this computer: runs, VMs, deployments, batches, chats and embeddings. Ended runs
+count with their cost, active runs with their maximum cost. A VM or a deployment counts with its cost until its stated
+end, which this computer enforces (``rental.py``). Two kernels can't both spend the last credits: each kernel writes its
+reservation to a file before it reads the reservations of the other.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from decimal import ROUND_UP, Decimal
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
-from lk_jupyter.api.states import FINAL_STATES
+from lk_jupyter.api.states import DEPLOYMENT_PHASES, FINAL_STATES, Phase, read_phase
 from lk_jupyter.config import settings
 from lk_jupyter.config.files import CONFIG_FILE
 from lk_jupyter.errors import ApiError, InvalidResponse, LkError, NotFound, UsageError
@@ -26,17 +26,21 @@ from lk_jupyter.journal.charges import RecordedCharge, charge_book
 from lk_jupyter.journal.entry import CellContext, current_cell
 from lk_jupyter.journal.journal import BudgetCharge, Journal, journal
 from lk_jupyter.machines.catalogue import cost_at_limit
-from lk_jupyter.text.units import credits_label, duration_label
+from lk_jupyter.protocol.vm_run import normalize_id
+from lk_jupyter.text.units import credits_label
 
 if TYPE_CHECKING:
     from lk_jupyter.api._client import Client
     from lk_jupyter.machines.catalogue import Catalogue
 
-#: Hours that a budget must cover before a VM or a deployment starts, which have no time limit.
+#: Hours that a budget must cover before a request wakes up a deployment, which pauses after an hour without a request.
 LEAST_HOURS = 1
 
 #: Seconds after a lost answer during which the started resource can still appear in a list.
 _MAY_APPEAR = 15.0
+
+#: Seconds after which a second list without a resource means that the resource has ended.
+_ABSENT_SECONDS = 60.0
 
 #: Seconds after which a request without a waiting caller has ended.
 _LONGEST_REQUEST = 900.0
@@ -70,14 +74,19 @@ class Budget:
     begins: Callable[[], float]
     is_notebook_only: bool = False
 
+    @property
+    def title(self) -> str:
+        """The budget as the start of a sentence: only this computer enforces it."""
+        return f"{self.name[:1].upper()}{self.name[1:]} of this computer"
+
 
 def _compute_last_midnight() -> float:
     return datetime.now().astimezone().replace(hour=0, minute=0, second=0, microsecond=0).timestamp()
 
 
 BUDGETS = (
-    Budget("day_budget", "The day budget", "spent since midnight", _compute_last_midnight),
-    Budget("notebook_budget", "The notebook budget", "spent by its runs", lambda: 0.0, is_notebook_only=True),
+    Budget("day_budget", "the day budget", "spent since midnight", _compute_last_midnight),
+    Budget("notebook_budget", "the notebook budget", "spent by its runs", lambda: 0.0, is_notebook_only=True),
 )
 
 
@@ -141,7 +150,7 @@ def refuse_over_budget(
     for budget, limit in active_budgets():
         if request.amount is None:
             raise UsageError(
-                f"{budget.name} can't be enforced: {request.unpriced} Nothing was sent. To remove the budget: "
+                f"{budget.title} can't be enforced: {request.unpriced} Nothing was sent. To remove the budget: "
                 f"%lk_config {budget.setting} --unset"
             )
         if _fits_limit(read_usage(connection, budget, request), request.amount, limit):
@@ -193,7 +202,7 @@ def _list_counted_runs(connection: Spender, records: Journal, budget: Budget, be
     notebook = place if budget.is_notebook_only else None
     charges = records.charges(connection.base_url, since=budget.begins(), place=notebook, before=before)
     if records.trouble:
-        raise UsageError(f"{budget.name} can't be enforced, so nothing was sent. {records.trouble}")
+        raise UsageError(f"{budget.title} can't be enforced, so nothing was sent. {records.trouble}")
     return charges
 
 
@@ -202,7 +211,7 @@ def _list_counted_charges(connection: Spender, budget: Budget, before: str = "")
     book = charge_book()
     charges = book.charges(connection.base_url, since=budget.begins(), before=before)
     if book.trouble:
-        raise UsageError(f"{budget.name} can't be enforced, so nothing was sent. {book.trouble}")
+        raise UsageError(f"{budget.title} can't be enforced, so nothing was sent. {book.trouble}")
     if not budget.is_notebook_only:
         return charges
     notebook = current_cell().notebook
@@ -219,7 +228,7 @@ def _format_refusal(budget: Budget, limit: Decimal, use: BudgetUsage, request: C
     how = f"%lk_config {budget.setting} {enough:f}" if source == CONFIG_FILE else f"%env {source}={enough:f}"
     saves = f" Or use less: {request.saves}." if request.saves else ""
     return (
-        f"{budget.name} is {credits_label(limit)}: {credits_label(use.spent)} were {budget.spent}{use.detail}"
+        f"{budget.title} is {credits_label(limit)}: {credits_label(use.spent)} were {budget.spent}{use.detail}"
         f"{use.reserved}, and {request.words} may cost {credits_label(amount)}. Nothing was sent.\nRaise it: {how}."
         f"{saves}"
     )
@@ -232,18 +241,6 @@ def budget_usage(connection: Spender) -> list[str]:
         f"{credits_label(use.spent)} of {limit:f} {budget.spent}{use.detail}{use.reserved}"
         for use, budget, limit in uses
     ]
-
-
-def forecast_limits(connection: Spender, per_hour: Decimal | None) -> list[str]:
-    """Return, for each active budget, when use without a time limit will reach the budget, in words."""
-    if not per_hour:
-        return []
-    words = []
-    for budget, limit in active_budgets():
-        use = read_usage(connection, budget)
-        seconds = max(0.0, float((limit - use.spent - use.open) / per_hour) * 3600)
-        words.append(f"{budget.name} of {limit:f} credits is reached in {duration_label(seconds)} at this price.")
-    return words
 
 
 def list_exceeded_budgets(connection: Spender) -> list[str]:
@@ -262,7 +259,7 @@ def list_exceeded_budgets(connection: Spender) -> list[str]:
             verbs = {VM: "%lk_vm delete NAME", DEPLOYMENT: "%lk_undeploy ID"}
             ends = " or ".join(dict.fromkeys(verbs[charge.kind] for charge in active if charge.kind in verbs))
             words.append(
-                f"{budget.name} of {limit:f} credits is exceeded: {credits_label(use.spent)} were {budget.spent}"
+                f"{budget.title}, {limit:f} credits, is exceeded: {credits_label(use.spent)} were {budget.spent}"
                 f"{use.detail}. Still active: {names}. End it: {ends}"
             )
     return words
@@ -281,9 +278,13 @@ def refresh_charges(
     for run in _list_counted_runs(connection, journal(), budget):
         if run.going_on:
             look_again(run)
-    active = [charge for charge in _list_counted_charges(connection, budget) if charge.is_active]
+    record_ends(connection, [charge for charge in _list_counted_charges(connection, budget) if charge.is_active])
+
+
+def record_ends(connection: Spender, charges: list[RecordedCharge]) -> None:
+    """Read the resources of these charges from the server, and record their ends and costs."""
     for kind, look in _LOOKS.items():
-        if same_kind := [charge for charge in active if charge.kind == kind]:
+        if same_kind := [charge for charge in charges if charge.kind == kind]:
             look(connection, same_kind)
 
 
@@ -320,25 +321,27 @@ def _record_run_ends(connection: Spender, charges: list[RecordedCharge]) -> None
 
 def _record_vm_ends(connection: Spender, charges: list[RecordedCharge]) -> None:
     """Record the ends of VMs that were deleted elsewhere, and the ids of VMs whose answers were lost."""
-    from lk_jupyter.api.vms import ENDED_STATES  # noqa: PLC0415 (few budgets count VMs)
-
     with suppress(ApiError, InvalidResponse):
-        rows = {vm.vm_id: vm for vm in connection.client.vms.list()}
-        recorded = {charge.resource for charge in charge_book().charges(connection.base_url)}
-        unrecorded = [vm for vm in rows.values() if vm.vm_id not in recorded and vm.status.lower() not in ENDED_STATES]
+        rows = {normalize_id(vm.vm_id): vm for vm in connection.client.vms.list()}
+        recorded = {normalize_id(charge.resource or "") for charge in charge_book().charges(connection.base_url)}
+        unrecorded = [vm for key, vm in rows.items() if key not in recorded and vm.phase is not Phase.ENDED]
         for charge in charges:
             if charge.resource is None:
                 fitting = [vm for vm in unrecorded if charge.name in {vm.display_name, vm.name}]
                 if fitting:  # several VMs may have the same name
                     unrecorded.remove(fitting[0])
-                    charge_book().update(charge.token, resource=fitting[0].vm_id)
+                    charge_book().update(charge.token, resource=fitting[0].vm_id, unclear_at=None)
                 else:
                     _drop_unlisted(charge)
                 continue
-            vm = rows.get(charge.resource)
-            if vm is None or vm.status.lower() in ENDED_STATES:
-                billed = vm and (vm.billed if vm.croesus_billed is None else vm.croesus_billed)
-                charge_book().update(charge.token, ends=time.time(), cost=billed)
+            vm = rows.get(normalize_id(charge.resource))
+            if vm is None:
+                _record_absence(charge)
+            elif vm.phase is Phase.ENDED:
+                billed = vm.billed if vm.croesus_billed is None else vm.croesus_billed
+                charge_book().update(charge.token, ends=time.time(), cost=billed, deadline=None)
+            else:
+                _record_presence(charge)
 
 
 def _record_deployment_ends(connection: Spender, charges: list[RecordedCharge]) -> None:
@@ -350,8 +353,29 @@ def _record_deployment_ends(connection: Spender, charges: list[RecordedCharge]) 
                 _drop_unlisted(charge)
                 continue
             row = rows.get(charge.resource)
-            if row is None or row.status in {"failed", "stopped", "terminated", "deleted", "error", "paused"}:
+            if row is None:
+                _record_absence(charge)
+            elif row.status == "paused":  # a question wakes it up: its stated end remains
                 charge_book().update(charge.token, ends=time.time())
+            elif read_phase(row.status, DEPLOYMENT_PHASES) is Phase.ENDED:
+                charge_book().update(charge.token, ends=time.time(), deadline=None)
+            else:
+                _record_presence(charge)
+
+
+def _record_absence(charge: RecordedCharge) -> None:
+    """Record that a list lacks a resource: the resource has ended if another list lacks it a minute later."""
+    now = time.time()
+    if charge.unclear_at is None:
+        charge_book().update(charge.token, unclear_at=now)
+    elif now - charge.unclear_at > _ABSENT_SECONDS:
+        charge_book().update(charge.token, ends=charge.unclear_at, deadline=None)
+
+
+def _record_presence(charge: RecordedCharge) -> None:
+    """Record that a list contains a resource that an earlier list lacked."""
+    if charge.unclear_at is not None:
+        charge_book().update(charge.token, unclear_at=None)
 
 
 def _record_batch_ends(connection: Spender, charges: list[RecordedCharge]) -> None:

@@ -13,14 +13,14 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from lk_jupyter.api._endpoint import Call, Endpoint
 from lk_jupyter.config.assumptions import ROUTERS
-from lk_jupyter.connection import budget
+from lk_jupyter.connection import budget, rental
 from lk_jupyter.connection.budget import BATCH, CHAT, DEPLOYMENT, LEAST_HOURS, RUN, VM, CostRequest, Spender
 from lk_jupyter.errors import InvalidResponse, LkError, OutcomeUnknown, ServerError, UsageError
 from lk_jupyter.journal.charges import RecordedCharge, charge_book
@@ -28,6 +28,10 @@ from lk_jupyter.journal.entry import current_cell
 from lk_jupyter.machines.catalogue import cost_at_limit
 from lk_jupyter.machines.prices import Prices, TokenPrices, prices_by_model
 from lk_jupyter.protocol.json_limits import load_json
+from lk_jupyter.text.units import limit_label
+
+if TYPE_CHECKING:
+    from lk_jupyter.connection.rental import RentalPlan
 
 #: Seconds for which prices of tokens are kept.
 _FRESH = 60.0
@@ -71,17 +75,22 @@ class Expense:
     saves: str = ""
     tokens: TokenPrices | None = None
     resource: str | None = None
+    plan: RentalPlan | None = None
 
     @property
     def reserve(self) -> Decimal | None:
-        """The credits that a budget must have left."""
-        return self.most if self.rate is None else self.rate * LEAST_HOURS
+        """The credits that a budget must have left: until the stated end of a rental, otherwise for an hour."""
+        if self.rate is None:
+            return self.most
+        return self.rate * Decimal(str(self.plan.seconds)) / 3600 if self.plan else self.rate * LEAST_HOURS
 
     @property
     def request(self) -> CostRequest:
         """The request in the words of a refusal."""
-        hour = f" in its first {'hour' if LEAST_HOURS == 1 else f'{LEAST_HOURS} hours'}" if self.rate else ""
-        return CostRequest(f"{self.kind} {self.name!r}{hour}", self.reserve, self.unpriced, saves=self.saves)
+        time_words = (
+            f" for {limit_label(self.plan.seconds)}" if self.plan else " in its first hour" if self.rate else ""
+        )
+        return CostRequest(f"{self.kind} {self.name!r}{time_words}", self.reserve, self.unpriced, saves=self.saves)
 
 
 class Reservation:
@@ -180,7 +189,7 @@ class SpendingGate:
         look, is_always_recorded = _EXPENSES.get(title, (None, False))
         budgets = budget.active_budgets()
         if look is None and budgets:
-            raise UsageError(f"{budgets[0][0].name} can't be enforced: {title} has no known price. Nothing was sent.")
+            raise UsageError(f"{budgets[0][0].title} can't be enforced: {title} has no known price. Nothing was sent.")
         if look is None or not (budgets or is_always_recorded):
             return None
         try:
@@ -189,7 +198,19 @@ class SpendingGate:
             if budgets:
                 raise
             return None
-        return self._reserve_expense(expense) if expense else None
+        return self._reserve_expense(self._state_end(expense, call)) if expense else None
+
+    def _state_end(self, expense: Expense, call: Call) -> Expense:
+        """Return an expense with the end of its rental: as stated before the question, or the default end."""
+        if call.endpoint.title not in _RENTALS:
+            return expense
+        plan = rental.stated_plan(self._connection)
+        if plan is None:
+            is_leased = expense.kind == VM and self._connection.client.has_broker
+            name = f"{expense.kind} {expense.name!r}"
+            wish = rental.Rental(name, expense.rate, expense.unpriced, expense.saves, is_leased)
+            plan = rental.plan_rental(self._connection, wish, getattr(call.body, "timeout", None))
+        return replace(expense, plan=plan)
 
     def reserve_foreign(self, path: str, read: Callable[[], bytes], deployment: str | None) -> None:
         """Reserve the cost of a request of a foreign client, whose answer isn't seen: the maximum counts.
@@ -242,6 +263,7 @@ class SpendingGate:
                 rate=expense.rate,
                 most=expense.reserve,
                 resource=expense.resource,
+                deadline=expense.plan.ends_at if expense.plan else None,
             )
         )
         request = expense.request
@@ -425,6 +447,9 @@ _EXPENSES: dict[str, tuple[Callable[[SpendingGate, Call], Expense | None], bool]
     "Serverless.stream_chat_completions": (SpendingGate._price_chat, False),
     "Serverless.embeddings": (SpendingGate._price_embeddings, False),
 }
+
+#: Operations that rent a resource until it is deleted.
+_RENTALS = frozenset({"Vms.create", "Inference.create"})
 
 #: Operation that ends a resource → kind of the resource, and the id in the request.
 _ENDS: dict[str, tuple[str, Callable[[Call], str]]] = {

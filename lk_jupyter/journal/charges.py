@@ -33,8 +33,10 @@ class RecordedCharge:
     """A reservation of credits.
 
     ``kind`` is a word for people, such as ``VM``. ``resource`` is the id from the server. ``rate`` is in credits per
-    hour, for resources that are billed until a user ends them; ``most`` is the reserved amount in credits, and ``cost``
-    the billed amount. Moments are Unix seconds: ``unclear_at`` is when the answer to the request was lost.
+    hour, for resources that are billed until they are deleted; ``most`` is the reserved amount in credits, and ``cost``
+    the billed amount. Moments are Unix seconds: ``unclear_at`` is when the answer to the request was lost, and
+    ``deadline`` the stated end by the clock of the cloud, at which this computer deletes the resource; None without an
+    end, and for a resource that has certainly ended.
     """
 
     token: str
@@ -49,6 +51,7 @@ class RecordedCharge:
     cost: Decimal | None = None
     ends: float | None = None
     unclear_at: float | None = None
+    deadline: float | None = None
 
     @property
     def is_active(self) -> bool:
@@ -74,6 +77,7 @@ class RecordedCharge:
 
 _FIELDS = tuple(field.name for field in fields(RecordedCharge))
 _MONEY = ("rate", "most", "cost")
+_MOMENTS = ("begins", "ends", "deadline")
 _COLUMNS = {name: "PRIMARY KEY NOT NULL" if name == "token" else "" for name in _FIELDS}
 
 
@@ -117,6 +121,11 @@ class ChargeBook:
         """  # noqa: S608
         return [charge for row in self._execute(query, [base_url, since, before]) if (charge := _read_charge(row))]
 
+    def overdue(self, now: float) -> list[RecordedCharge]:
+        """Return the charges, on all servers, whose stated end has passed and whose resource may exist."""
+        query = f"SELECT * FROM {_TABLE} WHERE deadline < ? ORDER BY rowid"  # noqa: S608
+        return [charge for row in self._execute(query, [now]) if (charge := _read_charge(row))]
+
     def close(self) -> None:
         """Close the file; the next use opens the file again."""
         self._database.close()
@@ -149,7 +158,7 @@ def _read_charge(row: sqlite3.Row) -> RecordedCharge | None:
         amounts = {name: None if values[name] is None else Decimal(values[name]) for name in _MONEY}
         if any(amount is not None and not amount.is_finite() for amount in amounts.values()):
             return None
-        moments = {name: None if values[name] is None else float(values[name]) for name in ("begins", "ends")}
+        moments = {name: None if values[name] is None else float(values[name]) for name in _MOMENTS}
         return RecordedCharge(**{**values, **amounts, **moments})
     except (InvalidOperation, TypeError, ValueError):
         return None

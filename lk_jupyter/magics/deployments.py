@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import suppress
 from html import escape
 from typing import Any
@@ -9,12 +10,20 @@ from typing import Any
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.display import display
 
-from lk_jupyter.account.low_balance import low_hour_notices
 from lk_jupyter.api.inference import Deployment, DeploymentDetail, StopDeploymentRequest
 from lk_jupyter.config.read_only import refuse_if_read_only
-from lk_jupyter.connection.budget import CostRequest, refuse_over_budget
+from lk_jupyter.connection.rental import (
+    COMPUTER,
+    ENFORCEMENT,
+    Rental,
+    end_label,
+    find_stated_ends,
+    plan_rental,
+    state_end,
+)
 from lk_jupyter.errors import DeploymentFailed, LkError
 from lk_jupyter.inference.deploy import (
+    OVER,
     DeploymentPlan,
     create_once,
     find_deployment,
@@ -30,6 +39,7 @@ from lk_jupyter.magics._engine.tables import Table
 from lk_jupyter.magics._output.interrupt import advise_on_interrupt, build_interrupt
 from lk_jupyter.magics._output.live import LiveOutput, Note, StatusLine
 from lk_jupyter.options.inference import DeploymentsOptions, DeployOptions, UndeployOptions
+from lk_jupyter.protocol.vm_run import normalize_id
 from lk_jupyter.runs.interrupts import true_interrupts
 from lk_jupyter.runs.outcome import SHORT_ID
 from lk_jupyter.session import Session, current
@@ -46,9 +56,10 @@ _WORDS = {"created": "running", "paused": "paused, not billed"}
 def lk_deploy(options: DeployOptions, shell: InteractiveShell) -> None:
     """Deploy a model on dedicated GPUs after your confirmation, and wait until the model answers.
 
-    Shows the price before you confirm. The deployment is billed until you run %lk_undeploy. After an hour without a
-    request, the deployment pauses and isn't billed. The next request wakes it up. If you interrupt the waiting, the
-    deployment keeps running.
+    Shows the price and the end before you confirm. The deployment is billed until you run %lk_undeploy, or until its
+    end. The end is after --timeout, otherwise after 8 hours, or earlier if a budget or the balance pays for less. This
+    computer enforces the end. After an hour without a request, the deployment pauses and isn't billed. The next request
+    wakes it up. If you interrupt the waiting, the deployment keeps running.
 
     Examples::
 
@@ -58,24 +69,33 @@ def lk_deploy(options: DeployOptions, shell: InteractiveShell) -> None:
     session = current()
     deployment_plan = plan_deployment(session, options.model, options.gpu, options.count, options.replicas)
     most = None if deployment_plan.per_hour is None else deployment_plan.per_hour * deployment_plan.request.max_replicas
-    warnings = map(str, low_hour_notices(session, most))
+    unpriced = f"{options.model} on this GPU has no published price."
+    rental = Rental(
+        "this deployment", most, unpriced, saves="--replicas 1" if deployment_plan.request.max_replicas > 1 else ""
+    )
+    plan = plan_rental(session, rental, options.timeout)
     scarce = (
         "This GPU isn't free now. The deployment waits until a GPU is free, which may take a long time."
         if deployment_plan.gpu_is_free is False
         else ""
     )
-    display(StatusLine("plan", _format_price(deployment_plan), "\n".join(filter(None, [scarce, *warnings]))))
+    end = f"{plan.time_label}, for {credits_label(plan.cost)}"
+    display(StatusLine("plan", [*_format_price(deployment_plan), end], scarce))
     if options.dry_run:
         return
     refuse_if_read_only("spends")
-    unpriced = f"{options.model} on this GPU has no published price."
-    refuse_over_budget(session, CostRequest("this deployment in its first hour", most, unpriced, saves="--replicas 1"))
-    if not options.yes and not ask("Start the deployment? [y/N] "):
+    question = (
+        f"Start the deployment {plan.time_label}, for {credits_label(plan.cost)}? At {plan.end_label}, {ENFORCEMENT}"
+    )
+    if not options.yes and not ask(f"{question} [y/N] "):
         display(Note("Nothing was started. To skip the question: --yes"))
         return
     model = deployment_plan.request.hf_model_id
-    with advise_on_interrupt(
-        f"A deployment of {model!r} may exist and be billed. Check: %lk_deployments. Stop it: %lk_undeploy ID"
+    with (
+        advise_on_interrupt(
+            f"A deployment of {model!r} may exist and be billed. Check: %lk_deployments. Stop it: %lk_undeploy ID"
+        ),
+        state_end(plan),
     ):
         deployment = create_once(session.client, deployment_plan.request)
     if options.save:
@@ -102,13 +122,14 @@ def lk_deployments(options: DeploymentsOptions, shell: InteractiveShell) -> None
         %lk_deployments 3f0c
     """
     session = current()
+    ends = find_stated_ends(session.base_url)
     if options.deployment:
         chosen = find_deployment(session, options.deployment)
         detail = session.client.inference.get(chosen.deployment_id, include_terminated=True)
-        display(deployment_table([detail]), replicas_table(detail))
+        display(deployment_table([detail], ends), replicas_table(detail))
         _show_logs(session, detail)
         return
-    display(deployment_table(list(session.client.inference.list(include_terminated=options.all))))
+    display(deployment_table(list(session.client.inference.list(include_terminated=options.all)), ends))
 
 
 @magic(UndeployOptions)
@@ -135,16 +156,18 @@ def lk_undeploy(options: UndeployOptions, shell: InteractiveShell) -> None:  # n
     )
 
 
-def deployment_table(deployments: list[Deployment] | list[DeploymentDetail]) -> Table:
-    """Return a table with a row for each deployment."""
-    columns = ("Deployment", "Model", "GPU", "State", "Replicas", "Min", "Max", "Since")
+def deployment_table(
+    deployments: list[Deployment] | list[DeploymentDetail], ends: Mapping[str, float] | None = None
+) -> Table:
+    """Return a table with a row for each deployment. ``ends`` are the stated ends of this computer, by id."""
+    columns = ("Deployment", "Model", "GPU", "State", "Replicas", "Min", "Max", "Since", "Ends")
     note = "" if deployments else "No deployments. Start one: %lk_deploy MODEL"
-    return Table(
-        columns, [_build_deployment_row(each) for each in deployments], note, frozenset({"Replicas", "Min", "Max"})
-    )
+    rows = [_build_deployment_row(each, ends or {}) for each in deployments]
+    return Table(columns, rows, note, frozenset({"Replicas", "Min", "Max"}))
 
 
-def _build_deployment_row(deployment: Deployment) -> tuple[str, ...]:
+def _build_deployment_row(deployment: Deployment, ends: Mapping[str, float]) -> tuple[str, ...]:
+    end = ends.get(normalize_id(deployment.deployment_id))
     return (
         deployment.deployment_id[:SHORT_ID],
         deployment.hf_model_id,
@@ -153,6 +176,7 @@ def _build_deployment_row(deployment: Deployment) -> tuple[str, ...]:
         *("" if n is None else str(n) for n in (deployment.current_replicas, deployment.min_replicas)),
         "" if deployment.max_replicas is None else str(deployment.max_replicas),
         f"{deployment.created_at.astimezone():%d %b %H:%M}" if deployment.created_at else "",
+        "" if deployment.status in OVER else "none here" if end is None else f"{end_label(end)} by {COMPUTER}",
     )
 
 

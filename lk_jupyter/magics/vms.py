@@ -6,8 +6,7 @@ import re
 import shlex
 import shutil
 import subprocess
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta, timezone
+from dataclasses import replace
 from decimal import Decimal
 from importlib.util import find_spec
 
@@ -15,10 +14,8 @@ from IPython.core.interactiveshell import InteractiveShell
 from IPython.display import display
 
 from lk_jupyter.account.burn_rate import hardware_label
-from lk_jupyter.account.low_balance import low_hour_notices
 from lk_jupyter.api._client import Client
 from lk_jupyter.api.vms import (
-    DEFAULT_LEASE,
     ENDED_STATES,
     VM,
     AttachedVolume,
@@ -27,7 +24,19 @@ from lk_jupyter.api.vms import (
     VMStatus,
 )
 from lk_jupyter.config.settings import setting
-from lk_jupyter.connection.budget import CostRequest, list_exceeded_budgets, refuse_over_budget
+from lk_jupyter.connection.budget import list_exceeded_budgets
+from lk_jupyter.connection.rental import (
+    BROKER,
+    COMPUTER,
+    ENFORCEMENT,
+    Rental,
+    RentalPlan,
+    end_label,
+    extend_rental,
+    find_stated_ends,
+    plan_rental,
+    state_end,
+)
 from lk_jupyter.errors import ConnectionFailed, LkError, UsageError
 from lk_jupyter.magics._engine.ask import ask, is_sure
 from lk_jupyter.magics._engine.parser import Subcommands
@@ -39,13 +48,14 @@ from lk_jupyter.options.runs import NoOptions
 from lk_jupyter.options.vms import (
     CreateVmOptions,
     DeleteVmOptions,
+    ExtendVmOptions,
     ListVmsOptions,
     RenameVmOptions,
     VmOptions,
     VolumesOptions,
 )
+from lk_jupyter.protocol.vm_run import normalize_id
 from lk_jupyter.runs.interrupts import true_interrupts
-from lk_jupyter.runs.submit.start import key_seconds
 from lk_jupyter.session import current
 from lk_jupyter.text.units import credits_label, disk_label, duration_label, limit_label, moment_label
 from lk_jupyter.vms import ssh_config
@@ -65,11 +75,14 @@ from lk_jupyter.vms.ssh import (
     list_public_keys,
     make_key,
 )
+from lk_jupyter.vms.volumes import read_volume_price
 
 lk_vm = Subcommands(
     "lk_vm",
-    "Rent a VM with GPUs and log in over SSH.\n\nA VM costs credits until you delete it with %lk_vm delete. The "
-    "VM stays active even if you close the notebook. Only a broker deletes a VM, at the end of its lease.",
+    "Rent a VM with GPUs and log in over SSH.\n\nA VM costs credits until it is deleted: by %lk_vm delete, or at its "
+    "stated end. The VM stays active if you close the notebook. At the end, this computer deletes the VM and its disk: "
+    "its Jupyter server, or the next lk_jupyter command. While this computer is off, billing continues. At a broker, "
+    "the broker deletes the VM.",
 )
 lk_volumes = Subcommands(
     "lk_volumes",
@@ -89,11 +102,9 @@ def _list(options: ListVmsOptions, _shell: InteractiveShell) -> None:
     vms = list(client.vms.list()) if options.all else vm.active_vms(client)
     empty = "" if vms else "No VMs. Prices: %lk_vm offers. Rent one: %lk_vm create --gpu A100"
     note = "\n".join(filter(None, [empty, *list_exceeded_budgets(session)]))
-    columns: tuple[str, ...] = ("VM", "Name", "State", "GPUs", "Address", "Started", "Cost so far")
-    rows = list(map(vm_row, vms))
-    if client.has_broker:
-        columns = (*columns, "Lease ends")
-        rows = [(*row, _format_lease_end(each)) for row, each in zip(rows, vms, strict=True)]
+    ends = find_stated_ends(session.base_url)
+    columns = ("VM", "Name", "State", "GPUs", "Address", "Started", "Cost so far", "Ends")
+    rows = [(*vm_row(each), _format_vm_end(each, ends)) for each in vms]
     display(Table(columns, rows, note=note, right=frozenset({"Cost so far"})))
 
 
@@ -115,8 +126,8 @@ def _create(options: CreateVmOptions, shell: InteractiveShell) -> None:
     """Rent a VM after your confirmation, wait until the VM is ready, and show how to log in.
 
     Shows the price before you confirm. You log in with your SSH key from ~/.ssh. If you have no key, lk_jupyter offers
-    to create a key. If you interrupt the waiting, the VM keeps running. At a broker, the VM has a lease: the broker
-    deletes the VM at its end.
+    to create a key. If you interrupt the waiting, the VM keeps running. Without --timeout, the VM ends after 8 hours,
+    or earlier if a budget or the balance pays for less. %lk_vm extend moves the end.
 
     Examples::
 
@@ -129,28 +140,31 @@ def _create(options: CreateVmOptions, shell: InteractiveShell) -> None:
     session = current()
     client = session.client
     free = list_offers(client.vms.availability())
-    lease = _plan_lease(client, options.timeout)
     wish = VmShape(options.gpu.lower(), options.count, "spot" if options.spot else "on-demand", options.new_volume)
     offer = choose_offer(free, wish)
     key = _choose_key(options)
     volumes = [vm.find_volume(client, text).volume_id for text in options.volume]
-    display(_build_plan(offer, key, options, volumes, lease))
-    for notice in low_hour_notices(session, offer.per_hour):
-        display(Note(str(notice)))
+    disk_price = read_volume_price(client, options.new_volume) if options.new_volume else Decimal(0)
+    per_hour = offer.per_hour + (disk_price or Decimal(0))
+    plan = plan_rental(session, Rental(str(offer), per_hour, is_leased=client.has_broker), options.timeout)
+    display(_build_plan(offer, key, options, volumes, plan))
     if offer.free is False:
         raise UsageError(f"No {offer} is free now. Nothing was rented. {alternatives_line(free, offer)}")
     if options.dry_run:
         return
-    refuse_over_budget(session, _build_cost_request(offer, lease))  # before the question
-    if not is_sure(options, _format_question(offer, lease), "Nothing was rented."):
+    if not is_sure(options, _format_question(offer, plan), "Nothing was rented."):
         return
-    request = vm.request_for(replace(wish, lease=options.timeout), key.line, options.name, volumes, move=options.move)
+    lease = options.timeout if plan.enforcer == BROKER else None
+    request = vm.request_for(replace(wish, lease=lease), key.line, options.name, volumes, move=options.move)
     name = request.display_name
-    with advise_on_interrupt(
-        f"VM {name!r} may exist and be billed. Check: %lk_vm list. Delete it: %lk_vm delete {name}"
+    with (
+        advise_on_interrupt(
+            f"VM {name!r} may exist and be billed. Check: %lk_vm list. Delete it: %lk_vm delete {name}"
+        ),
+        state_end(plan),
     ):
         created = vm.create_once(client, request, offer)
-    if lease and (created.lease_ends_at is None or created.lease_ends_at <= client.utc_now):
+    if plan.enforcer == BROKER and (created.lease_ends_at is None or created.lease_ends_at <= client.utc_now):
         display(Note(f"The broker didn't report when it deletes VM {short_id(created.vm_id)}. Check: %lk_vm list"))
     if options.no_wait:
         display(_build_line(_build_initial_status(created), [f"SSH login: %lk_vm ssh {short_id(created.vm_id)}"]))
@@ -246,6 +260,18 @@ def _rename(options: RenameVmOptions, _shell: InteractiveShell) -> None:
     machine = vm.find_vm(client, options.vm)
     client.vms.rename(machine.vm_id, RenameVMRequest(display_name=options.name))
     display(Note(f"VM {short_id(machine.vm_id)} is now named {options.name}."))
+
+
+@lk_vm.verb("extend", ExtendVmOptions)
+def _extend(options: ExtendVmOptions, _shell: InteractiveShell) -> None:
+    """Move the end of a VM that this computer rented, if the budgets pay for the time.
+
+    Example: ``%lk_vm extend train 4h``
+    """
+    session = current()
+    machine = vm.find_vm(session.client, options.vm)
+    plan = extend_rental(session, machine.vm_id, f"VM {_choose_name(machine)}", options.timeout)
+    display(Note(f"VM {_choose_name(machine)} ends at {plan.end_label} now, by {COMPUTER}."))
 
 
 @lk_vm.verb("delete", DeleteVmOptions)
@@ -346,69 +372,35 @@ def _check_options(options: CreateVmOptions) -> None:
         raise UsageError("%lk_vm create: --move needs --volume. Nothing was sent.")
 
 
-@dataclass(frozen=True)
-class VmLease:
-    """The planned lease of a VM at a broker: seconds, and the moment of its end if the VM is rented now."""
-
-    seconds: int
-    ends_at: datetime
-
-    @property
-    def end_label(self) -> str:
-        """The end of the lease in local time."""
-        return _format_end(self.ends_at)
+def _format_question(offer: VmOffer, plan: RentalPlan) -> str:
+    """Return the question before a VM is rented: price, highest cost, and who deletes the VM at its end."""
+    if plan.enforcer == BROKER:
+        return f"Rent {offer} for at most {credits_label(plan.cost)}? The broker deletes the VM at {plan.end_label}."
+    return f"Rent {offer} {plan.time_label}, for {credits_label(plan.cost)}? At {plan.end_label}, {ENFORCEMENT}"
 
 
-def _plan_lease(client: Client, seconds: int | None) -> VmLease | None:
-    """Return the lease of a VM at a broker, None without a broker. Raises UsageError for a lease without a broker.
+def _format_vm_end(each: VM | VMStatus, ends: dict[str, float]) -> str:
+    """Return when a VM is deleted and who deletes it; empty for a VM that has ended.
 
-    Each answer shows whether a broker has answered. A lease without a time ends with the key at the latest.
+    ``ends`` are the stated ends of this computer, by id.
     """
-    if not client.has_broker:
-        if seconds:
-            raise UsageError(
-                f"--timeout needs a broker, which deletes the VM at its end. {client.base_url} isn't a broker. Nothing "
-                "was rented. Leave out --timeout, and delete the VM yourself: %lk_vm delete"
-            )
-        return None
-    if seconds is None:
-        seconds = max(0, int(min(DEFAULT_LEASE, key_seconds(client))))
-    return VmLease(seconds, client.utc_now + timedelta(seconds=seconds))
-
-
-def _format_end(moment: datetime) -> str:
-    """Return the end of a lease in local time, with the day unless it is today."""
-    is_today = moment.astimezone().date() == datetime.now().astimezone().date()
-    return moment_label(moment, "%H:%M" if is_today else "%d %b %H:%M")
-
-
-def _format_lease_end(each: VM | VMStatus) -> str:
-    """Return when a broker deletes a VM; empty if the VM has ended, or has no readable end."""
-    return "" if each.lease_ends_at is None or each.status in ENDED_STATES else _format_end(each.lease_ends_at)
-
-
-def _format_question(offer: VmOffer, lease: VmLease | None) -> str:
-    if lease is None:
-        return f"Rent {offer} until you delete it?"
-    cost = credits_label(offer.lease_cost(lease.seconds))
-    return f"Rent {offer} for at most {cost}? The broker deletes the VM at {lease.end_label}."
-
-
-def _build_cost_request(offer: VmOffer, lease: VmLease | None) -> CostRequest:
-    """Return what the VM may cost: in its lease, otherwise in its first hour."""
-    if lease is None:
-        return CostRequest(f"{offer} in its first hour", offer.per_hour, saves="")
-    cost = offer.lease_cost(lease.seconds)
-    return CostRequest(f"{offer} until {lease.end_label}", cost, saves="--timeout 30m")
+    if each.status in ENDED_STATES:
+        return ""
+    if each.lease_ends_at is not None:
+        return f"{end_label(each.lease_ends_at.timestamp())} by {BROKER}"
+    if (facts := find_vm_facts(each.vm_id)) is not None:
+        enforcer = "the VM itself" if facts.is_started and facts.key_id else COMPUTER
+        return f"{end_label(facts.ends_at)} by {enforcer}"
+    end = ends.get(normalize_id(each.vm_id))
+    return "none here" if end is None else f"{end_label(end)} by {COMPUTER}"
 
 
 def _build_plan(
-    offer: VmOffer, key: PublicKey, options: CreateVmOptions, volumes: list[str], lease: VmLease | None
+    offer: VmOffer, key: PublicKey, options: CreateVmOptions, volumes: list[str], plan: RentalPlan
 ) -> Table:
-    cost = f"{offer.per_hour * 24:.2f} per day, until you delete the VM with %lk_vm delete"
-    if lease is not None:
-        highest = credits_label(offer.lease_cost(lease.seconds))
-        cost = f"at most {highest} in the lease of {limit_label(lease.seconds)}"
+    cost = f"{credits_label(plan.cost)} {plan.time_label}"
+    if plan.enforcer == BROKER:
+        cost = f"at most {credits_label(plan.cost)} in the lease of {limit_label(plan.seconds)}"
     disk = (
         f"{options.new_volume} GB, new; costs credits until you delete it with %lk_volumes delete"
         if options.new_volume
@@ -418,7 +410,7 @@ def _build_plan(
         ("Machine", str(offer)),
         ("Free now", {True: "yes", False: "no", None: "unknown"}[offer.free]),
         ("Cost", f"{offer.per_hour:.2f} credits per hour, {cost}"),
-        ("Deleted", f"by the broker at {lease.end_label}" if lease else ""),
+        ("Deleted", f"at {plan.end_label} by {plan.enforcer}. To change the end: --timeout"),
         ("Reclaimed", "at any time, without warning" if offer.instance_type == "spot" else ""),
         ("Name", options.name or ""),
         ("Your key", f"{key.path} ({key.line.split(' ')[0]})"),
@@ -489,7 +481,7 @@ def _show_login(status: VMStatus, key: PublicKey | None, facts: VmFacts | None =
         ),
         ("Jump", jump or ""),
         ("Delete", f"%lk_vm delete {name}"),
-        ("Lease ends", _format_lease_end(status)),
+        ("Ends", _format_vm_end(status, find_stated_ends(current().base_url))),
     ]
     display(Table(("SSH", ""), [row for row in rows if row[1]]))
     host = re.sub(r"[^\w.-]+", "-", name)
@@ -526,16 +518,14 @@ def _find_default_key() -> PublicKey | None:
 
 def _build_line(status: VMStatus, more: list[str]) -> StatusLine:
     up = f"up {duration_label(status.uptime_seconds)}" if status.uptime_seconds else ""
-    is_over = status.lease_ends_at is not None and status.lease_ends_at <= datetime.now(timezone.utc)
-    end = "its lease ended at" if is_over else "the broker deletes the VM at"
-    end = f"{end} {label}" if (label := _format_lease_end(status)) else ""
+    end = _format_vm_end(status, find_stated_ends(current().base_url))
     facts = [
         _choose_name(status),
         _format_gpus(status),
         status.ip_address or "",
         up,
         credits_label(_find_cost(status)),
-        end,
+        f"ends at {end}" if end else "",
         *more,
     ]
     return StatusLine(status.status, facts)

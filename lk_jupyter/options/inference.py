@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from lk_jupyter.api.serverless import MAX_TOKENS
+from lk_jupyter.api.vms import SHORTEST_LEASE
 from lk_jupyter.options.fields import option, switch, word
 from lk_jupyter.options.runs import Options
 
@@ -120,6 +121,12 @@ class DeployOptions(Options):
         None, "Number of GPUs of each replica. Default: the number suggested for the model.", metavar="N", ge=1
     )
     replicas: str = option("1", "Number of replicas, or a range from minimum to maximum, such as 1-3.")
+    timeout: int | None = option(
+        None,
+        "Time after which the deployment is stopped, such as 2h. Default: 8h.",
+        metavar="DURATION",
+        ge=SHORTEST_LEASE,
+    )
     dry_run: bool = switch("Show the cost; start nothing.")
     yes: bool = switch("Start without asking.", "-y")
     no_wait: bool = switch("Return immediately; don't wait until a replica is running.")

@@ -22,7 +22,7 @@ class CreateVmOptions(Options):
     name: str | None = option(None, "Name of the VM. Default: chosen automatically.")
     timeout: int | None = option(
         None,
-        "At a broker: time after which the broker deletes the VM, such as 2h. Default: 1h.",
+        "Time after which the VM is deleted, such as 2h. Default: 8h; at a broker 1h.",
         metavar="DURATION",
         ge=SHORTEST_LEASE,
     )
@@ -62,6 +62,13 @@ class RenameVmOptions(Options):
 
     vm: str = _declare_vm()
     name: str = word("New name.")
+
+
+class ExtendVmOptions(Options):
+    """Options of ``%lk_vm extend``."""
+
+    vm: str = _declare_vm()
+    timeout: int = word("Time from now until the VM is deleted, such as 4h.", metavar="DURATION", ge=SHORTEST_LEASE)
 
 
 class DeleteVmOptions(Options):

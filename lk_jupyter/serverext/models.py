@@ -164,6 +164,8 @@ class RentOffer(BaseModel):
     label: str
     per_hour: str
     free: bool | None = Field(description="Whether it is available now; None if the cloud doesn't report it.")
+    seconds: float = Field(description="Time until the end.")
+    end: str = Field(description="Time, end, cost until the end, and who ends it, in words.")
 
 
 class RentOffers(BaseModel):
@@ -178,6 +180,7 @@ class RentRequest(BaseModel):
 
     offer: str = Field(max_length=300)
     per_hour: Decimal = Field(ge=0, description="Confirmed price in credits; nothing is started at a higher price.")
+    seconds: float | None = Field(None, ge=60, le=10**8, description="Confirmed time until the end.")
 
 
 class Rented(BaseModel):

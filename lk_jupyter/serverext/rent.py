@@ -9,7 +9,9 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+from collections.abc import Iterable
 from contextlib import suppress
+from dataclasses import replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from lk_jupyter.api._client import Client
     from lk_jupyter.api.inference import DedicatedModel
     from lk_jupyter.connection.connection import Connection
+    from lk_jupyter.connection.rental import RentalPlan
     from lk_jupyter.serverext.models import NewKey, RentRequest
     from lk_jupyter.serverext.upstream_provider import UpstreamProvider
     from lk_jupyter.vms.offers import VmOffer
@@ -37,7 +40,7 @@ class VmRental(Handler):
     async def get(self) -> None:
         """Return the VMs for rent with their prices."""
         upstream = await self.desk.upstream()
-        self.finish(await asyncio.to_thread(_list_vms, upstream.client))
+        self.finish(await asyncio.to_thread(_list_vms, upstream.connection))
 
     @guarded
     async def post(self) -> None:
@@ -55,7 +58,7 @@ class DeploymentRental(Handler):
     async def get(self) -> None:
         """Return the models with the prices of a replica."""
         upstream = await self.desk.upstream()
-        self.finish(await asyncio.to_thread(_list_models, upstream.client))
+        self.finish(await asyncio.to_thread(_list_models, upstream.connection))
 
     @guarded
     async def post(self) -> None:
@@ -78,8 +81,29 @@ class KeyCreation(Handler):
         self.finish(await asyncio.to_thread(_create_key, upstream.client, self.read(NewKey)))
 
 
-def _build_offer(identity: str, label: str, price: Decimal, *, free: bool | None) -> dict[str, Any]:
-    return {"id": identity, "label": label, "per_hour": f"{price:f}", "free": free}
+def _build_offers(
+    connection: Connection, rows: Iterable[tuple[str, str, Decimal, bool | None]], *, is_leased: bool = False
+) -> list[dict[str, Any]]:
+    """Return offers with the end of each: ``rows`` are id, label, price per hour, and whether the offer is free."""
+    from lk_jupyter.connection.rental import Rental, compute_plan, read_rests  # noqa: PLC0415
+
+    rows = list(rows)
+    rests = read_rests(connection, max((price for _, _, price, _ in rows), default=None))
+    offers = []
+    for identity, label, price, free in rows:
+        plan = compute_plan(connection, Rental(label, price, is_leased=is_leased), rests)
+        offers.append({"id": identity, "label": label, "per_hour": f"{price:f}", "free": free, **_describe_end(plan)})
+    return offers
+
+
+def _describe_end(plan: RentalPlan) -> dict[str, Any]:
+    """Return the seconds of a rental, and its end in words with the cost and who ends it."""
+    from lk_jupyter.connection.rental import BROKER, ENFORCEMENT  # noqa: PLC0415
+    from lk_jupyter.text.units import credits_label  # noqa: PLC0415
+
+    enforcement = "the broker deletes it." if plan.enforcer == BROKER else ENFORCEMENT
+    words = f"{plan.time_label}, for {credits_label(plan.cost)}. At {plan.end_label}, {enforcement}"
+    return {"seconds": plan.seconds, "end": words[:1].upper() + words[1:]}
 
 
 def _format_vm_id(offer: VmOffer) -> str:
@@ -91,21 +115,21 @@ def _format_vm_label(offer: VmOffer) -> str:
     return f"{label} (can be reclaimed at any time)" if offer.instance_type == "spot" else label
 
 
-def _list_vms(client: Client) -> dict[str, Any]:
+def _list_vms(connection: Connection) -> dict[str, Any]:
     from lk_jupyter.vms.offers import list_offers  # noqa: PLC0415
     from lk_jupyter.vms.ssh import list_public_keys  # noqa: PLC0415
 
+    client = connection.client
     by_kind = sorted(list_offers(client.vms.availability()), key=lambda offer: offer.instance_type == "spot")
-    offers = [
-        _build_offer(_format_vm_id(offer), _format_vm_label(offer), offer.per_hour, free=offer.free)
-        for offer in by_kind
-    ]
+    rows = [(_format_vm_id(offer), _format_vm_label(offer), offer.per_hour, offer.free) for offer in by_kind]
+    offers = _build_offers(connection, rows, is_leased=client.has_broker)
     keys = list_public_keys()
     login = f"{keys[0].name} can log in." if keys else "An SSH key is created in ~/.ssh."
-    return {"offers": offers, "note": f"{login} The VM costs credits until you delete it."}
+    return {"offers": offers, "note": login}
 
 
 def _rent_vm(connection: Connection, request: RentRequest) -> dict[str, str]:
+    from lk_jupyter.connection.rental import BROKER, Rental, plan_rental, state_end  # noqa: PLC0415
     from lk_jupyter.vms import vms  # noqa: PLC0415
     from lk_jupyter.vms.offers import list_offers  # noqa: PLC0415
     from lk_jupyter.vms.ssh import find_key, list_public_keys, make_key  # noqa: PLC0415
@@ -115,8 +139,11 @@ def _rent_vm(connection: Connection, request: RentRequest) -> dict[str, str]:
     offer = offers.get(request.offer)
     _check_price(request, offer.per_hour if offer else None)
     assert offer is not None  # noqa: S101 (a price was checked)
+    plan = plan_rental(connection, Rental(str(offer), offer.per_hour, is_leased=client.has_broker), request.seconds)
     key = find_key() if list_public_keys() else make_key()
-    created = vms.create_once(client, vms.request_for(offer.shape, key.line), offer)
+    lease = int(plan.seconds) if plan.enforcer == BROKER else None
+    with state_end(plan):
+        created = vms.create_once(client, vms.request_for(replace(offer.shape, lease=lease), key.line), offer)
     return {"id": created.vm_id, "name": created.display_name or created.vm_id}
 
 
@@ -126,20 +153,22 @@ def _list_priced_models(client: Client) -> dict[str, tuple[DedicatedModel, Decim
     return {model.serving_name: (model, price) for model, price in models if price is not None}
 
 
-def _list_models(client: Client) -> dict[str, Any]:
+def _list_models(connection: Connection) -> dict[str, Any]:
     from lk_jupyter.account.burn_rate import hardware_label  # noqa: PLC0415
 
-    offers = []
-    for name, (model, price) in _list_priced_models(client).items():
+    rows = []
+    for name, (model, price) in _list_priced_models(connection.client).items():
         hardware = hardware_label(model.gpu_type)
         count = f"{model.gpu_count} " if model.gpu_count > 1 else ""
-        offers.append(_build_offer(name, f"{name} on {count}{hardware}", price, free=model.is_gpu_available))
-    note = "A deployment costs credits until you stop it. It pauses after an hour without a request."
+        rows.append((name, f"{name} on {count}{hardware}", price, model.is_gpu_available))
+    note = "It pauses after an hour without a request, and isn't billed then."
+    offers = _build_offers(connection, rows)
     return {"offers": sorted(offers, key=lambda offer: Decimal(offer["per_hour"])), "note": note}
 
 
 def _create_deployment(connection: Connection, request: RentRequest) -> dict[str, str]:
     from lk_jupyter.api.inference import CreateDeploymentRequest  # noqa: PLC0415
+    from lk_jupyter.connection.rental import Rental, plan_rental, state_end  # noqa: PLC0415
     from lk_jupyter.inference.deploy import create_once  # noqa: PLC0415
 
     model, price = _list_priced_models(connection.client).get(request.offer, (None, None))
@@ -152,7 +181,8 @@ def _create_deployment(connection: Connection, request: RentRequest) -> dict[str
         min_replicas=1,
         max_replicas=1,
     )
-    return {"id": create_once(connection.client, body).deployment_id, "name": model.serving_name}
+    with state_end(plan_rental(connection, Rental(model.serving_name, price), request.seconds)):
+        return {"id": create_once(connection.client, body).deployment_id, "name": model.serving_name}
 
 
 def _check_price(request: RentRequest, price: Decimal | None) -> None:

@@ -1,8 +1,9 @@
-"""Delete VMs of runs from this machine whose time is over: the third layer, after the notebook and the VM itself."""
+"""Delete what this computer rented and whose time is over: the third layer, after the notebook and the VM itself."""
 
 from __future__ import annotations
 
 import asyncio
+import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -13,14 +14,37 @@ if TYPE_CHECKING:
     from lk_jupyter.connection.connection import Connection
     from lk_jupyter.serverext.upstream_provider import UpstreamProvider
 
+#: Seconds by which the clock of the cloud may be ahead of the clock of this computer.
+_CLOCK_SECONDS = 3600.0
+
 
 async def release_overdue(desk: UpstreamProvider) -> None:
-    """Delete overdue VMs of the account that is signed in. A VM that stays is tried again at the next look."""
-    if not await asyncio.to_thread(_has_undeleted_vms):
+    """Delete overdue VMs and deployments of the account that is signed in. The next look tries again if one stays."""
+    has_vms, has_rentals = await asyncio.to_thread(_has_undeleted_vms), await asyncio.to_thread(_has_rentals)
+    if not (has_vms or has_rentals):
         return
     with suppress(RequestProblem):
         upstream = await desk.upstream()
-        await asyncio.to_thread(_release_overdue_vms, upstream.connection)
+        if has_vms:
+            await asyncio.to_thread(_release_overdue_vms, upstream.connection)
+        if has_rentals:
+            await asyncio.to_thread(_release_rentals, upstream.connection)
+
+
+def _has_rentals() -> bool:
+    """Return whether a stated end of a VM or a deployment has passed, by the clock of this computer."""
+    from lk_jupyter.journal.charges import charge_book  # noqa: PLC0415 (not before the first look)
+
+    book = charge_book()
+    return book.path.exists() and bool(book.overdue(time.time() + _CLOCK_SECONDS))
+
+
+def _release_rentals(connection: Connection) -> None:
+    from lk_jupyter.vms.rentals import release_rentals  # noqa: PLC0415 (few users rent anything)
+
+    with suppress(LkError):
+        connection.client.vms.list(include_terminated=False)  # its answer has the time of the cloud
+        release_rentals(connection)
 
 
 def _has_undeleted_vms() -> bool:

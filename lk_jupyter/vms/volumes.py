@@ -58,12 +58,13 @@ def choose_volume(client: Client, text: str) -> RunVolume:
             f"--volume: {volume.volume_id} is attached to VM {holder}. Nothing was rented. Use it there, or delete the "
             f"VM first: %lk_vm delete {holder}"
         )
-    return RunVolume(volume.volume_id, volume.size_gb, _read_price(client, volume))
+    return RunVolume(volume.volume_id, volume.size_gb, read_volume_price(client, volume.size_gb))
 
 
-def _read_price(client: Client, volume: BlockVolume) -> Decimal | None:
+def read_volume_price(client: Client, size_gb: int | None) -> Decimal | None:
+    """Return the price of a volume per hour; None if it isn't published."""
     try:
         book = tuple(client.pricing.get())
     except LkError:  # some servers have no price book
         return None
-    return Prices(book=book).volume_price(volume)
+    return Prices(book=book).volume_price(BlockVolume(volume_id="", size_gb=size_gb))

@@ -104,12 +104,13 @@ def test_texts_are_asked_in_pieces_that_fit():
     assert [len(piece) for piece in split_texts(["a" * LETTERS, "b", "c"])] == [1, 2]
 
 
-def test_a_deployment_that_the_credits_pay_for_less_than_an_hour_is_warned_of(make_cloud, run_cell, monkeypatch):
+def test_a_deployment_that_the_credits_pay_for_less_than_ten_minutes_is_refused(make_cloud, run_cell, monkeypatch):
     poor = make_cloud("--credits", "0.5")
     monkeypatch.setenv("LK_BASE_URL", poor.base_url)
     monkeypatch.setenv("LK_API_KEY", poor.api_key)
     shown = run_cell("%lk_deploy local/echo --gpu A100 --replicas 1-2 --dry-run")
-    assert "0.5000 credits left, about 9 min 26 s at 3.18 credits/h" in shown
+    assert "0.5000 credits are left, and this deployment for 10 min may cost 0.5300 credits. Nothing was sent." in shown
+    assert "Or use less: --replicas 1" in shown
     assert not poor.client.inference.list()
 
 

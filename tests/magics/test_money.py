@@ -193,7 +193,7 @@ def test_a_run_beyond_a_budget_is_refused_in_one_line_that_says_how_to_raise_it(
     kernel.run("%env LK_NOTEBOOK_BUDGET=")
     assert cell.shown == ["✗ refused · A100 at 1.59 credits/h"]
     assert cell.error["ename"] == "UsageError"
-    assert "The notebook budget is 0.0100 credits" in cell.error["evalue"]
+    assert "The notebook budget of this computer is 0.0100 credits" in cell.error["evalue"]
     assert "%env LK_NOTEBOOK_BUDGET=" in cell.error["evalue"]
     assert "lk_jupyter/" not in "\n".join(cell.error["traceback"])
     assert cloud.client.billing.history().total == before

@@ -43,7 +43,7 @@ def test_a_plan_tells_availability_price_and_key_and_rents_nothing(run_cell, vms
     assert re.search(r"Machine +2 A100 at 3\.18 credits/h", shown)
     assert re.search(r"Free now +yes", shown)
     without_broker, at_broker = (
-        r"76\.32 per day, until you delete the VM with %lk_vm delete",
+        r"25\.44 credits for 8 h, until .*\d\d:\d\d",
         r"at most 3\.18 credits in the lease of 1 h",
     )
     assert re.search(rf"Cost +3\.18 credits per hour, ({without_broker}|{at_broker})", shown)
@@ -229,20 +229,20 @@ def test_offers_tell_what_is_free(run_cell):
 def test_a_vm_beyond_the_budget_is_refused_before_the_question_and_one_that_exceeds_it_is_reported(
     run_cell, vms, monkeypatch
 ):
-    monkeypatch.setenv("LK_DAY_BUDGET", "1")
-    monkeypatch.setattr("builtins.input", fail)
-    refused = run_cell("%lk_vm create --gpu A100")
-    assert "The day budget is 1.00 credits" in refused
-    assert re.search(r"A100 at 1\.59 credits/h (in its first hour|until .*\d\d:\d\d) may cost", refused)
-    assert not living(vms)
     monkeypatch.setenv("LK_DAY_BUDGET", "2")
-    assert "The day budget of 2 credits is reached in 1 h 15 min at this price." in run_cell(
-        "%lk_vm create --gpu A100 --yes --no-wait --name box"
-    )
+    monkeypatch.setattr("builtins.input", fail)
+    refused = run_cell("%lk_vm create --gpu A100 --timeout 24h")
+    assert "The day budget of this computer is 2.00 credits" in refused
+    assert "A100 at 1.59 credits/h for 24 h may cost 38.16 credits. Nothing was sent." in refused
+    assert "Or use less: --timeout 75m." in refused
+    assert not living(vms)
+    shown = run_cell("%lk_vm create --gpu A100 --yes --no-wait --name box")
+    assert re.search(r"1\.99 credits for 1 h 15 min \(as long as the day budget pays\), until .*\d\d:\d\d", shown)
+    assert re.search(r"\d\d:\d\d by this computer", run_cell("%lk_vm list"))
     [charge] = charge_book().charges(vms.base_url)
     charge_book().update(charge.token, rate=Decimal(1_000_000), begins=charge.begins - 1)
     for line in ("%lk_vm list", "%lk_balance"):
-        assert "The day budget of 2 credits is exceeded" in run_cell(line)
+        assert "The day budget of this computer, 2 credits, is exceeded" in run_cell(line)
     assert len(living(vms)) == 1
     run_cell("%lk_vm delete box --yes")
     assert "is exceeded" not in run_cell("%lk_vm list")

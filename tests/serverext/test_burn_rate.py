@@ -59,5 +59,5 @@ def test_a_page_is_warned_of_a_budget_that_a_vm_has_exceeded(make_cloud, home, t
         [charge] = charge_book().charges(cloud.base_url)
         charge_book().update(charge.token, rate=Decimal(1_000_000), begins=charge.begins - 1)
         [words] = jupyter.get("burn-rate").json()["warnings"]
-    assert "The day budget of 2 credits is exceeded" in words
+    assert "The day budget of this computer, 2 credits, is exceeded" in words
     assert "%lk_vm delete" in words

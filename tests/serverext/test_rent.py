@@ -39,6 +39,9 @@ def test_a_vm_a_deployment_and_a_key_start_at_the_confirmed_price_and_the_secret
     offer = _offer(server, "vms", "A100")
     before = _vms(cloud)
     assert offer["per_hour"] == "1.59"
+    assert offer["seconds"] == 8 * 3600
+    assert "for 12.72 credits. At " in offer["end"]
+    assert "this computer deletes it: its Jupyter server" in offer["end"]
     assert "An SSH key is created" in server.get("rent/vms").json()["note"]
     cheaper = server.send("POST", "rent/vms", json={**_confirmed(offer), "per_hour": "1.58"})
     assert cheaper.status_code == 400
@@ -83,10 +86,10 @@ def test_read_only_mode_and_a_budget_start_nothing(cloud, tmp_path):
         assert all("read-only" in answer.json()["detail"].lower() for answer in answers)
     home = tmp_path / "home"
     home.mkdir()
-    budget = {"LK_DAY_BUDGET": "0.5", "LK_JOURNAL": str(tmp_path / "journal.sqlite")}
+    budget = {"LK_DAY_BUDGET": "0.2", "LK_JOURNAL": str(tmp_path / "journal.sqlite")}
     with running(home, LK_BASE_URL=cloud.base_url, LK_API_KEY=cloud.api_key, **budget) as server:
         refused = server.send("POST", "rent/vms", json=_confirmed(_offer(server, "vms", "A100")))
-        assert "The day budget is 0.5" in refused.json()["detail"]
+        assert "The day budget of this computer is 0.2" in refused.json()["detail"]
     assert _vms(cloud) == before
 
 

@@ -26,6 +26,7 @@ export function OfferForm({ title, verb, offers, note, balance, onStart, onCance
   const chosen = offers.find(offer => offer.id === id);
   const price = Number(chosen?.per_hour ?? 0);
   const lasts = balance !== null && price > 0 ? lastsWords(balance, price) : '';
+  const words = [note, chosen?.end, lasts].filter(Boolean).join(' ');
   const send = (event: FormEvent) => {
     event.preventDefault();
     if (chosen) {
@@ -33,7 +34,7 @@ export function OfferForm({ title, verb, offers, note, balance, onStart, onCance
     }
   };
   return (
-    <Form title={title} note={`${note} ${lasts}`} onSubmit={send} onCancel={onCancel}>
+    <Form title={title} note={words} onSubmit={send} onCancel={onCancel}>
       <label>
         {trans.__('Offer')}{' '}
         <select value={id} onChange={event => setId(event.currentTarget.value)}>

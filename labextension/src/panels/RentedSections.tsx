@@ -118,13 +118,10 @@ function RentedList({ label, none, topic, start, tools: { cloud, commands, say, 
     }
     setOffers(answer);
   };
-  const rent = async ({ id: offer, per_hour }: RentOffer) => {
+  const rent = async ({ id: offer, per_hour, seconds, end }: RentOffer) => {
     setOffers(null);
-    const { name } = await request<Rented>(start.path, { method: 'POST', body: { offer, per_hour } });
-    say({
-      kind: 'info',
-      text: trans.__('%1 is starting. It costs %2 credits/h until you end it.', name, Number(per_hour))
-    });
+    const { name } = await request<Rented>(start.path, { method: 'POST', body: { offer, per_hour, seconds } });
+    say({ kind: 'info', text: trans.__('%1 is starting. %2', name, end) });
     await cloud.refresh(topic, 'balance', 'burnRate');
   };
   const end = async ({ path, ask }: Ending) => {

@@ -60,7 +60,7 @@ def test_a_run_that_might_go_beyond_a_budget_is_refused_before_it_is_sent(sessio
     with pytest.raises(UsageError) as refusal:
         start(session, timeout=600)
     said = str(refusal.value)
-    assert f"{name.split('_')[0]} budget is 0.0500 credits: {credits_label(cost)} were spent" in said
+    assert f"{name.split('_')[0]} budget of this computer is 0.0500 credits: {credits_label(cost)} were spent" in said
     assert "this run may cost 0.2654 credits. Nothing was sent." in said
     assert f"Raise it: %lk_config {name} 0.27" in said
     assert "--max-cost" in said
@@ -106,7 +106,7 @@ def test_the_default_time_limit_is_600_s_or_as_much_as_a_budget_pays_for(session
     assert limits("A100,H100") == [119, 67]  # each gets half of the budget
     settings.save("day_budget", str(WORST / 2))
     assert limits() == [60]
-    with pytest.raises(UsageError, match="The day budget is"):
+    with pytest.raises(UsageError, match="The day budget of this computer is"):
         start(session)
     settings.save("timeout", 500)
     assert limits() == [500]

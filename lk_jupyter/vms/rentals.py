@@ -1,0 +1,54 @@
+"""Delete the VMs and deployments that this computer rented and whose stated end has passed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lk_jupyter.api.inference import StopDeploymentRequest
+from lk_jupyter.connection.budget import DEPLOYMENT, VM, record_ends
+from lk_jupyter.connection.rental import end_label
+from lk_jupyter.errors import LkError, NotFound
+from lk_jupyter.journal.charges import RecordedCharge, charge_book
+from lk_jupyter.vms.ends import delete_vm
+from lk_jupyter.vms.ids import short_id
+
+if TYPE_CHECKING:
+    from lk_jupyter.connection.connection import Connection
+
+
+def release_rentals(connection: Connection) -> list[str]:
+    """Delete what has reached its stated end, and return a line for each resource.
+
+    A resource that can't be deleted now is deleted at the next call.
+    """
+    if not (rentals := _list_overdue(connection)):
+        return []
+    record_ends(connection, rentals)
+    return [_release_rental(connection, rental) for rental in _list_overdue(connection) if rental.resource]
+
+
+def _list_overdue(connection: Connection) -> list[RecordedCharge]:
+    charges = charge_book().overdue(connection.client.now())
+    return [charge for charge in charges if charge.base_url == connection.base_url]
+
+
+def _release_rental(connection: Connection, rental: RecordedCharge) -> str:
+    """Delete a resource, and return the result in words."""
+    resource = rental.resource or ""
+    short = short_id(resource)
+    end = end_label(rental.deadline or 0.0)
+    try:
+        if rental.kind == VM:
+            delete_vm(connection.client, resource)
+        elif rental.kind == DEPLOYMENT:
+            connection.client.inference.stop(StopDeploymentRequest(deployment_id=resource))
+    except NotFound:  # another look shows whether it has ended
+        return f"{rental.kind} {rental.name!r} ({short}) had to end at {end}. The cloud doesn't list it."
+    except LkError as error:
+        command = f"%lk_vm delete {short}" if rental.kind == VM else f"%lk_undeploy {short}"
+        return (
+            f"{rental.kind} {rental.name!r} had to end at {end}, but it may still be active and billed: "
+            f"{str(error).partition(chr(10))[0].rstrip('.')}. Delete it: {command}"
+        )
+    record_ends(connection, [rental])
+    return f"Deleted {rental.kind} {rental.name!r}, which had to end at {end}."
