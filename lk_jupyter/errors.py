@@ -125,6 +125,9 @@ class ConnectionFailed(LkError):
     ``%lk_config base_url`` sets another one.
     """
 
+    #: Whether the server has accepted the request before the connection broke, such as a chat.
+    is_accepted = False
+
 
 class OutcomeUnknown(LkError):
     """The request was sent, and the answer was lost.

@@ -9,7 +9,7 @@ from patience import cpu_seconds
 from lk_jupyter.api._events import parse
 from lk_jupyter.api.states import is_run_id
 from lk_jupyter.errors import LkError
-from lk_jupyter.inference.batch import parse_outcome
+from lk_jupyter.inference.batch_answers import parse_outcomes
 from lk_jupyter.journal.entry import parse_entry
 from lk_jupyter.protocol.frames import Splitter
 from lk_jupyter.serverext.allowlist import NotAllowed, match
@@ -29,7 +29,7 @@ def journal(text):
 
 
 def answers(text):
-    parse_outcome(text.encode())
+    list(parse_outcomes(text.encode()))
 
 
 def stream(text):

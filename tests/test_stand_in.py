@@ -45,7 +45,8 @@ from lk_jupyter.errors import (
     UsageError,
 )
 from lk_jupyter.inference import chat_target, deploy
-from lk_jupyter.inference.batch import Job, Work, parse_outcome
+from lk_jupyter.inference.batch import Job, Work
+from lk_jupyter.inference.batch_answers import parse_outcomes
 from lk_jupyter.inference.batch_file import RowFailure, open_batch_file
 from lk_jupyter.inference.catalogue import ModelOffer, TokenPrices
 from lk_jupyter.inference.chat_target import DeploymentTarget, find_answerer
@@ -946,14 +947,17 @@ def test_vectors_that_fit_no_text_are_refused_in_our_words(cloud, connected, dat
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
-        ({"custom_id": "row-1", "response": {"status_code": 200, "body": {"choices": None}}}, RowFailure(1, 0, ANY)),
-        ({"custom_id": "row-1", "response": {"status_code": 429, "body": None}}, RowFailure(1, 429, ANY)),
-        ({"custom_id": None}, None),
-        ([], None),
+        (
+            {"custom_id": "row-1", "response": {"status_code": 200, "body": {"choices": None}}},
+            [RowFailure(1, 200, ANY, is_unknown=True)],
+        ),
+        ({"custom_id": "row-1", "response": {"status_code": 429, "body": None}}, [RowFailure(1, 429, ANY)]),
+        ({"custom_id": None}, []),
+        ([], []),
     ],
 )
 def test_one_odd_line_of_a_batch_does_not_lose_the_other_answers(line, expected):
-    assert parse_outcome(json.dumps(line).encode() + b"\r\n") == expected
+    assert list(parse_outcomes(json.dumps(line).encode() + b"\r\n")) == expected
 
 
 def test_a_row_whose_answer_cannot_be_read_is_not_asked_again(cloud, connected, home):

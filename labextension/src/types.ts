@@ -71,7 +71,7 @@ export interface AvailableHardware {
 /**
  * A batch: validating, in_progress, finalizing, then completed, failed, expired or cancelled. `output_file_id` is the
  * id of the file with answers, in any order, joined by `custom_id`; `error_file_id` is the id of the file with failed
- * lines.
+ * lines. Some servers send several ids; see `output_files`.
  */
 export interface Batch {
   id: string;

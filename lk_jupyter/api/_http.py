@@ -521,6 +521,8 @@ class _Wire(Generic[E]):
         error = self._http._build_error(endpoint, opening, self._host)
         if error is None:
             error = yield from self._read_events(opening.carries)
+            if isinstance(error, ConnectionFailed):
+                error.is_accepted = not endpoint.repeatable
         if isinstance(error, ApiError):  # an event with the server's message
             error = error_for(error.status, self._http.clean(error.detail), error.request_id)
         if error is not None and not self._closed.is_set():

@@ -48,7 +48,7 @@ class Batch(Model):
     """A batch: validating, in_progress, finalizing, then completed, failed, expired or cancelled.
 
     ``output_file_id`` is the id of the file with answers, in any order, joined by ``custom_id``; ``error_file_id``
-    is the id of the file with failed lines.
+    is the id of the file with failed lines. Some servers send several ids; see ``output_files``.
     """
 
     id: Annotated[str, Field(validation_alias=AliasChoices("id", "batch_id", "batchId"), coerce_numbers_to_str=True)]
@@ -67,14 +67,40 @@ class Batch(Model):
     metadata: dict[str, Any] | None = None
     errors: dict[str, Any] | list[Any] | None = None
 
+    @model_validator(mode="before")
+    @classmethod
+    def _move_lists(cls, content: Any) -> Any:
+        """Move a list of file ids out of the field of a single id."""
+        if not isinstance(content, dict):
+            return content
+        fields = (f"{kind}_file_id" for kind in ("output", "error"))
+        lists = {name: ids for name in fields if isinstance(ids := content.get(name), list)}
+        return {**content, **dict.fromkeys(lists), **{f"{name}s": ids for name, ids in lists.items()}}
+
     @model_validator(mode="after")
     def _map_status(self) -> Self:
         """Map a synonym to the API's word; an unknown word counts as the end once there are answers."""
         self.status = _SYNONYMS.get(self.status, self.status)
-        has_answers = self.output_file_id or self.error_file_id or self.completed_at
+        has_answers = self.output_files or self.error_files or self.completed_at
         if has_answers and self.status not in FINAL_STATES | _ACTIVE:
             self.status = "completed"
         return self
+
+    @property
+    def output_files(self) -> list[str]:
+        """The ids of the files with answers."""
+        return self._read_file_ids("output", self.output_file_id)
+
+    @property
+    def error_files(self) -> list[str]:
+        """The ids of the files with failed lines."""
+        return self._read_file_ids("error", self.error_file_id)
+
+    def _read_file_ids(self, kind: str, first: str | None) -> list[str]:
+        """Return the ids of a kind of file, with the ids of an undocumented list."""
+        listed = (self.model_extra or {}).get(f"{kind}_file_ids")
+        ids = [first, *(listed if isinstance(listed, list) else [])]
+        return list(dict.fromkeys(each for each in ids if each and isinstance(each, str)))
 
     @property
     def is_over(self) -> bool:

@@ -384,7 +384,7 @@ def _record_batch_ends(connection: Spender, charges: list[RecordedCharge]) -> No
         with suppress(LkError):
             batch = connection.client.batches.get(resource)
             answered = batch.request_counts and batch.request_counts.completed
-            if batch.is_over and not (answered or batch.output_file_id):
+            if batch.is_over and not (answered or batch.output_files):
                 charge_book().update(charge.token, cost=Decimal(0), ends=time.time())
 
 

@@ -1,7 +1,9 @@
-"""Send many rows as a batch: price, send, follow and read the batch, and repeat failed rows.
+"""Send many rows as a batch: price, send, follow and read the batch, and repeat refused rows.
 
-A row gets a single answer in any case: requests are on disk before they are sent, under a token that is part of the
-request; after the end of the process, the token finds the batch. ``custom_id`` joins answers to rows.
+A row is paid once in any case: requests are on disk before they are sent, under a token that is part of the request;
+after the end of the process, the token finds the batch. ``custom_id`` joins answers to rows. A row that may have been
+computed is unknown until an answer arrives: only ``Work.resend`` sends the row again, after a question with
+the price.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -32,16 +35,35 @@ from lk_jupyter.errors import (
     ConnectionFailed,
     InvalidResponse,
     LkError,
+    NotFound,
     OperationNotAvailable,
     OutcomeUnknown,
     PaymentRequired,
     ServerError,
     Unauthorized,
+    UsageError,
 )
-from lk_jupyter.inference.batch_file import REQUESTED, BatchPart, LocalBatchFile, RowAnswer, RowFailure, job_key
+from lk_jupyter.inference.batch_answers import (
+    ROW_PREFIX,
+    RowOutcome,
+    excludes_more_answers,
+    explain_missing_row,
+    merge_outcomes,
+    parse_outcomes,
+    was_refused,
+)
+from lk_jupyter.inference.batch_file import (
+    ACTIVE_CHAT,
+    REQUESTED,
+    BatchPart,
+    LocalBatchFile,
+    RowAnswer,
+    RowFailure,
+    job_key,
+)
 from lk_jupyter.inference.catalogue import ModelOffer
 from lk_jupyter.machines.catalogue import sum_costs
-from lk_jupyter.protocol.json_limits import MOST_MESSAGE_BYTES, load_encodable_json
+from lk_jupyter.protocol.json_limits import MOST_MESSAGE_BYTES
 from lk_jupyter.session import Session
 
 CHAT = "/v1/chat/completions"
@@ -58,17 +80,23 @@ LETTERS = 4
 #: Name of the token in the metadata of a batch.
 TOKEN = "lk_jupyter"  # noqa: S105 (no secret)
 
+#: Pauses between two looks for the answers of a batch that has ended, in seconds: files may be stored later.
+LATE_PAUSES = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
+
 _UNCLEAR = (
-    "The server lists no batch with this file, but the batch may exist and be billed. The request was not sent "
-    "again.\nCheck: lk_jupyter.connect().client.batches.list(). If the batch is missing there: %lk_batch … --again"
+    "The server lists no batch with this file, but the batch may exist and be billed. Nothing was sent again.\n"
+    "Check: lk_jupyter.connect().client.batches.list(). If the batch is missing there, send its rows again: "
+    "%lk_batch … --resend"
 )
+_NO_BATCH = (
+    "The server doesn't know the batch '{}' any more. Its rows may be billed. Nothing was sent again.\n"
+    "Send its rows again, after a question with the price: %lk_batch … --resend"
+)
+_LOST_BATCH = "the batch can't be found, and may be billed"
+_LOST_CHAT = "the answer was lost, and may be billed"
 
-#: In the place of a status: the answer of a chat was lost, and may be billed.
-_LOST = 0
-
-_UNREADABLE = "the answer isn't in the format of this API, and may be billed. Send the row again: --again"
-
-_FOR_NOTHING = frozenset({_LOST, 400, 401, 402, 403, 404, 413, 422})
+#: Statuses of refused rows that another attempt wouldn't change.
+_FINAL_REFUSALS = frozenset({400, 401, 402, 403, 404, 413, 422})
 
 #: Seconds between two reports of chats, and the label of their state.
 _CHAT_PACE = 0.3
@@ -97,7 +125,7 @@ class Job:
 
     def line(self, row: int) -> bytes:
         """Return the line of a row."""
-        line = {"custom_id": f"row-{row}", "method": "POST", "url": CHAT, "body": self.body(row)}
+        line = {"custom_id": f"{ROW_PREFIX}{row}", "method": "POST", "url": CHAT, "body": self.body(row)}
         return json.dumps(line, ensure_ascii=False).encode("utf-8", "replace") + b"\n"
 
     def highest_cost(self, rows: Iterable[int]) -> Decimal | None:
@@ -153,6 +181,17 @@ class BatchResult:
     failures: dict[int, RowFailure]
     cost: Decimal | None
 
+    def unknown_rows(self) -> list[int]:
+        """Return the rows without an answer that may have been computed and billed."""
+        return sorted(row for row, failure in self.failures.items() if failure.is_unknown)
+
+    def state(self, row: int) -> str:
+        """Return the state of a row: answered, refused, unknown, or "" for a row that wasn't sent."""
+        if row in self.answers:
+            return "answered"
+        failure = self.failures.get(row)
+        return "" if failure is None else "unknown" if failure.is_unknown else "refused"
+
     def reasons(self) -> list[str]:
         """Return why rows have no answer, the most frequent first."""
         counted = Counter(failure.message for failure in self.failures.values())
@@ -178,18 +217,52 @@ class Work:
         self._retries = retries
         self._pause = pause
         self._storing = Lock()
+        self._resending: set[int] = set()
 
     def missing(self) -> list[int]:
-        """Return the rows to send: rows without an answer that may succeed and aren't being processed."""
+        """Return the rows to send: rows without an answer that weren't computed, may succeed and aren't processed."""
         failures, answered = self._file.failures(), self._file.answers()
         pending_rows = {row for part in self._file.open_parts() for row in part.rows}
         open_rows = (row for row in range(len(self._job.prompts)) if row not in answered and row not in pending_rows)
         return [
-            row
-            for row in open_rows
-            if row not in failures
-            or (failures[row].status not in _FOR_NOTHING and failures[row].tries <= self._retries)
+            row for row in open_rows if row not in failures or row in self._resending or self._may_retry(failures[row])
         ]
+
+    def _may_retry(self, failure: RowFailure) -> bool:
+        return not failure.is_unknown and failure.status not in _FINAL_REFUSALS and failure.tries <= self._retries
+
+    def find_unknown_rows(self) -> list[int]:
+        """Return the rows that may have been computed and billed, and of which no answer can arrive any more."""
+        for part in self._file.open_parts():
+            if part.batch == REQUESTED:
+                part = self._find_batch(part)  # noqa: PLW2901 (the same part, with its batch)
+            if part.batch == REQUESTED or not self._is_listed(part):
+                self._store_lost_rows(part, _LOST_BATCH)
+        self._store_lost_chats()
+        return self.result().unknown_rows()
+
+    def resend(self, rows: Iterable[int]) -> None:
+        """Let ``steps`` send unknown rows again, once. The rows may be paid twice, so callers show a question first."""
+        self._resending.update(rows)
+
+    def _is_listed(self, part: BatchPart) -> bool:
+        try:
+            return not part.batch_id or bool(self._client.batches.get(part.batch_id))
+        except NotFound:
+            return False
+
+    def _store_lost_rows(self, part: BatchPart, reason: str) -> None:
+        self._file.keep(part, [RowFailure(row, None, reason, is_unknown=True) for row in part.rows])
+
+    def _store_lost_chats(self) -> None:
+        """Store that the chats of an ended process are unknown."""
+        for part in self._file.open_parts():
+            if part.batch == ACTIVE_CHAT:
+                self._store_lost_rows(part, _LOST_CHAT)
+
+    def _plan(self, rows: list[int]) -> BatchPart:
+        self._resending.difference_update(rows)
+        return self._file.plan(rows)
 
     def is_done(self) -> bool:
         """Whether nothing is left to do."""
@@ -200,6 +273,7 @@ class Work:
 
         On a server without batches, each row is a chat, several in parallel.
         """
+        self._store_lost_chats()
         try:
             yield from self._run_batches()
         except OperationNotAvailable:
@@ -217,7 +291,7 @@ class Work:
             self._create_batch(part)
         while not self.is_done():
             for rows in self._split_rows(self.missing()):
-                self._create_batch(self._file.plan(rows))
+                self._create_batch(self._plan(rows))
             yield from self._follow_batches()
 
     def _send_chats(self) -> Iterator[BatchProgress]:
@@ -241,7 +315,9 @@ class Work:
         """Send a row as a chat and store the answer or the failure."""
         request = ChatCompletionRequest(**self._job.body(row), stream_options=StreamOptions(include_usage=True))
         text, usage = [], Usage()
-        row_outcome: RowAnswer | RowFailure
+        row_outcome: RowOutcome
+        with self._storing:
+            part = self._file.note(self._plan([row]), batch=ACTIVE_CHAT)
         try:
             for piece in self._client.serverless.stream_chat_completions(request):
                 text.append(piece.text)
@@ -249,21 +325,27 @@ class Work:
             row_outcome = RowAnswer(row, "".join(text), usage.prompt_tokens, usage.completion_tokens)
         except ApiError as refusal:
             if isinstance(refusal, (OperationNotAvailable, Unauthorized, PaymentRequired)):
+                self._clear_chat(part)
                 raise
-            row_outcome = RowFailure(row, refusal.status, refusal.detail)
-        except ConnectionFailed as problem:
-            row_outcome = RowFailure(row, _LOST if text else None, first_line(problem))
+            row_outcome = RowFailure(row, refusal.status, refusal.detail, is_unknown=bool(text))
+        except UsageError:  # a budget or the read-only mode: nothing was sent
+            self._clear_chat(part)
+            raise
         except LkError as problem:
-            row_outcome = RowFailure(
-                row, _LOST, f"{first_line(problem)} The request may be billed. Send the row again: --again"
-            )
+            is_unsent = isinstance(problem, ConnectionFailed) and not problem.is_accepted
+            reason = first_line(problem) if is_unsent else f"{first_line(problem)} The request may be billed."
+            row_outcome = RowFailure(row, None, reason, is_unknown=not is_unsent)
         with self._storing:
-            self._file.keep(self._file.plan([row]), [row_outcome])
+            self._file.keep(part, [row_outcome])
+
+    def _clear_chat(self, part: BatchPart) -> None:
+        with self._storing:
+            self._file.keep(part, ())
 
     @property
     def goes_on(self) -> bool:
         """Whether the server continues to work without this process."""
-        return any(part.batch for part in self._file.open_parts())
+        return any(part.batch and part.batch != ACTIVE_CHAT for part in self._file.open_parts())
 
     def result(self) -> BatchResult:
         """Return the result so far."""
@@ -274,8 +356,8 @@ class Work:
         """Cancel active batches; return the number of their rows."""
         parts = [self._find_batch(part) for part in self._file.open_parts()]
         for part in parts:
-            if part.batch and part.batch != REQUESTED:
-                self._client.batches.cancel(part.batch)
+            if part.batch_id:
+                self._client.batches.cancel(part.batch_id)
         return sum(len(part.rows) for part in parts)
 
     def _split_rows(self, rows: list[int]) -> Iterator[list[int]]:
@@ -318,7 +400,7 @@ class Work:
 
     def _find_batch(self, part: BatchPart) -> BatchPart:
         """Return a part with its batch, if the cloud has a batch with the part's token or file."""
-        if part.batch not in {None, REQUESTED} or not part.file:
+        if part.batch_id or not part.file:
             return part
         every = self._client.batches.list(limit=100).all()
         marks = ((batch, (batch.metadata or {}).get(TOKEN)) for batch in every)
@@ -337,46 +419,68 @@ class Work:
         """Follow the active batches to their ends, and read the results."""
         began = time.monotonic()
         while parts := self._file.open_parts():
-            batches = {part: self._client.batches.get(str(part.batch)) for part in parts}
+            batches = {part: self._read_batch(str(part.batch)) for part in parts}
             for part, batch in batches.items():
                 if batch.is_over:
-                    self._read_results(part, batch)
+                    yield from self._read_results(part, batch)
             going = [batch for batch in batches.values() if not batch.is_over]
             if going:
                 yield self._compute_progress(going, going[0].status)
                 self._pause(min(LONGEST_PACE, 0.2 + (time.monotonic() - began) / 10))
 
-    def _read_results(self, part: BatchPart, batch: Batch) -> None:
-        if batch.status == "failed":
+    def _read_batch(self, batch_id: str) -> Batch:
+        try:
+            return self._client.batches.get(batch_id)
+        except OperationNotAvailable:
+            raise
+        except NotFound:
+            raise OutcomeUnknown(_NO_BATCH.format(batch_id)) from None
+
+    def _read_results(self, part: BatchPart, batch: Batch) -> Iterator[BatchProgress]:
+        """Read and store the outcome of each row; answers that are stored late are waited for."""
+        if was_refused(batch):
             record_cost(self._session, batch.id, Decimal(0))
             self._file.keep(part, ())
             raise LkError(f"The cloud refused the batch {batch.id}: {_format_faults(batch)}. No row was answered.")
-        read = list(self._download_answers(batch))
-        rows = set(part.rows)
-        outcomes = {each.row: each for each in read if each and each.row in rows}
-        lost = (
-            _build_missing_line_failure(row, batch, all_readable=None not in read)
-            for row in part.rows
-            if row not in outcomes
-        )
-        self._file.keep(part, [*outcomes.values(), *lost])
-        costs = [self._compute_answer_cost(each) for each in outcomes.values() if isinstance(each, RowAnswer)]
+        outcomes: dict[int, RowOutcome] = {}
+        for pause in (*LATE_PAUSES, None):
+            merge_outcomes(outcomes, self._download_outcomes(batch), part.rows)
+            if pause is None or len(outcomes) == len(part.rows) or excludes_more_answers(batch, len(outcomes)):
+                break
+            yield self._compute_progress([batch], "waiting for the answers")
+            self._pause(pause)
+            batch = self._read_batch(batch.id)
+        missing = [explain_missing_row(row, batch, len(outcomes)) for row in part.rows if row not in outcomes]
+        self._file.keep(part, [*outcomes.values(), *missing])
+        self._record_batch_cost(batch, [*outcomes.values(), *missing])
+        with suppress(ApiError):  # the prompts are no longer needed in the cloud
+            self._client.files.delete(part.file or batch.input_file_id)
+        if batch.status == "cancelled":
+            raise LkError(
+                f"The batch {batch.id} was cancelled. Run the cell again to send the rows that weren't computed."
+            )
+
+    def _record_batch_cost(self, batch: Batch, outcomes: list[RowOutcome]) -> None:
+        """Record the cost of a batch for budgets: unknown rows count with the most that they may cost."""
+        unknown = [each.row for each in outcomes if isinstance(each, RowFailure) and each.is_unknown]
+        costs = [self._compute_answer_cost(each) for each in outcomes if isinstance(each, RowAnswer)]
+        costs += [self._job.highest_cost(unknown)] if unknown else []
         if None not in costs:
             record_cost(self._session, batch.id, sum(filter(None, costs), Decimal(0)))
-        with suppress(ApiError):  # the prompts are no longer needed in the cloud
-            self._client.files.delete(batch.input_file_id)
-        if batch.status == "cancelled":
-            raise LkError(f"The batch {batch.id} was cancelled. Run the cell again to send the remaining rows.")
 
-    def _download_answers(self, batch: Batch) -> Iterator[RowAnswer | RowFailure | None]:
-        for file_id in filter(None, (batch.error_file_id, batch.output_file_id)):
+    def _download_outcomes(self, batch: Batch) -> Iterator[RowOutcome]:
+        for file_id in (*batch.output_files, *batch.error_files):
             with tempfile.TemporaryDirectory(prefix="lk_batch") as folder:
-                path = self._client.files.content(file_id).save(Path(folder, "answers.jsonl"))
+                try:
+                    path = self._client.files.content(file_id).save(Path(folder, "answers.jsonl"))
+                except OperationNotAvailable:
+                    raise
+                except NotFound:  # the file isn't stored yet
+                    continue
                 with path.open("rb") as lines:
-                    pieces = iter(
-                        partial(lines.readline, MOST_MESSAGE_BYTES), b""
-                    )  # of a longer line, none is an answer
-                    yield from (parse_outcome(line) for line in pieces if line.strip())
+                    # of a longer line, no piece is an answer
+                    pieces = iter(partial(lines.readline, MOST_MESSAGE_BYTES), b"")
+                    yield from chain.from_iterable(parse_outcomes(line) for line in pieces if line.strip())
 
     def _compute_progress(self, going: list[Batch], state: str) -> BatchProgress:
         counts = [batch.request_counts for batch in going if batch.request_counts]
@@ -394,39 +498,6 @@ class Work:
 def first_line(problem: Exception) -> str:
     """Return the first line of an error."""
     return str(problem).partition("\n")[0]
-
-
-def parse_outcome(line: bytes) -> RowAnswer | RowFailure | None:
-    """Parse a line of answers or errors; return None if the line doesn't contain its row."""
-    try:
-        record = load_encodable_json(line)
-        row = int(record["custom_id"].removeprefix("row-"))
-    except (RecursionError, ValueError, KeyError, TypeError, AttributeError):
-        return None
-    try:
-        response = record.get("response") or {}
-        body = response.get("body") or {}
-        if response.get("status_code") != 200 or record.get("error"):
-            error = record.get("error") or body.get("error") or {}
-            return RowFailure(row, response.get("status_code"), str(error.get("message") or "no reason was given"))
-        usage = body.get("usage") or {}
-        text = str(body["choices"][0]["message"].get("content") or "")
-        return RowAnswer(
-            row, text, _count_or_none(usage.get("prompt_tokens")), _count_or_none(usage.get("completion_tokens"))
-        )
-    except (KeyError, TypeError, IndexError, AttributeError):
-        return RowFailure(row, _LOST, _UNREADABLE)
-
-
-def _count_or_none(value: Any) -> int | None:
-    return value if isinstance(value, int) else None
-
-
-def _build_missing_line_failure(row: int, batch: Batch, *, all_readable: bool) -> RowFailure:
-    """Return why a row has no line: the row is repeated only if no unreadable line can belong to it."""
-    return (
-        RowFailure(row, None, f"the batch was {batch.status}") if all_readable else RowFailure(row, _LOST, _UNREADABLE)
-    )
 
 
 def _format_faults(batch: Batch) -> str:

@@ -25,7 +25,10 @@ from lk_jupyter.errors import UsageError
 RETENTION_SECONDS = 30 * 86_400
 
 #: Value in place of a batch's id: the batch was requested, and the result is unknown.
-REQUESTED = "asked"
+REQUESTED = "requested"
+
+#: Value in place of a batch's id: the row was sent as a chat, and its answer was not stored yet.
+ACTIVE_CHAT = "chat"
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS parts (
@@ -35,7 +38,7 @@ CREATE TABLE IF NOT EXISTS answers (
     row INTEGER PRIMARY KEY, text TEXT NOT NULL, prompt_tokens INTEGER, completion_tokens INTEGER
 );
 CREATE TABLE IF NOT EXISTS failures (
-    row INTEGER PRIMARY KEY, status INTEGER, message TEXT NOT NULL, tries INTEGER NOT NULL
+    row INTEGER PRIMARY KEY, status INTEGER, message TEXT NOT NULL, tries INTEGER NOT NULL, is_unknown INTEGER NOT NULL
 );
 """
 
@@ -48,6 +51,11 @@ class BatchPart:
     rows: tuple[int, ...]
     file: str | None
     batch: str | None
+
+    @property
+    def batch_id(self) -> str | None:
+        """The id of the batch in the cloud, if known."""
+        return None if self.batch in {REQUESTED, ACTIVE_CHAT} else self.batch
 
 
 @dataclass(frozen=True)
@@ -62,12 +70,16 @@ class RowAnswer:
 
 @dataclass(frozen=True)
 class RowFailure:
-    """Why a row has no answer; ``status`` is None for a row that was not processed."""
+    """Why a row has no answer: refused, or ``is_unknown`` if the row may have been computed and billed.
+
+    ``status`` is None if the server sent none.
+    """
 
     row: int
     status: int | None
     message: str
     tries: int = 1
+    is_unknown: bool = False
 
 
 class LocalBatchFile:
@@ -125,8 +137,9 @@ class LocalBatchFile:
 
     def failures(self) -> dict[int, RowFailure]:
         """Return the failures of rows without an answer."""
-        query = "SELECT row, status, message, tries FROM failures WHERE row NOT IN (SELECT row FROM answers)"
-        return {row[0]: RowFailure(*row) for row in self._execute(query)}
+        query = "SELECT * FROM failures WHERE row NOT IN (SELECT row FROM answers)"
+        rows = self._execute(query)
+        return {row: RowFailure(row, status, text, tries, bool(unknown)) for row, status, text, tries, unknown in rows}
 
     def forget(self) -> None:
         """Delete the stored state, to start again."""
@@ -140,10 +153,12 @@ class LocalBatchFile:
 
     def _keep_failure(self, failure: RowFailure) -> None:
         query = """
-            INSERT INTO failures VALUES (?, ?, ?, 1)
-            ON CONFLICT (row) DO UPDATE SET status = excluded.status, message = excluded.message, tries = tries + 1
+            INSERT INTO failures VALUES (?, ?, ?, 1, ?)
+            ON CONFLICT (row) DO UPDATE SET
+                status = excluded.status, message = excluded.message, tries = tries + 1,
+                is_unknown = excluded.is_unknown
         """
-        self._database.execute(query, (failure.row, failure.status, failure.message))
+        self._database.execute(query, (failure.row, failure.status, failure.message, failure.is_unknown))
 
     def _execute(self, statement: str, *values: Any) -> list[Any]:
         return self._database.execute(statement, values).fetchall()

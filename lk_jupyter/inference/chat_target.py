@@ -151,7 +151,7 @@ class DeploymentTarget:
 
         def again(problem: LkError) -> bool:
             may_wake = not isinstance(problem, NotFound | BadRequest) and time.monotonic() < until
-            is_accepted = isinstance(problem, OutcomeUnknown) and problem.is_accepted
+            is_accepted = isinstance(problem, OutcomeUnknown | ConnectionFailed) and problem.is_accepted
             if is_accepted or not may_wake or self.state().status not in {"pending", "paused"}:
                 return False
             time.sleep(_WAKING)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -12,9 +13,9 @@ from IPython.display import display
 from lk_jupyter.account.low_balance import low_balance_notices
 from lk_jupyter.config.read_only import refuse_if_read_only
 from lk_jupyter.connection.budget import CostRequest, refuse_over_budget
-from lk_jupyter.errors import LkError
+from lk_jupyter.errors import LkError, UsageError
 from lk_jupyter.inference.batch import BatchProgress, BatchResult, Estimate, Job, Work
-from lk_jupyter.inference.batch_file import open_batch_file
+from lk_jupyter.inference.batch_file import LocalBatchFile, open_batch_file
 from lk_jupyter.inference.catalogue import read_catalogue
 from lk_jupyter.inference.rows import Column, read_column
 from lk_jupyter.magics._engine.ask import ask
@@ -37,11 +38,12 @@ _ALREADY_ANSWERED = "All rows have answers: nothing was sent or billed. Send the
 def lk_batch(options: BatchOptions, shell: InteractiveShell) -> Any:
     """Send every row of a column to a model as a batch, and return the answers as a DataFrame.
 
-    The DataFrame has your rows and index, with the columns ``answer`` (str, null without an answer) and ``error`` (str,
-    empty without an error).
+    The DataFrame has your rows and index, with the columns ``answer`` (str, null without an answer), ``error`` (str,
+    empty without an error) and ``state`` (str: answered, refused or unknown).
 
     Shows the highest possible cost and prompts before the start. An interrupt stops waiting; the batch stays active. To
-    continue, run the same line again, even in a new kernel. Rows with an answer aren't sent again.
+    continue, run the same line again, even in a new kernel. Rows with an answer aren't sent again. A row is unknown if
+    its answer never arrived: the row may be billed, and only ``--resend`` sends the row again.
 
     Examples::
 
@@ -54,13 +56,11 @@ def lk_batch(options: BatchOptions, shell: InteractiveShell) -> Any:
     session, rows = current(), read_column(options.column, shell.user_ns)
     job = _build_job(options, read_catalogue(session).find(options.model, "chat"), rows)
     with open_batch_file(job.key) as file:
-        if options.again and not (options.dry_run or options.cancel):
-            file.forget()
         work = Work(session, job, file, retries=options.retries)
         if options.cancel:
             display(Note(f"Cancelled the batch; {work.cancel():,} rows were in progress."))
             return None
-        if file.is_new() and not _confirm_start(job, options):
+        if not _confirm(work, job, file, options):
             return None
         result = _follow_batch(work, job, shell)
     return _deliver_answers(rows, result, options, shell)
@@ -76,9 +76,34 @@ def _build_job(options: BatchOptions, offer: Any, rows: Column) -> Job:
     return Job(offer, rows.prompts(options.prompt), options.system, parameters)
 
 
-def _confirm_start(job: Job, options: BatchOptions) -> bool:
-    """Show the price, and return whether the user agrees to start."""
-    estimate = job.estimate(range(len(job.prompts)))
+def _confirm(work: Work, job: Job, file: LocalBatchFile, options: BatchOptions) -> bool:
+    """Show the price of rows that may be paid, and return whether the user agrees to send them."""
+    every_row = range(len(job.prompts))
+    if options.again or file.is_new():
+        if work.goes_on:
+            raise UsageError(
+                "--again would pay the rows of an active batch twice. Nothing was sent. Cancel the batch: --cancel. "
+                "If the batch can't be found: --resend"
+            )
+        if not _confirm_rows(job, every_row, options, "Start the batch?"):
+            return False
+        if options.again:
+            file.forget()
+        return True
+    if options.dry_run:
+        unknown = work.result().unknown_rows() if options.resend else []
+        return _confirm_rows(job, sorted({*work.missing(), *unknown}), options, "")
+    if options.resend and (unknown := work.find_unknown_rows()):
+        question = f"Send {len(unknown):,} rows again? They may be billed already."
+        if not _confirm_rows(job, unknown, options, question):
+            return False
+        work.resend(unknown)
+    return True
+
+
+def _confirm_rows(job: Job, rows: Sequence[int], options: BatchOptions, question: str) -> bool:
+    """Show the price of rows, and return whether the user agrees to send them."""
+    estimate = job.estimate(rows)
     estimated = sum((cost for cost in (estimate.prompts, estimate.answers) if cost is not None), Decimal(0))
     short = map(str, low_balance_notices(current(), estimated, "this batch", limits=False))
     display(
@@ -89,11 +114,10 @@ def _confirm_start(job: Job, options: BatchOptions) -> bool:
     if options.dry_run:
         return False
     refuse_if_read_only("spends")
-    rows = range(len(job.prompts))
     unpriced = f"{job.offer.id} has no published price."
     refuse_over_budget(current(), CostRequest("this batch", job.highest_cost(rows), unpriced, saves="--max-tokens N"))
     permit_text("\n".join([*job.prompts, job.system or ""]), "The batch", ask, allowed=options.allow_secrets)
-    if options.yes or ask("Start the batch? [y/N] "):
+    if options.yes or ask(f"{question} [y/N] "):
         return True
     display(Note("Nothing was sent. To skip the question: --yes"))
     return False
@@ -160,7 +184,9 @@ def _build_receipt(result: BatchResult, job: Job, seconds: float) -> StatusLine:
         duration_label(seconds),
         credits_label(result.cost) if result.cost is not None else "cost unknown",
     ]
-    line = StatusLine("failed" if failed else "completed", facts, "\n".join(result.reasons()))
+    line = StatusLine(
+        "failed" if failed else "completed", facts, "\n".join([*result.reasons(), *_explain_unknown(result, job)])
+    )
     line.mark = "✓" if not failed else "✗"
     line.metadata = {
         "lk_jupyter": {
@@ -173,12 +199,23 @@ def _build_receipt(result: BatchResult, job: Job, seconds: float) -> StatusLine:
     return line
 
 
+def _explain_unknown(result: BatchResult, job: Job) -> list[str]:
+    """Return what the unknown rows may cost, and how to send them again."""
+    unknown = result.unknown_rows()
+    if not unknown:
+        return []
+    rows = "1 row is" if len(unknown) == 1 else f"{len(unknown):,} rows are"
+    most = job.highest_cost(unknown) if job.parameters.get("max_tokens") else None
+    price = "may be billed" if most is None else f"may be billed with at most {credits_label(most)}"
+    return [f"{rows} unknown and {price}. Nothing was sent again. Send again, for the same price: --resend"]
+
+
 def _deliver_answers(rows: Column, result: BatchResult, options: BatchOptions, shell: InteractiveShell) -> Any:
     """Return a DataFrame with the answers, or set the variable of ``--save``."""
     numbers = range(len(rows))
     answers = [answer.text if (answer := result.answers.get(row)) else None for row in numbers]
     errors = [failure.message if (failure := result.failures.get(row)) else "" for row in numbers]
-    frame = rows.joined({"answer": answers, "error": errors})
+    frame = rows.joined({"answer": answers, "error": errors, "state": [result.state(row) for row in numbers]})
     if options.save is None:
         return show_as_grid(frame)
     shell.user_ns[options.save] = frame

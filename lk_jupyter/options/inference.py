@@ -93,11 +93,12 @@ class BatchOptions(Options):
     max_tokens: int | None = _declare_max_tokens("each answer, which limits the cost")
     temperature: float | None = _declare_temperature()
     effort: str | None = option(None, "Reasoning effort of the model, such as low or high.")
-    retries: int = option(3, "Number of times that a failed row is sent again.", metavar="N", ge=0, le=10)
+    retries: int = option(3, "Number of times that a refused row is sent again.", metavar="N", ge=0, le=10)
     save: str | None = _declare_save("the DataFrame with the answers by row")
     dry_run: bool = switch("Show the highest possible cost; send nothing.")
     yes: bool = switch("Start without asking.", "-y")
     again: bool = switch("Send all rows again, even answered rows.")
+    resend: bool = switch("Send unknown rows again, after a question with the price; they may be billed twice.")
     cancel: bool = switch("Cancel this batch; answers that arrived are kept.")
     allow_secrets: bool = _declare_allow_secrets()
 

@@ -35,7 +35,7 @@ from lk_jupyter.api.storage import FileInfo
 from lk_jupyter.check import published, recording
 from lk_jupyter.check.findings import Exchange, Report
 from lk_jupyter.errors import InvalidResponse, LkError, NoSuchObject, UsageError
-from lk_jupyter.inference.batch import parse_outcome
+from lk_jupyter.inference.batch_answers import parse_outcomes
 from lk_jupyter.journal import entry
 from lk_jupyter.journal.journal import Journal
 from lk_jupyter.protocol.frames import Frame, Splitter, format_frame, read_nonce
@@ -209,7 +209,7 @@ def parse_answer(content: bytes) -> None:
             found, _ = read_answer(adapter, kind, content)
             if isinstance(found, ExecutionRecord):
                 read_record(found)
-    parse_outcome(content)
+    list(parse_outcomes(content))
 
 
 def read_record(record: ExecutionRecord) -> None:

@@ -153,7 +153,7 @@ def test_an_interrupt_lets_it_go_on_and_cancelling_ends_it(ask, shell, upstream,
     assert "KeyboardInterrupt: stopped waiting; the batch is still active." in ask(line)
     assert "Cancelled the batch; 3 rows were in progress." in ask(f"{line} --cancel")
     gate.set()
-    assert "was cancelled. Run the cell again to send the remaining rows." in ask(line)
+    assert "was cancelled. Run the cell again to send the rows that weren't computed." in ask(line)
     assert next(iter(talkative.client.batches.list().all())).status == "cancelled"
     assert "✓ completed" in ask(line)
     assert shell.user_ns["answers"].answer.tolist() == ["re: good", "re: bad", "re: so so"]
@@ -166,7 +166,7 @@ def test_lists_and_series_are_columns_too(ask, shell, upstream):
     assert shell.user_ns["answers"].answer.tolist() == ["re: a", "re: b"]
     shell.user_ns["named"] = shell.user_ns["df"].review
     ask("%lk_batch named -m up/large -y --save answers")
-    assert shell.user_ns["answers"].columns.tolist() == ["review", "answer", "error"]
+    assert shell.user_ns["answers"].columns.tolist() == ["review", "answer", "error", "state"]
 
 
 @pytest.mark.parametrize(
