@@ -285,7 +285,7 @@ _MORE = {
     "lk_jupyter.machines.catalogue": ("Catalogue",),
     "lk_jupyter.machines.offers": ("MachineOffer",),
     "lk_jupyter.account.balance": ("AccountBalance", "Identity"),
-    "lk_jupyter.account.burn_rate": ("BillableResource", "Rate"),
+    "lk_jupyter.account.active": ("ActiveList", "ActiveResource", "Rate"),
     "lk_jupyter.account.spending": ("Spending", "Charge", "Sum"),
     "lk_jupyter.storage.storage": ("Storage",),
     "lk_jupyter.storage.objects": ("ObjectInfo", "Objects", "FolderPage", "Link", "TransferResult"),

@@ -17,6 +17,7 @@ from lk_jupyter.text.terminal import plain
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
+    from lk_jupyter.account.active import ActiveList
     from lk_jupyter.account.balance import AccountBalance, Identity
     from lk_jupyter.account.spending import Spending
     from lk_jupyter.machines.offers import MachineOffer
@@ -124,7 +125,19 @@ class Session(Connection):
         """
         from lk_jupyter.account.balance import read_balance  # noqa: PLC0415 (it needs this module)
 
-        return read_balance(self)
+        return read_balance(self, self.active())
+
+    def active(self) -> ActiveList:
+        """Return everything that the account pays for by time: runs, relays, VMs, volumes and deployments.
+
+        Returns:
+            An ActiveList, with the cost per hour of each resource in credits, and the lists that couldn't be read.
+
+        Source: ``GET /workloads/list``, ``GET /vms/list``, ``GET /storage/block``, ``GET /inference/list``
+        """
+        from lk_jupyter.stop import read_active  # noqa: PLC0415 (few sessions need it)
+
+        return read_active(self)
 
     def spending(self, days: int = 30) -> Spending:
         """Return what the organization has spent in the last days, today included.

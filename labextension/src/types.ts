@@ -197,7 +197,7 @@ export interface BurnRateContent {
   per_hour: string;
   complete: boolean;
   label: string;
-  /** Budgets that VMs and deployments have exceeded. */
+  /** Lists that couldn't be read, and budgets that VMs and deployments have exceeded. */
   warnings?: string[];
   /** VMs of runs from this machine that should be deleted, with their cost. */
   overdue?: string[];
@@ -209,6 +209,7 @@ export interface BurningThing {
   id: string;
   name: string;
   hardware: string;
+  state: string;
   per_hour: string | null;
 }
 
@@ -1448,9 +1449,30 @@ export interface StatusContent {
   said?: string[];
 }
 
+/** The ids of the things that the page showed, and its user confirmed. */
+export interface StopBody {
+  ids: string[];
+}
+
+/** The outcome of a stop: `remaining` may still be active and billed, for the reasons in `problems`. */
+export interface StopContent {
+  stopped: string[];
+  problems: string[];
+  remaining: BurningThing[];
+  notes: string[];
+}
+
 /** The deployment to stop. */
 export interface StopDeploymentRequest {
   deployment_id: string;
+}
+
+/** What a stop of everything stops; `notes` are lists that couldn't be read, and what stays with the reason. */
+export interface StopPlanContent {
+  things: BurningThing[];
+  /** The question before the stop, with the cost per hour; empty without things. */
+  question: string;
+  notes: string[];
 }
 
 /** A page of a folder, folders first; `truncated` if the bucket has more keys in the folder than were read. */

@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from lk_jupyter._lazy import old_name
-from lk_jupyter.account.burn_rate import BillableResource, Rate, billable_resources, sum_prices
+from lk_jupyter.account.active import ActiveList, ActiveResource, Rate
 from lk_jupyter.api.user import UserOrg
 from lk_jupyter.connection.credits import read_credits, read_organization
 from lk_jupyter.text.units import budget_label, credits_label
@@ -48,8 +48,9 @@ class Identity:
 class AccountBalance:
     """Remaining credits and what uses them now, as ``Session.balance`` returns it.
 
-    ``credits`` is the balance, ``resources`` what is active, ``suspended`` whether the account is suspended. ``budget``
-    is the budget of the key at a broker, and None elsewhere.
+    ``credits`` is the balance, ``resources`` what is active and billed, ``suspended`` whether the account is suspended.
+    ``budget`` is the budget of the key at a broker, and None elsewhere. ``problems`` are lists of active resources that
+    couldn't be read, in words.
 
     Example:
         >>> balance = session.balance()
@@ -64,9 +65,10 @@ class AccountBalance:
     """
 
     credits: Decimal
-    resources: tuple[BillableResource, ...] = ()
+    resources: tuple[ActiveResource, ...] = ()
     suspended: bool = False
     budget: GrantedBudget | None = None
+    problems: tuple[str, ...] = ()
 
     @property
     def label(self) -> str:
@@ -88,7 +90,7 @@ class AccountBalance:
     @property
     def rate(self) -> Rate:
         """Cost of all active resources per hour, as a Rate."""
-        return sum_prices(self.resources)
+        return ActiveList(self.resources, self.problems).rate
 
     @property
     def per_hour(self) -> Decimal:
@@ -123,10 +125,10 @@ def read_identity(session: Connection) -> Identity:
     )
 
 
-def read_balance(session: Connection) -> AccountBalance:
+def read_balance(session: Connection, active: ActiveList) -> AccountBalance:
     """Return the balance, of the organization's account if the session acts for a team."""
     amount, suspended, budget = read_credits(session.client)
-    return AccountBalance(amount, billable_resources(session), suspended, budget)
+    return AccountBalance(amount, active.billed, suspended, budget, active.problems)
 
 
 def _organization_name(organization: UserOrg | None) -> str:

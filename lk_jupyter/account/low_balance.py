@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary, ref
 
 from lk_jupyter._threads import start
+from lk_jupyter.account.active import list_active
 from lk_jupyter.account.balance import AccountBalance
-from lk_jupyter.account.burn_rate import billable_resources
 from lk_jupyter.connection.budget import list_exceeded_budgets
 from lk_jupyter.connection.credits import read_credits
 from lk_jupyter.protocol.notice import WARNING, Notice
@@ -162,7 +162,8 @@ class BalanceWatch:
             return
         with suppress(Exception):
             credit = self.left or Decimal(0)
-            low = low_balance(AccountBalance(credit, billable_resources(session), suspended, self.budget))
+            active = list_active(session)
+            low = low_balance(AccountBalance(credit, active.billed, suspended, self.budget, active.problems))
             self.warnings = [*low, *(Notice(words, WARNING) for words in list_exceeded_budgets(session))]
 
 

@@ -12,7 +12,7 @@ from decimal import Decimal
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
-from lk_jupyter.account.burn_rate import hardware_label
+from lk_jupyter.account.active import hardware_label
 from lk_jupyter.api.billing import BillingActivity
 from lk_jupyter.api.orgs import OrgTransaction
 from lk_jupyter.errors import Forbidden, NotFound, UsageError

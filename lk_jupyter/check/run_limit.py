@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from lk_jupyter.account.burn_rate import hardware_label
+from lk_jupyter.account.active import hardware_label
 from lk_jupyter.api._answers import RawAnswer
 from lk_jupyter.check.findings import Report
 from lk_jupyter.check.spending import Probe, SpendingPlan, find_cheapest_machine

@@ -1,6 +1,7 @@
 """``lk``: run code from a shell, for scripts, CI and agents.
 
-Each command returns within 45 seconds and never prompts. ``--json`` prints one JSON object per line.
+Each command returns within 45 seconds. Only ``lk stop --all`` prompts, on a terminal. ``--json`` prints one JSON object
+per line.
 """
 
 from __future__ import annotations
@@ -8,8 +9,7 @@ from __future__ import annotations
 import gc
 import os
 import sys
-import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import redirect_stdout
 
 TYPE_CHECKING = False  # importing typing takes longer than this module
@@ -51,6 +51,7 @@ def main(arguments: Sequence[str] | None = None, *, limit: float | None = None) 
 def execute(words: list[str], output: CommandOutput, limit: float | None = None) -> int:
     """Execute a command, print its records, and return its exit code; ``limit`` is as for ``main``."""
     from lk_jupyter.cli.failures import exit_code_for, report_timeout  # noqa: PLC0415
+    from lk_jupyter.cli.output import TimeLimit  # noqa: PLC0415
     from lk_jupyter.cli.parser import find_command  # noqa: PLC0415
     from lk_jupyter.config.settings import one_reading  # noqa: PLC0415
 
@@ -62,7 +63,8 @@ def execute(words: list[str], output: CommandOutput, limit: float | None = None)
         command = find_command(words[0])
         arguments = command.parse(words[1:])
         if limit is not None:
-            _end_after(limit, lambda: report_timeout(command, output))
+            output.limit = TimeLimit(limit, lambda: report_timeout(command, output))
+            output.limit.start()
         with one_reading():
             return command.load()(arguments, output)
     except BrokenPipeError:
@@ -83,10 +85,3 @@ def _find_information(words: list[str]) -> tuple[str, str] | None:
     if words[0] in _VERSION:
         return "version", __version__
     return ("help", find_command(words[0]).help()) if _HELP & set(words[1:2]) else None
-
-
-def _end_after(seconds: float, report: Callable[[], int]) -> None:
-    """End the process after this number of seconds, with the exit code that ``report`` returns."""
-    timer = threading.Timer(seconds, lambda: os._exit(report()))
-    timer.daemon = True
-    timer.start()

@@ -49,6 +49,8 @@ def balance(arguments: Arguments, output: CommandOutput) -> int:  # noqa: ARG001
         depleted_at=state.depleted_at.isoformat() if state.depleted_at else None,
         budget=state.budget and state.budget.model_dump(mode="json"),
     )
+    for problem in state.problems:
+        output.note("warning", problem, message=problem)
     return DONE
 
 

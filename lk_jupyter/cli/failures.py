@@ -56,6 +56,10 @@ def report_timeout(command: Command, output: CommandOutput) -> int:
     if command.effect == "starts":
         problem = "The cloud hasn't answered the request that starts the run yet. The run may be active. Check: lk runs"
         return output.fail(OutcomeUnknown(problem), UNKNOWN)
+    if command.effect == "stops":
+        ids = " ".join(output.active_ids) or "everything"
+        again = f"lk stop {ids}" if output.active_ids else "lk stop --all"
+        return output.fail(OutcomeUnknown(f"May still be active and billed: {ids}. Stop again: {again}"), UNKNOWN)
     if command.effect == "transfers":
         return output.fail(StorageError("The transfer isn't complete. Repeat the command to continue."), ACTIVE)
     return output.fail(TimeoutError("The server didn't answer in time. Run the command again."), UNREACHABLE)

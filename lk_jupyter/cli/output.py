@@ -6,6 +6,9 @@ import json
 import os
 import re
 import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from decimal import Decimal
 from typing import Any, TextIO
 
@@ -16,11 +19,11 @@ EXIT_CODES = {
     0: "Done. After lk run or lk wait, this code means that the run completed.",
     1: "The run failed, or was aborted.",
     2: "An argument is wrong, or a limit was exceeded. Nothing was sent.",
-    3: "The run or the transfer is still active. Call lk wait, or repeat the transfer.",
+    3: "The run, the transfer or what lk stop lists is still active. Call lk wait, or repeat the command.",
     4: "Not signed in, or the key isn't valid.",
     5: "The server refused the request.",
     6: "The server can't be reached, or gave no usable answer.",
-    7: "The outcome is unknown, and a run may be active. To check, use lk runs.",
+    7: "The outcome is unknown, and a run may be active. To check, use lk runs. After lk stop: a list can't be read.",
     130: "Interrupted.",
     141: "The reader of the output, such as head, has ended.",
 }
@@ -28,7 +31,7 @@ DONE, FAILED, USAGE, ACTIVE, SIGNED_OUT, REFUSED, UNREACHABLE, UNKNOWN, INTERRUP
 
 #: Magic → command, for the advice in messages of the package.
 _COMMANDS = {
-    "lk_abort": "lk abort",
+    "lk_abort": "lk stop",
     "lk_attach": "lk logs",
     "lk_balance": "lk balance",
     "lk_get": "lk get",
@@ -38,20 +41,54 @@ _COMMANDS = {
     "lk_put": "lk put",
     "lk_runs": "lk runs",
     "lk_status": "lk wait",
+    "lk_undeploy": "lk stop",
+    "lk_vm delete": "lk stop",
     "lk_wait": "lk wait",
 }
+
+
+class TimeLimit:
+    """End the process after a number of seconds, with the exit code that ``report`` returns."""
+
+    def __init__(self, seconds: float, report: Callable[[], int]) -> None:
+        self._seconds = seconds
+        self._report = report
+        self._timer: threading.Timer | None = None
+
+    def start(self) -> None:
+        """Start to count the seconds."""
+        self._timer = threading.Timer(self._seconds, lambda: os._exit(self._report()))
+        self._timer.daemon = True
+        self._timer.start()
+
+    def stop(self) -> None:
+        """Keep the process until ``start`` is called again."""
+        if self._timer:
+            self._timer.cancel()
 
 
 class CommandOutput:
     """Print the records of a command to ``stream``. Secrets are removed from each record.
 
-    ``run`` is the id of the run that the command has started or waits for.
+    ``run`` is the id of the run that the command has started or waits for, ``active_ids`` are the ids of what the
+    command stops and may still be active, ``limit`` is the time limit of the command.
     """
 
     def __init__(self, stream: TextIO, *, is_json: bool) -> None:
         self.is_json = is_json
         self.run = ""
+        self.active_ids: list[str] = []
+        self.limit: TimeLimit | None = None
         self._stream = stream
+
+    @contextmanager
+    def pause_limit(self) -> Iterator[None]:
+        """Suspend the time limit while a person reads a question; the limit starts again afterwards."""
+        if self.limit:
+            self.limit.stop()
+        yield
+        if self.limit:
+            self.limit.start()
 
     def emit(self, event: str, text: str = "", /, **fields: Any) -> None:
         """Print a record: ``fields`` as JSON, ``text`` for people."""
@@ -103,7 +140,7 @@ class CommandOutput:
 
 def replace_magics(message: str) -> str:
     """Return a message with commands of ``lk`` in place of the magics that it suggests."""
-    return re.sub(r"%{1,2}(lk_\w+)", lambda match: _COMMANDS.get(match[1], match[0]), message)
+    return re.sub(r"%{1,2}(lk_vm delete|lk_\w+)", lambda match: _COMMANDS.get(match[1], match[0]), message)
 
 
 def _convert_to_plain_value(value: Any) -> Any:

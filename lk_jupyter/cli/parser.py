@@ -43,7 +43,7 @@ class Command:
     summary: str
     example_arguments: str
     takes_run: bool = False
-    effect: Literal["reads", "starts", "transfers"] = "reads"
+    effect: Literal["reads", "starts", "stops", "transfers"] = "reads"
 
     @property
     def example(self) -> str:
@@ -132,7 +132,8 @@ COMMANDS = {
             "ID --since 120 --json"),
         Command("fetch", "commands:FetchCommandOptions", "runs:fetch", "Print result and variables of a run that has "
             "ended.", "ID --json"),
-        Command("abort", "runs:RunIdOptions", "runs:abort", "Abort a run, so that it costs no more.", "ID --json"),
+        Command("stop", "commands:StopCommandOptions", "stop:stop", "Stop runs, VMs and deployments, so that they cost "
+            "no more.", "--all --yes --json", effect="stops"),
         Command("runs", "runs:RunsOptions", "runs:runs", "List active runs, then finished runs.", "--json"),
         Command("machines", "runs:NoOptions", "account:machines", "List machine types with prices, cheapest first.",
             "--json"),
@@ -165,7 +166,7 @@ def format_overview() -> str:
         [
             "usage: lk COMMAND [OPTIONS] [--json]",
             "",
-            "Run code on the GPUs of Lyceum Cloud. A command returns within 45 seconds and never prompts.",
+            "Run code on the GPUs of Lyceum Cloud. A command returns within 45 seconds. Only lk stop --all prompts.",
             "",
             "commands:",
             *commands,

@@ -1,4 +1,4 @@
-"""The commands that plan, start, follow, wait for and abort runs."""
+"""The commands that plan, start, follow and wait for runs."""
 
 from __future__ import annotations
 
@@ -99,16 +99,6 @@ def fetch(arguments: Arguments, output: CommandOutput) -> int:
     for name, reason in outputs.missing.items():
         output.note("missing", f"{name} {reason}", name=name, reason=reason)
     return _report_end(target, target.record, output)
-
-
-def abort(arguments: Arguments, output: CommandOutput) -> int:
-    """Abort a run, and print its last state."""
-    target = _attach_to_run(arguments, output)
-    words = replace_magics(target.describe_abort())
-    record = target.record
-    fields = {"id": target.execution_id, "state": record.status, "cost": target.bill(record).cost}
-    output.emit("aborted", words, **fields, message=words)
-    return DONE if is_final(record.status) else output.report_active(target.execution_id)
 
 
 def runs(arguments: Arguments, output: CommandOutput) -> int:

@@ -1,7 +1,7 @@
 """Tools for agents: the commands of ``lk`` as functions, for MCP servers.
 
 Each function returns within 45 seconds: ``{"exit_code": …, "records": […]}`` with the records of ``lk --json``. None of
-them reads or changes keys, members or payments, and none deletes anything.
+them reads or changes keys, members or payments. Only ``lk_stop`` deletes something: the disk of a VM that it stops.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ TOOLS = [
         "lk_wait",
         "lk_logs",
         "lk_fetch",
-        "lk_abort",
+        "lk_stop",
         "lk_runs",
         "lk_files",
     )
@@ -87,9 +87,12 @@ async def lk_fetch(run: str, names: list[str] | None = None) -> dict[str, Any]:
     return await _call_command("fetch", run, *(names or ()), run=run)
 
 
-async def lk_abort(run: str) -> dict[str, Any]:
-    """Abort a run, so that it costs no more."""
-    return await _call_command("abort", run, run=run)
+async def lk_stop(ids: list[str]) -> dict[str, Any]:
+    """Stop runs, VMs and deployments, so that they cost no more. The disk of a VM is deleted.
+
+    Exit code 3: the listed ids may still be active and billed, so call this again.
+    """
+    return await _call_command("stop", *ids)
 
 
 async def lk_runs(limit: int = 20) -> dict[str, Any]:

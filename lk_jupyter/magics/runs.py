@@ -26,7 +26,9 @@ from lk_jupyter.magics._engine.tables import Table
 from lk_jupyter.magics._output.interrupt import advise_on_interrupt, build_interrupt
 from lk_jupyter.magics._output.live import Note
 from lk_jupyter.magics._output.run_status import receipt
-from lk_jupyter.options.runs import DeleteRunOptions, LogsOptions, MachinesOptions, RunIdOptions, RunsOptions
+from lk_jupyter.magics._stop_all import stop_all
+from lk_jupyter.options.history import RunsMagicOptions
+from lk_jupyter.options.runs import DeleteRunOptions, LogsOptions, MachinesOptions, RunIdOptions
 from lk_jupyter.protocol.frames import NO_NONCE, STDERR, Frame, Splitter, format_items
 from lk_jupyter.protocol.parts import remove_token_from_name
 from lk_jupyter.runs.clock import Bill, calculate_bill
@@ -67,12 +69,21 @@ def _list_unpriced_machines(listed: set[str]) -> list[tuple[str, ...]]:
     return [(name, "", "", "", "yes" if may else "no") for name, may in sorted(quotas.items()) if name not in listed]
 
 
-@magic(RunsOptions)
-def lk_runs(options: RunsOptions, shell: InteractiveShell) -> None:  # noqa: ARG001
+@magic(RunsMagicOptions)
+def lk_runs(options: RunsMagicOptions, shell: InteractiveShell) -> None:
     """List your runs: active runs first, then the latest finished runs.
 
-    Example: ``%lk_runs -n 50``
+    --stop-all lists everything that the account pays for by time, and stops it after your confirmation: runs, kept
+    machines, relays, VMs and deployments. VMs are deleted with their disks. Volumes contain data, so they stay.
+
+    Examples::
+
+        %lk_runs -n 50
+        %lk_runs --stop-all
     """
+    if options.stop_all:
+        stop_all(shell, is_confirmed=options.yes)
+        return
     runs = latest_runs(current().client, options.limit)
     columns = ("Run", "State", "Machine", "Started", "Duration", "Cost", "Name")
     note = "" if runs else "No runs. Start one with %%lk_run on top of a cell."

@@ -13,7 +13,7 @@ from importlib.util import find_spec
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.display import display
 
-from lk_jupyter.account.burn_rate import hardware_label
+from lk_jupyter.account.active import hardware_label
 from lk_jupyter.api._client import Client
 from lk_jupyter.api.vms import (
     ENDED_STATES,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from lk_jupyter.options.fields import option, word
+from lk_jupyter.options.fields import option, switch, word
 from lk_jupyter.options.runs import Options, RunIdOptions
 
 #: Seconds after which ``lk run`` and ``lk wait`` return while the run is active.
@@ -56,6 +56,19 @@ class LogsCommandOptions(RunIdOptions):
         0, "Number of characters to skip: the value 'next' that the last call returned.", metavar="N", ge=0
     )
     seconds: int = _declare_seconds(2, "Maximum seconds to wait for new lines.")
+
+
+class StopCommandOptions(Options):
+    """Options of ``lk stop``."""
+
+    ids: list[str] = word(
+        "Ids of runs, relays, VMs or deployments, or their first characters, or their names.", [], metavar="ID"
+    )
+    all: bool = switch(
+        "Stop everything that the account pays for by time, after a list with the cost per hour. Volumes stay: they "
+        "contain data."
+    )
+    yes: bool = switch("With --all: skip the question.", "-y")
 
 
 class FetchCommandOptions(RunIdOptions):

@@ -1,9 +1,9 @@
-"""Options of ``Session.history``, and of the magics about runs that have ended."""
+"""Options of ``Session.history``, and of the magics that list runs or read runs that have ended."""
 
 from __future__ import annotations
 
 from lk_jupyter.options.fields import option, run_word, switch, word
-from lk_jupyter.options.runs import FollowOptions, Options
+from lk_jupyter.options.runs import FollowOptions, Options, RunsOptions
 
 
 class HistoryOptions(Options):
@@ -70,3 +70,12 @@ class ExportOptions(Options):
         "File to write. Without a file, the script is shown; with --html, the default is run-ID.html.", None
     )
     html: bool = switch("Write a page with curves, figures, code and cost.")
+
+
+class RunsMagicOptions(RunsOptions):
+    """Options of ``%lk_runs``."""
+
+    stop_all: bool = switch(
+        "Stop everything that the account pays for by time, after a list with the cost per hour. Volumes stay."
+    )
+    yes: bool = switch("With --stop-all: skip the question.", "-y")

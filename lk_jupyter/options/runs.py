@@ -642,6 +642,6 @@ class LogsOptions(Options):
 
 
 class RunsOptions(Options):
-    """Options of ``%lk_runs``."""
+    """Options of ``lk runs``."""
 
     limit: int = option(20, "Maximum number of finished runs.", "-n", metavar="N", ge=1, le=1000)

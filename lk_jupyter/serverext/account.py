@@ -11,8 +11,8 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from lk_jupyter.errors import LkError, NotSignedIn
+from lk_jupyter.serverext.active import build_thing, read_active
 from lk_jupyter.serverext.base import Handler, guarded
-from lk_jupyter.serverext.machines import answer_or_none
 from lk_jupyter.serverext.request_problem import RequestProblem
 
 if TYPE_CHECKING:
@@ -158,50 +158,15 @@ def _build_balance_path(org: dict[str, Any]) -> str:
 
 
 async def _compute_burn_rate(upstream: Upstream) -> dict[str, Any]:
-    from lk_jupyter.account import burn_rate  # noqa: PLC0415
-    from lk_jupyter.api._endpoint import endpoint_of  # noqa: PLC0415 (at first use)
-    from lk_jupyter.api.block import Block  # noqa: PLC0415
-    from lk_jupyter.api.inference import Inference  # noqa: PLC0415
-    from lk_jupyter.api.machine_types import MachineTypes  # noqa: PLC0415
-    from lk_jupyter.api.pricing import Pricing  # noqa: PLC0415
-    from lk_jupyter.api.vms import Vms  # noqa: PLC0415
-    from lk_jupyter.api.workloads import Workloads  # noqa: PLC0415
-    from lk_jupyter.serverext.vm_release import overdue_lines  # noqa: PLC0415
+    from lk_jupyter.serverext.vm_release import overdue_lines  # noqa: PLC0415 (at first use)
 
-    def ask(operation: Any, **arguments: Any) -> Any:
-        return upstream.answer(endpoint_of(operation), **arguments)
-
-    async def nothing() -> None:
-        return None
-
-    runs, machines, vms, disks, deployments = await asyncio.gather(
-        ask(Workloads.list),
-        answer_or_none(ask(MachineTypes.list)),
-        answer_or_none(ask(Vms.list, include_failed=False, include_terminated=False)),
-        answer_or_none(ask(Block.list)),
-        answer_or_none(ask(Inference.list)),
-    )
-    rented, served = burn_rate.billed_vms(vms or ()), burn_rate.billed_deployments(deployments or ())
-    volumes = list(disks or ())
-    sold, book, models = await asyncio.gather(
-        answer_or_none(ask(Vms.availability)) if rented else nothing(),
-        answer_or_none(ask(Pricing.get)) if rented or volumes else nothing(),
-        answer_or_none(ask(Inference.models)) if served else nothing(),
-    )
-    prices = burn_rate.Prices(tuple(machines or ()), sold, tuple(models or ()), tuple(book or ()))
-    resources = burn_rate.list_billable(runs, rented, volumes, served, prices)
-    rate = burn_rate.sum_prices(resources)
-    things = [
-        {
-            **{name: getattr(thing, name) for name in ("kind", "id", "name", "hardware")},
-            "per_hour": None if thing.per_hour is None else f"{thing.per_hour:f}",
-        }
-        for thing in resources
-    ]
+    active = await read_active(upstream)
+    things = [build_thing(each) for each in active.billed]
     warnings = await asyncio.to_thread(_list_exceeded_budgets, upstream)
     overdue = await asyncio.to_thread(overdue_lines, upstream.client.now())
+    rate = active.rate
     sums = {"per_hour": f"{rate.per_hour:f}", "complete": rate.complete, "label": rate.label}
-    return {"things": things, **sums, "warnings": warnings, "overdue": overdue}
+    return {"things": things, **sums, "warnings": [*active.problems, *warnings], "overdue": overdue}
 
 
 def _list_exceeded_budgets(upstream: Upstream) -> list[str]:

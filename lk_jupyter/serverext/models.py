@@ -130,6 +130,7 @@ class BurningThing(BaseModel):
     id: str
     name: str
     hardware: str
+    state: str
     per_hour: str | None
 
 
@@ -140,8 +141,33 @@ class BurnRateContent(BaseModel):
     per_hour: str
     complete: bool
     label: str
-    warnings: list[str] = Field([], description="Budgets that VMs and deployments have exceeded.")
+    warnings: list[str] = Field(
+        [], description="Lists that couldn't be read, and budgets that VMs and deployments have exceeded."
+    )
     overdue: list[str] = Field([], description="VMs of runs from this machine that should be deleted, with their cost.")
+
+
+class StopPlanContent(BaseModel):
+    """What a stop of everything stops; ``notes`` are lists that couldn't be read, and what stays with the reason."""
+
+    things: list[BurningThing]
+    question: str = Field(description="The question before the stop, with the cost per hour; empty without things.")
+    notes: list[str]
+
+
+class StopBody(BaseModel):
+    """The ids of the things that the page showed, and its user confirmed."""
+
+    ids: list[str]
+
+
+class StopContent(BaseModel):
+    """The outcome of a stop: ``remaining`` may still be active and billed, for the reasons in ``problems``."""
+
+    stopped: list[str]
+    problems: list[str]
+    remaining: list[BurningThing]
+    notes: list[str]
 
 
 class MachineBody(BaseModel):

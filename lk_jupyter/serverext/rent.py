@@ -154,7 +154,7 @@ def _list_priced_models(client: Client) -> dict[str, tuple[DedicatedModel, Decim
 
 
 def _list_models(connection: Connection) -> dict[str, Any]:
-    from lk_jupyter.account.burn_rate import hardware_label  # noqa: PLC0415
+    from lk_jupyter.account.active import hardware_label  # noqa: PLC0415
 
     rows = []
     for name, (model, price) in _list_priced_models(connection.client).items():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lk_jupyter.serverext import account, journal, kernels, machines, rent, storage, stream
+from lk_jupyter.serverext import account, active, journal, kernels, machines, rent, storage, stream
 from lk_jupyter.serverext.base import Handler, Unknown
 from lk_jupyter.serverext.ports import VmPort, VmTunnel
 from lk_jupyter.serverext.proxy import Proxy
@@ -21,6 +21,7 @@ ROUTES: tuple[tuple[str, type[Handler | kernels.StartQuestionsSocket | VmPort | 
     (f"runs/{_ID}/stream", stream.StreamHandler),
     (f"runs/{_ID}/page", stream.PageHandler),
     ("burn-rate", account.BurnRate),
+    ("active", active.Active),
     ("kernels/questions", kernels.StartQuestionsSocket),
     ("machines", machines.MachinesHandler),
     ("machines/default", machines.Default),

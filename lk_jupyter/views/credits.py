@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from datetime import datetime, timezone
 from decimal import Decimal
+from typing import TYPE_CHECKING
 
+from lk_jupyter.account.active import ActiveResource, counts_label
 from lk_jupyter.account.balance import AccountBalance
-from lk_jupyter.account.burn_rate import BillableResource, counts_label
 from lk_jupyter.account.spending import Spending, Sum, relative_shares
 from lk_jupyter.api.billing import CreditsBalance, UserCredits
 from lk_jupyter.api.orgs import OrgBalance
 from lk_jupyter.text.units import credits_label, duration_label
 from lk_jupyter.views.picture import StaticView
 from lk_jupyter.views.table import MOST, Drawing, Table, join_tables, omitted_line
+
+if TYPE_CHECKING:
+    from lk_jupyter.stop import StopPlan
 
 _RIGHT = frozenset({"Credits", "Per hour"})
 _BAR = 20
@@ -53,11 +57,12 @@ def balance(account: AccountBalance) -> StaticView:
         seconds = (account.depleted_at - datetime.now(timezone.utc)).total_seconds()
         most = "" if account.rate.complete else " at the latest"
         rows.append(("Lasts", f"{duration_label(seconds)}, until {account.depleted_at.astimezone():%d %b %H:%M}{most}"))
-    table = Table(("Credits", "Amount"), rows, note=_format_suspension(account.suspended))
+    note = "\n".join(filter(None, [_format_suspension(account.suspended), *account.problems]))
+    table = Table(("Credits", "Amount"), rows, note=note)
     return join_tables(table, *([resources(account.resources)] if account.resources else []))
 
 
-def resources(active: tuple[BillableResource, ...]) -> Table:
+def resources(active: tuple[ActiveResource, ...]) -> Table:
     """Show the active resources that cost credits."""
     rows = [
         (thing.name or thing.id[:8], thing.kind, thing.hardware, _format_amount(thing.per_hour, "unknown"))
@@ -65,6 +70,23 @@ def resources(active: tuple[BillableResource, ...]) -> Table:
     ]
     note = omitted_line(len(active), MOST, "All of them: session.balance().resources")
     return Table(("What", "Kind", "Hardware", "Per hour"), rows, note, _RIGHT, "Running now, in credits")
+
+
+def stop_plan(plan: StopPlan) -> Table:
+    """Show all resources that a stop of everything stops, and all excluded resources."""
+    rows = [
+        *((*_build_active_row(each), "stops") for each in plan.resources),
+        *((*_build_active_row(each.resource), "stays") for each in plan.excluded),
+    ]
+    total = f"Cost per hour that ends: {plan.rate.label}." if plan.resources else "Nothing to stop."
+    columns = ("What", "Kind", "Id", "Hardware", "State", "Per hour", "Stop")
+    caption = "Active, in credits per hour"
+    return Table(columns, rows, "\n".join([total, *plan.notes]), _RIGHT, caption)
+
+
+def _build_active_row(active: ActiveResource) -> tuple[str, ...]:
+    price = _format_amount(active.per_hour, "unknown")
+    return (active.label, active.kind, active.id, active.hardware, active.state, price)
 
 
 def spending(report: Spending) -> StaticView:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from decimal import Decimal
 
-from lk_jupyter.account.burn_rate import hardware_label
+from lk_jupyter.account.active import hardware_label
 from lk_jupyter.api.pricing import PriceBook, PriceEntry
 from lk_jupyter.views.picture import StaticView
 from lk_jupyter.views.table import MOST, Table, join_tables, omitted_line

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from difflib import get_close_matches
 
-from lk_jupyter.account.burn_rate import hardware_label
+from lk_jupyter.account.active import hardware_label
 from lk_jupyter.api.vms import InstanceType, VMAvailability, VMInstanceVariant
 from lk_jupyter.errors import UsageError
 

@@ -10,7 +10,7 @@ from typing import Any
 from traitlets import Bool, Int, List, Unicode
 
 from lk_jupyter.account import balance
-from lk_jupyter.account.burn_rate import counts_label
+from lk_jupyter.account.active import counts_label
 from lk_jupyter.account.spending import Spending, Sum, read_organizations, read_spending, relative_shares
 from lk_jupyter.session import Session, current
 from lk_jupyter.text.units import credits_label
@@ -68,7 +68,7 @@ class Balance(View):
     def load(self) -> None:
         """Read the balance, the active resources, and the ledger."""
         session = self._session()
-        current, past = balance.read_balance(session), read_spending(session, self.days)
+        current, past = session.balance(), read_spending(session, self.days)
         self.orgs = [list(each) for each in read_organizations(session)]
         self.org = self.org or past.organization
         self._show_now(current)

@@ -8,8 +8,8 @@ import pytest
 from patience import PATIENCE
 
 from lk_jupyter.account import low_balance as low
+from lk_jupyter.account.active import ActiveResource
 from lk_jupyter.account.balance import AccountBalance
-from lk_jupyter.account.burn_rate import BillableResource
 from lk_jupyter.account.low_balance import low_balance, low_balance_notices, read_balance_soon
 from lk_jupyter.api.billing import CreditsBalance
 from lk_jupyter.errors import NotFound, ServerError
@@ -18,9 +18,7 @@ from lk_jupyter.session import connect
 
 
 def costing(*prices):
-    return tuple(
-        BillableResource("run", "1", "", "A100", None if price is None else Decimal(price)) for price in prices
-    )
+    return tuple(ActiveResource("run", "1", "", "A100", None if price is None else Decimal(price)) for price in prices)
 
 
 def test_credits_that_end_within_the_hour_are_warned_of_with_the_time_that_they_last():
@@ -115,7 +113,7 @@ def test_a_balance_that_cannot_be_read_warns_of_nothing():
 
 def test_a_connection_that_is_closed_meanwhile_is_not_opened_again(cloud, monkeypatch):
     connection = connect(cloud.base_url, cloud.api_key)
-    resources = low.billable_resources
+    resources = low.list_active
     read = []
 
     def resources_after_the_end(session):
@@ -123,7 +121,7 @@ def test_a_connection_that_is_closed_meanwhile_is_not_opened_again(cloud, monkey
         read.append(session)
         return resources(session)
 
-    monkeypatch.setattr(low, "billable_resources", resources_after_the_end)
+    monkeypatch.setattr(low, "list_active", resources_after_the_end)
     low.balance_watch(connection).look()
     for thread in [each for each in threading.enumerate() if each.name == "lk-balance"]:
         thread.join()

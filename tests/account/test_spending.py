@@ -10,14 +10,14 @@ import pytest
 from patience import wait_until
 
 from lk_jupyter import session
-from lk_jupyter.account.burn_rate import (
-    BillableResource,
+from lk_jupyter.account.active import (
+    ActiveResource,
     Prices,
     Rate,
-    billable_resources,
     counts_label,
     hardware_label,
-    list_billable,
+    list_active,
+    price_resources,
     sum_prices,
 )
 from lk_jupyter.account.spending import (
@@ -65,7 +65,7 @@ MONTH = Spending(
 
 
 def test_runs_machines_and_deployments_burn_what_their_prices_say(fast):
-    assert billable_resources(fast) == ()
+    assert list_active(fast).billed == ()
     assert (sum_prices(()), counts_label(())) == (Rate(Decimal(0)), "nothing")
     vm = fast.client.vms.create(
         CreateVMRequest(
@@ -75,9 +75,9 @@ def test_runs_machines_and_deployments_burn_what_their_prices_say(fast):
     fast.client.inference.create(CreateDeploymentRequest(hf_model_id="local/echo", min_replicas=2, max_replicas=2))
     run = fast.run("import time; print('on', flush=True); time.sleep(60)", gpu="A100")
     next(iter(run.follow()))
-    wait_until(lambda: len(billable_resources(fast)) == 3)
-    wait_until(lambda: all(thing.hardware != "L40S" for thing in billable_resources(fast)))
-    found = {thing.kind: thing for thing in billable_resources(fast)}
+    wait_until(lambda: len(list_active(fast).billed) == 3)
+    wait_until(lambda: all(thing.hardware != "L40S" for thing in list_active(fast).billed))
+    found = {thing.kind: thing for thing in list_active(fast).billed}
     left = fast.balance()
     run.abort()
     fast.client.vms.delete(vm.vm_id)
@@ -89,7 +89,7 @@ def test_runs_machines_and_deployments_burn_what_their_prices_say(fast):
 
 
 def test_one_unknown_price_leaves_the_sum_of_the_others():
-    known, unknown = (BillableResource("run", "1", "", "A100", price) for price in (Decimal("1.59"), None))
+    known, unknown = (ActiveResource("run", "1", "", "A100", price) for price in (Decimal("1.59"), None))
     assert sum_prices([known, known]) == Rate(Decimal("3.18"))
     assert sum_prices([known, known]).label == "3.18 credits/h"
     assert sum_prices([known, unknown]) == Rate(Decimal("1.59"), complete=False)
@@ -105,7 +105,7 @@ def test_hardware_that_the_server_does_not_name_is_left_out():
         [BlockVolume(volume_id="3"), BlockVolume(volume_id="4", size_gb=200)],
         [Deployment(deployment_id="5", hf_model_id="a/b", status="created", current_replicas=2)],
     )
-    assert [thing.hardware for thing in list_billable(*unnamed, Prices(MACHINES))] == ["", "", "", "200 GB", ""]
+    assert [thing.hardware for thing in price_resources(*unnamed, Prices(MACHINES))] == ["", "", "", "200 GB", ""]
 
 
 MACHINES = (

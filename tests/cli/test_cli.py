@@ -50,7 +50,7 @@ def test_a_failed_run_has_its_traceback_and_the_exit_code_1(signed_in, lk, tmp_p
     assert (records[-1]["state"], 'File "train.py", line 2' in records[-1]["traceback"]) == ("failed", True)
 
 
-def test_a_run_is_planned_started_waited_for_fetched_and_aborted(signed_in, lk):
+def test_a_run_is_planned_started_waited_for_fetched_and_stopped(signed_in, lk):
     code, (plan,) = lk("plan", "-c", "total = 42", "--gpu", "A100", "--timeout", "60")
     assert (code, plan["machine"], plan["timeout"], plan["max_cost"]) == (0, "gpu.a100", 60, pytest.approx(0.026942))
     start = ("start", "-c", "total = 42; big = list(range(10_000))", "--out", "total,big", "--key", "agent-1")
@@ -67,7 +67,7 @@ def test_a_run_is_planned_started_waited_for_fetched_and_aborted(signed_in, lk):
     assert lk("run", "-c", "import time; time.sleep(600)", "--seconds", "1")[0] == 3
     for record in lk("runs")[1]:
         if not is_final(record["state"]):
-            code, (aborted,) = lk("abort", record["id"])
+            code, (aborted,) = lk("stop", record["id"])
             assert (code, aborted["state"]) == (0, "aborted")
 
 
@@ -190,7 +190,7 @@ def test_the_skill_lists_every_exit_code_and_only_commands_that_exist(capsys):
 
 
 def test_an_agent_with_the_skill_alone_needs_eight_calls(signed_in, lk, tmp_path):
-    """Follow SKILL.md: plan, balance, start, the same start after a doubt, wait, logs, fetch, abort of a second run."""
+    """Follow SKILL.md: plan, balance, start, the same start after a doubt, wait, logs, fetch, stop of a second run."""
     script = tmp_path / "train.py"
     script.write_text("loss = 0.25\nprint('loss', loss)\n")
     run = (str(script), "--gpu", "A100", "--timeout", "60")
@@ -204,7 +204,7 @@ def test_an_agent_with_the_skill_alone_needs_eight_calls(signed_in, lk, tmp_path
     calls.append(
         lk("start", "-c", "import time; time.sleep(600)", "--gpu", "A100", "--timeout", "60", "--key", "other")
     )
-    calls.append(lk("abort", calls[-1][1][0]["id"]))
+    calls.append(lk("stop", calls[-1][1][0]["id"]))
     assert [code for code, _ in calls] == [0] * len(calls)
     assert len(calls) <= 8
     assert calls[4][1][0]["value"] == 0.25

@@ -53,7 +53,7 @@ def test_one_start_key_gives_one_run_in_100_parallel_calls_within_45_seconds(
     ]
     later = call_tools(python, library, mode, calls)["calls"]
     assert [call["answer"]["exit_code"] for call in later] == [0] * len(calls)
-    last = [["lk_fetch", {"run": run}], ["lk_abort", {"run": run}], ["lk_start", {**start, "code": "print(1)"}]]
+    last = [["lk_fetch", {"run": run}], ["lk_stop", {"ids": [run]}], ["lk_start", {**start, "code": "print(1)"}]]
     later += call_tools(python, library, mode, last)["calls"]
     fetched, aborted, refused = (call["answer"] for call in later[-3:])
     assert (fetched["exit_code"], fetched["records"][0]["value"]) == (0, 42)

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from lk_jupyter.cli import tools
-from lk_jupyter.cli.tools import TOOLS, lk_abort, lk_balance, lk_fetch, lk_machines, lk_plan, lk_start, lk_wait
+from lk_jupyter.cli.tools import TOOLS, lk_balance, lk_fetch, lk_machines, lk_plan, lk_start, lk_stop, lk_wait
 
 
 def test_an_agent_plans_starts_once_waits_fetches_and_aborts(signed_in):
@@ -21,7 +21,7 @@ def test_an_agent_plans_starts_once_waits_fetches_and_aborts(signed_in):
         assert (await lk_fetch(run))["records"][0]["value"] == 42
         sleeping = (await lk_start("import time; time.sleep(600)", "sleep"))["records"][0]["id"]
         assert (await lk_wait(sleeping, seconds=0))["exit_code"] == 3
-        assert (await lk_abort(sleeping))["records"][0]["state"] == "aborted"
+        assert (await lk_stop([sleeping]))["records"][0]["state"] == "aborted"
         assert (await lk_balance())["records"][0]["credits"] > 0
         assert (await lk_machines())["records"]
         assert (await lk_wait("zz zz"))["records"][0]["exit_code"] == 2
@@ -35,7 +35,7 @@ def test_a_call_that_takes_too_long_returns_the_command_that_waits(signed_in, mo
         limits.setattr(tools, "LIMIT_SECONDS", 0.0)
         answer = asyncio.run(lk_wait(started, seconds=1))
     assert (answer["exit_code"], answer["records"][0]["event"]) == (3, "running")
-    assert asyncio.run(lk_abort(started))["exit_code"] == 0
+    assert asyncio.run(lk_stop([started]))["exit_code"] == 0
 
 
 def test_no_tool_is_about_keys_members_or_payments():

@@ -10,8 +10,8 @@ from magics.kernels import running_kernel
 from patience import PATIENCE
 
 from lk_jupyter import session
+from lk_jupyter.account.active import ActiveResource
 from lk_jupyter.account.balance import AccountBalance
-from lk_jupyter.account.burn_rate import BillableResource
 from lk_jupyter.api._client import Client
 from lk_jupyter.api.auth import LoginRequest
 from lk_jupyter.config import settings
@@ -66,11 +66,11 @@ def test_balance_tells_the_credits_that_are_left(run_cell, cloud, home, monkeypa
 
 
 def test_balance_tells_how_long_the_credits_last():
-    things = tuple(BillableResource(kind, kind, "", "A100", Decimal("1.79")) for kind in ("run", "VM"))
+    things = tuple(ActiveResource(kind, kind, "", "A100", Decimal("1.79")) for kind in ("run", "VM"))
     shown = balance(AccountBalance(Decimal("3.58"), things)).text
     assert "1 run, 1 VM, 3.58 credits/h" in shown
     assert "Lasts        1 h 00 min, until" in shown
-    unknown = BillableResource("run", "x", "", "secret", None)
+    unknown = ActiveResource("run", "x", "", "secret", None)
     shown = balance(AccountBalance(Decimal("3.58"), (*things, unknown))).text
     assert "2 runs, 1 VM, at least 3.58 credits/h" in shown
     assert "at the latest" in shown

@@ -15,8 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lk_jupyter import api, errors
+from lk_jupyter.account.active import ActiveResource
 from lk_jupyter.account.balance import AccountBalance, Identity
-from lk_jupyter.account.burn_rate import BillableResource
 from lk_jupyter.account.spending import Charge, Spending
 from lk_jupyter.api._models import Model
 from lk_jupyter.api.billing import Invoice
@@ -128,7 +128,7 @@ def views(name):
     deployment = DeploymentDetail(
         deployment_id=name, hf_model_id=name, status=name, replicas=[Replica(replica_id=name, fail_reason=name)]
     )
-    resource = BillableResource("VM", name, name, name, Decimal(1))
+    resource = ActiveResource("VM", name, name, name, Decimal(1))
     entry = JournalEntry(name, name, execution_id=name, notebook=name, machine=name, state=name, run_name=name)
     yield from (Table([name], [[name]], name, caption=name), StatusLine(name, [name], name), Note(name))
     yield from (

@@ -7,8 +7,8 @@ from xml.etree import ElementTree as ET
 
 from conftest import for_each
 
+from lk_jupyter.account.active import ActiveResource
 from lk_jupyter.account.balance import AccountBalance
-from lk_jupyter.account.burn_rate import BillableResource
 from lk_jupyter.account.spending import Charge, Spending
 from lk_jupyter.api.billing import CreditsBalance, UserCredits
 from lk_jupyter.api.execution import ExecutionMetrics
@@ -60,8 +60,8 @@ SPENT = Spending(
     today=NOON.date(),
 )
 GOING = (
-    BillableResource("run", "3f0c2a9e", EVIL, "A100", Decimal("1.59")),
-    BillableResource("VM", "aa", "", "H100", None),
+    ActiveResource("run", "3f0c2a9e", EVIL, "A100", Decimal("1.59")),
+    ActiveResource("VM", "aa", "", "H100", None),
 )
 
 PICTURES = {

@@ -15,8 +15,8 @@ from IPython.core.getipython import get_ipython
 from pydantic.fields import FieldInfo
 
 from lk_jupyter import session
+from lk_jupyter.account.active import hardware_label
 from lk_jupyter.account.api_keys import list_keys
-from lk_jupyter.account.burn_rate import hardware_label
 from lk_jupyter.account.organizations import chosen_slug, read_team_slug
 from lk_jupyter.api._client import Client
 from lk_jupyter.config.settings import SETTINGS
