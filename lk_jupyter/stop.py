@@ -17,21 +17,23 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from lk_jupyter._threads import start
 from lk_jupyter.account.active import (
-    ENDED_DEPLOYMENTS,
     ActiveList,
     ActiveResource,
     Rate,
+    active_deployments,
     counts_label,
     hardware_label,
     list_active,
     sum_prices,
 )
+from lk_jupyter.api._lifecycle import Sighting, delete_until_ended
 from lk_jupyter.api.inference import StopDeploymentRequest
+from lk_jupyter.api.states import Phase
 from lk_jupyter.api.user import is_same_user
-from lk_jupyter.api.vms import ENDED_STATES
 from lk_jupyter.config.settings import setting
-from lk_jupyter.errors import LkError, NotFound, UsageError
+from lk_jupyter.errors import ConnectionFailed, LkError, UsageError
 from lk_jupyter.protocol import relay, vm_run
+from lk_jupyter.protocol.vm_run import normalize_id
 from lk_jupyter.text.terminal import one_line
 
 if TYPE_CHECKING:
@@ -45,9 +47,6 @@ CONFIRM_SECONDS = 30.0
 
 #: Stops at the same time.
 _AT_ONCE = 16
-
-#: Looks that must lack a deployment before it counts as ended, and seconds between two looks and two requests.
-_LOOKS, _LOOK_PAUSE, _REPEAT_SECONDS = 3, 1.0, 5.0
 
 #: Looks at the lists after the stops, which may be late, and seconds between two looks.
 _LIST_LOOKS, _LIST_PAUSE = 4, 1.0
@@ -249,9 +248,10 @@ def _stop_run(connection: Connection, execution_id: str, end: float) -> str:
 
 def _stop_vm(connection: Connection, vm_id: str, end: float) -> str:
     """Delete a VM; a VM with a run of this machine interrupts its code and saves the results first."""
-    from lk_jupyter.vms.vms import delete_vm  # noqa: PLC0415 (most accounts have no VMs)
+    from lk_jupyter.vms.ends import delete_vm  # noqa: PLC0415 (most accounts have no VMs)
+    from lk_jupyter.vms.ids import is_same_id  # noqa: PLC0415
 
-    facts = next((each for each in _iterate_undeleted_vms(connection) if _is_same_vm(each.active_id, vm_id)), None)
+    facts = next((each for each in _iterate_undeleted_vms(connection) if is_same_id(each.active_id, vm_id)), None)
     if facts is not None:
         return _stop_run(connection, vm_run.PREFIX + facts.vm_id, end)
     delete_vm(connection.client, vm_id)
@@ -259,26 +259,21 @@ def _stop_vm(connection: Connection, vm_id: str, end: float) -> str:
 
 
 def _stop_deployment(client: Client, deployment_id: str, end: float) -> str:
-    """Stop a deployment until its state is final, or several lists lack it."""
-    absences, requested_at, state, problem = 0, float("-inf"), "", ""
-    while time.monotonic() < end:
-        if time.monotonic() - requested_at > _REPEAT_SECONDS:
-            requested_at = time.monotonic()
-            try:
-                client.inference.stop(StopDeploymentRequest(deployment_id=deployment_id))
-                problem = ""
-            except NotFound:
-                problem = ""  # the list decides
-            except LkError as error:
-                problem = str(error).partition("\n")[0]
-        with suppress(LkError):
-            rows = [row for row in client.inference.list(include_terminated=True) if row.deployment_id == deployment_id]
-            absences = 0 if rows else absences + 1
-            state = rows[0].status if rows else "unknown"
-            if absences >= _LOOKS or state.lower() in ENDED_DEPLOYMENTS:
-                return ""
-        time.sleep(_LOOK_PAUSE if absences else _LOOK_PAUSE / 4)
-    return problem or f"the cloud accepted the stop, but reports '{state or 'no state'}'"
+    """Stop a deployment, repeatedly, until its end is proven."""
+    request = StopDeploymentRequest(deployment_id=deployment_id)
+
+    def look() -> Sighting:
+        every = client.inference.list(include_terminated=True)
+        row = next((row for row in every if row.deployment_id == deployment_id), None)
+        if row is None:
+            return Sighting.ABSENT
+        return Sighting.ACTIVE if active_deployments([row]) else Sighting.ENDED
+
+    try:
+        delete_until_ended(lambda: client.inference.stop(request), look, seconds=end - time.monotonic())
+    except ConnectionFailed as problem:
+        return str(problem) or "the cloud accepted the stop, but still lists it as active"
+    return ""
 
 
 def _iterate_active_relays(connection: Connection) -> Iterator[RelayFacts]:
@@ -320,20 +315,16 @@ def _iterate_unlisted_vms(connection: Connection, listed: Sequence[str]) -> Iter
     """Yield the VMs of this machine whose deletion isn't confirmed, and that the cloud doesn't list."""
     for facts in _iterate_undeleted_vms(connection):
         vm_id = facts.active_id
-        if any(_is_same_vm(vm_id, each) for each in listed):
+        if normalize_id(vm_id) in map(normalize_id, listed):
             continue
         state = "not listed"
         with suppress(LkError):
-            state = connection.client.vms.status(vm_id).status
-        if state.lower() not in ENDED_STATES:
-            hardware, price = facts.machine.removeprefix("vm.").upper(), facts.per_hour or None
-            yield ActiveResource("VM", vm_id, str(facts.request.get("run_name") or ""), hardware, price, state)
-
-
-def _is_same_vm(one: str, other: str) -> bool:
-    from lk_jupyter.vms.vms import normalize_id  # noqa: PLC0415 (most accounts have no VMs)
-
-    return normalize_id(one) == normalize_id(other)
+            record = connection.client.vms.status(vm_id)
+            if record.phase is Phase.ENDED:
+                continue
+            state = record.status
+        hardware, price = facts.machine.removeprefix("vm.").upper(), facts.per_hour or None
+        yield ActiveResource("VM", vm_id, str(facts.request.get("run_name") or ""), hardware, price, state)
 
 
 def _list_foreign(connection: Connection, resources: Sequence[ActiveResource]) -> list[ExcludedResource]:
@@ -381,18 +372,13 @@ def _has_local_start(connection: Connection, resource: ActiveResource) -> bool:
 
 def find_resource(active: ActiveList, text: str) -> ActiveResource | None:
     """Return the active resource with this id, start of an id, or name; None without one. Raises UsageError."""
-    wish = _normalize_id(text)
-    exact = [each for each in active.resources if text in {each.id, each.name} or wish == _normalize_id(each.id)]
-    fitting = exact or [each for each in active.resources if len(wish) >= 4 and _normalize_id(each.id).startswith(wish)]
+    wish = normalize_id(text.removeprefix(vm_run.PREFIX))
+    exact = [each for each in active.resources if text in {each.id, each.name} or wish == normalize_id(each.id)]
+    fitting = exact or [each for each in active.resources if len(wish) >= 4 and normalize_id(each.id).startswith(wish)]
     if len(fitting) > 1:
         ids = ", ".join(one_line(each.id) for each in fitting[:5])
         raise UsageError(f"'{text}' matches several active resources: {ids}. Nothing was stopped. Use an id.")
     return next(iter(fitting), None)
-
-
-def _normalize_id(resource_id: str) -> str:
-    """Return an id for comparison; the id of a run on a VM is compared by its VM."""
-    return resource_id.removeprefix(vm_run.PREFIX).replace("-", "").lower()
 
 
 def cost_label(per_hour: Decimal | None) -> str:

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from lk_jupyter._threads import start
 from lk_jupyter.api.machine_types import MachineType
-from lk_jupyter.api.states import is_final
-from lk_jupyter.api.vms import COMING_STATES, ENDED_STATES, VM
+from lk_jupyter.api.states import DEPLOYMENT_PHASES, Phase, is_final, read_phase
+from lk_jupyter.api.vms import VM
 from lk_jupyter.errors import OperationNotAvailable
 from lk_jupyter.machines.prices import Prices as Prices  # noqa: PLC0414 (known by this place too)
 from lk_jupyter.machines.prices import vm_gpu_count
@@ -30,10 +30,6 @@ if TYPE_CHECKING:
     from lk_jupyter.connection.connection import Connection
 
 T = TypeVar("T")
-
-#: States of a deployment that has ended, and of a deployment that costs nothing without replicas.
-ENDED_DEPLOYMENTS = frozenset({"stopped", "terminated", "deleted"})
-_IDLE_DEPLOYMENTS = frozenset({"paused", "failed", "error"})
 
 #: States of a deleted volume.
 _ENDED_VOLUMES = frozenset({"deleted", "destroyed", "terminated"})
@@ -145,7 +141,7 @@ def sum_prices(resources: Iterable[ActiveResource]) -> Rate:
 
 def active_vms(vms: Iterable[VM]) -> list[VM]:
     """Return the VMs that have not ended: a state that no one knows may be billed."""
-    return [vm for vm in vms if vm.status.lower() not in ENDED_STATES]
+    return [vm for vm in vms if vm.phase is not Phase.ENDED]
 
 
 def active_deployments(deployments: Iterable[Deployment]) -> list[Deployment]:
@@ -154,7 +150,8 @@ def active_deployments(deployments: Iterable[Deployment]) -> list[Deployment]:
 
 
 def _is_idle(deployment: Deployment) -> bool:
-    return deployment.status.lower() in ENDED_DEPLOYMENTS | _IDLE_DEPLOYMENTS
+    is_paused = deployment.status.lower() == "paused"  # its next request starts it
+    return is_paused or read_phase(deployment.status, DEPLOYMENT_PHASES) is Phase.ENDED
 
 
 def price_resources(
@@ -279,7 +276,7 @@ def _price_vms(vms: Iterable[VM], prices: Prices) -> Iterator[ActiveResource]:
         yield ActiveResource(
             *("VM", vm.vm_id, name, hardware, price),
             state=vm.status,
-            is_billed=vm.status.lower() not in COMING_STATES,
+            is_billed=vm.phase is not Phase.STARTING,
             owner=vm.user_id,
         )
 
