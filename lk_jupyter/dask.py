@@ -37,6 +37,7 @@ from lk_jupyter.runs.package.bundle import Bundle
 from lk_jupyter.runs.package.prepare import prepare
 from lk_jupyter.runs.run import Run
 from lk_jupyter.runs.submit import on_vm
+from lk_jupyter.runs.submit.preconditions import require_preconditions
 from lk_jupyter.runs.vm import ABORT_GRACE
 from lk_jupyter.session import Session, current
 from lk_jupyter.vms import hosted
@@ -235,6 +236,7 @@ class LyceumCluster(SpecCluster):  # type: ignore[misc]  # distributed has few t
         assert bundle.vm_offer  # noqa: S101 (each cluster is on a VM)
         gpus = bundle.vm_offer.count
         n_workers = gpus if n_workers is None else n_workers
+        require_preconditions(session, [bundle])
         self.run = Run.submit(session, _require_consent(bundle))
         self._scheduler = scheduler = VmScheduler(self.run)
         self._contact: asyncio.Task[None] | None = None

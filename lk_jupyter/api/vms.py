@@ -203,6 +203,7 @@ class VMStatus(Model):
     name: str | None = None
     display_name: str | None = None
     volumes: list[AttachedVolume] | None = None
+    polling_message: SkipJsonSchema[str | None] = None
     lease_ends_at: SkipJsonSchema[LeaseEnd] = Field(None, description="Only at a broker: when it deletes the VM.")
 
     @property
@@ -244,6 +245,7 @@ class VMAvailability(Model):
     """The current offer, valid for minutes."""
 
     available_instance_variants: Items[VMInstanceVariant] = []
+    notice: SkipJsonSchema[str | None] = Field(None, description="Only a local cloud: why it rents no VM.")
     available_hardware_profiles: list[VMHardwareProfile] | None = None
 
 

@@ -11,8 +11,8 @@ from IPython.core.interactiveshell import InteractiveShell
 from IPython.display import display
 
 from lk_jupyter.account.low_balance import low_balance_notices
-from lk_jupyter.config.read_only import refuse_if_read_only
 from lk_jupyter.connection.budget import CostRequest, refuse_over_budget
+from lk_jupyter.connection.preconditions import require_preconditions, require_records
 from lk_jupyter.errors import LkError, UsageError
 from lk_jupyter.inference.batch import BatchProgress, BatchResult, Estimate, Job, Work
 from lk_jupyter.inference.batch_file import LocalBatchFile, open_batch_file
@@ -55,6 +55,7 @@ def lk_batch(options: BatchOptions, shell: InteractiveShell) -> Any:
         import_pandas()  # fail before any payment if pandas is missing
     session, rows = current(), read_column(options.column, shell.user_ns)
     job = _build_job(options, read_catalogue(session).find(options.model, "chat"), rows)
+    require_records(session)  # the answers are stored next to the records
     with open_batch_file(job.key) as file:
         work = Work(session, job, file, retries=options.retries)
         if options.cancel:
@@ -113,7 +114,7 @@ def _confirm_rows(job: Job, rows: Sequence[int], options: BatchOptions, question
     )
     if options.dry_run:
         return False
-    refuse_if_read_only("spends")
+    require_preconditions(current(), "batch")
     unpriced = f"{job.offer.id} has no published price."
     refuse_over_budget(current(), CostRequest("this batch", job.highest_cost(rows), unpriced, saves="--max-tokens N"))
     permit_text("\n".join([*job.prompts, job.system or ""]), "The batch", ask, allowed=options.allow_secrets)

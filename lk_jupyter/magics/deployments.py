@@ -11,7 +11,7 @@ from IPython.core.interactiveshell import InteractiveShell
 from IPython.display import display
 
 from lk_jupyter.api.inference import Deployment, DeploymentDetail, StopDeploymentRequest
-from lk_jupyter.config.read_only import refuse_if_read_only
+from lk_jupyter.connection.preconditions import require_preconditions
 from lk_jupyter.connection.rental import (
     COMPUTER,
     ENFORCEMENT,
@@ -83,7 +83,7 @@ def lk_deploy(options: DeployOptions, shell: InteractiveShell) -> None:
     display(StatusLine("plan", [*_format_price(deployment_plan), end], scarce))
     if options.dry_run:
         return
-    refuse_if_read_only("spends")
+    require_preconditions(session, "deployment")
     question = (
         f"Start the deployment {plan.time_label}, for {credits_label(plan.cost)}? At {plan.end_label}, {ENFORCEMENT}"
     )

@@ -82,6 +82,7 @@ from lk_jupyter.runs.package.starts import describe_starts
 from lk_jupyter.runs.reattach import discard_start, find_previous_run, find_start, lost_start
 from lk_jupyter.runs.run import Run
 from lk_jupyter.runs.submit.budget import budget_usage
+from lk_jupyter.runs.submit.preconditions import require_preconditions
 from lk_jupyter.runs.submit.submission import Submission
 from lk_jupyter.runs.variables.local_devices import local_device_notices
 from lk_jupyter.session import Session, current
@@ -280,20 +281,22 @@ def start(session: Session, bundle: Bundle, options: StartOptions, shell: Intera
     (bundle,) = require_consent([bundle], ask)
     require_answer([bundle], options, shell)
     if bundle.vm_offer:
-        bundle = _confirm_vm_price(bundle, options)
+        bundle = _confirm_vm_price(session, bundle, options)
     if getattr(options, "relay", False):
         from lk_jupyter.runs.submit import on_relay  # noqa: PLC0415 (few runs are relays)
 
+        require_preconditions(session, [bundle])
         bundle = replace(bundle, vm_allowed=options.max_cost is not None or ask(on_relay.question(bundle)))
     observers = default_observers(session, options, bundle, namespace=shell.user_ns)
     view = RunDisplay(shell, bundle.machine, quiet=options.quiet, observers=observers)
     send(session, bundle, view, shell, options)
 
 
-def _confirm_vm_price(bundle: Bundle, options: StartOptions) -> Bundle:
+def _confirm_vm_price(session: Session, bundle: Bundle, options: StartOptions) -> Bundle:
     """Return the bundle of a run on a VM with the user's consent to its price. Raises UsageError without consent."""
     from lk_jupyter.runs.submit import on_vm  # noqa: PLC0415 (few runs are on VMs)
 
+    require_preconditions(session, [bundle])
     if not (options.max_cost is not None and getattr(options, "on", None) == "vm"):
         bundle = replace(bundle, vm_allowed=ask(on_vm.question(bundle)))
     on_vm.require_consent(bundle)

@@ -25,6 +25,7 @@ from lk_jupyter.api.vms import (
 )
 from lk_jupyter.config.settings import setting
 from lk_jupyter.connection.budget import list_exceeded_budgets
+from lk_jupyter.connection.preconditions import require_preconditions
 from lk_jupyter.connection.rental import (
     BROKER,
     COMPUTER,
@@ -60,11 +61,11 @@ from lk_jupyter.session import current
 from lk_jupyter.text.units import credits_label, disk_label, duration_label, limit_label, moment_label
 from lk_jupyter.vms import ssh_config
 from lk_jupyter.vms import vms as vm
-from lk_jupyter.vms.ends import VmDeletion, repeat_deletion
+from lk_jupyter.vms.ends import VmDeletion, describe_reason, repeat_deletion
 from lk_jupyter.vms.facts import VmFacts, facts_folder, find_vm_facts
 from lk_jupyter.vms.ids import short_id
 from lk_jupyter.vms.jump import ADVICE, jump_command
-from lk_jupyter.vms.offers import VmOffer, VmShape, alternatives_line, choose_offer, list_offers
+from lk_jupyter.vms.offers import VmOffer, VmShape, alternatives_line, choose_offer, list_offers, require_rentable
 from lk_jupyter.vms.shell import read_host_key
 from lk_jupyter.vms.ssh import (
     USER,
@@ -139,7 +140,9 @@ def _create(options: CreateVmOptions, shell: InteractiveShell) -> None:
     _check_options(options)
     session = current()
     client = session.client
-    free = list_offers(client.vms.availability())
+    availability = client.vms.availability()
+    require_rentable(availability)
+    free = list_offers(availability)
     wish = VmShape(options.gpu.lower(), options.count, "spot" if options.spot else "on-demand", options.new_volume)
     offer = choose_offer(free, wish)
     key = _choose_key(options)
@@ -152,6 +155,7 @@ def _create(options: CreateVmOptions, shell: InteractiveShell) -> None:
         raise UsageError(f"No {offer} is free now. Nothing was rented. {alternatives_line(free, offer)}")
     if options.dry_run:
         return
+    require_preconditions(session, "VM")
     if not is_sure(options, _format_question(offer, plan), "Nothing was rented."):
         return
     lease = options.timeout if plan.enforcer == BROKER else None
@@ -440,13 +444,20 @@ def _wait_for_vm(client: Client, created: VM, offer: VmOffer, shell: Interactive
         return status
     if status.status in ENDED_STATES:
         raise LkError(
-            f"VM {name!r} is {status.status}: it ended before it was ready. Check that it isn't billed: %lk_vm list "
-            "--all. Other VMs: %lk_vm offers"
+            f"VM {name!r} is {status.status}: it ended before it was ready.{_format_reason(status)} Check that it "
+            "isn't billed: %lk_vm list --all. Other VMs: %lk_vm offers"
         )
     minutes = f"{vm.PATIENCE / 60:.0f} minutes"
     raise LkError(
-        f"VM {name!r} is {status.status} and has no address after {minutes}. {_format_unattended_note(created)}"
+        f"VM {name!r} is {status.status} and has no address after {minutes}.{_format_reason(status)} "
+        f"{_format_unattended_note(created)}"
     )
+
+
+def _format_reason(status: VMStatus) -> str:
+    """Return the cloud's explanation of a state as a sentence; empty without an explanation."""
+    reason = describe_reason(status)
+    return f" The cloud's message: {reason.rstrip('.')}." if reason else ""
 
 
 _STAYS = "if you interrupt, the VM stays active"
@@ -467,14 +478,13 @@ def _format_unattended_note(created: VM) -> str:
 def _show_login(status: VMStatus, key: PublicKey | None, facts: VmFacts | None = None) -> None:
     endpoint, name = SshEndpoint.of(status.ip_address or ""), _choose_name(status)
     is_pinned = _pin_host_key(status, endpoint, facts)
-    simulated = getattr(status, "polling_message", None)
     jump = setting("ssh_jump")
     answers = is_pinned or (not jump and endpoint.answers())
     advice = "Check the jump host with the login command above." if jump else ADVICE
     ready = "yes" if answers else f"not yet: sshd may need another minute. Run %lk_vm ssh again. {advice}"
     rows = [
         ("Log in", ssh_config.ssh_command(endpoint, status.vm_id, key)),
-        ("Port answers", simulated or ready),
+        ("Port answers", ready),
         (
             "Host key",
             "stored; ssh refuses a VM with another host key" if is_pinned else "will be stored at the first login",
@@ -526,6 +536,7 @@ def _build_line(status: VMStatus, more: list[str]) -> StatusLine:
         up,
         credits_label(_find_cost(status)),
         f"ends at {end}" if end else "",
+        "" if status.usable else describe_reason(status),
         *more,
     ]
     return StatusLine(status.status, facts)
@@ -538,7 +549,7 @@ def vm_row(each: VM) -> tuple[str, ...]:
     return (
         short_id(each.vm_id),
         name,
-        each.status,
+        " ".join(filter(None, [each.status, "" if each.usable else describe_reason(each)])),
         _format_gpus(each),
         address,
         started,

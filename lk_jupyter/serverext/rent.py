@@ -129,13 +129,17 @@ def _list_vms(connection: Connection) -> dict[str, Any]:
 
 
 def _rent_vm(connection: Connection, request: RentRequest) -> dict[str, str]:
+    from lk_jupyter.connection.preconditions import require_preconditions  # noqa: PLC0415
     from lk_jupyter.connection.rental import BROKER, Rental, plan_rental, state_end  # noqa: PLC0415
     from lk_jupyter.vms import vms  # noqa: PLC0415
-    from lk_jupyter.vms.offers import list_offers  # noqa: PLC0415
+    from lk_jupyter.vms.offers import list_offers, require_rentable  # noqa: PLC0415
     from lk_jupyter.vms.ssh import find_key, list_public_keys, make_key  # noqa: PLC0415
 
     client = connection.client
-    offers = {_format_vm_id(offer): offer for offer in list_offers(client.vms.availability())}
+    require_preconditions(connection, "VM")
+    availability = client.vms.availability()
+    require_rentable(availability)
+    offers = {_format_vm_id(offer): offer for offer in list_offers(availability)}
     offer = offers.get(request.offer)
     _check_price(request, offer.per_hour if offer else None)
     assert offer is not None  # noqa: S101 (a price was checked)
@@ -168,8 +172,11 @@ def _list_models(connection: Connection) -> dict[str, Any]:
 
 def _create_deployment(connection: Connection, request: RentRequest) -> dict[str, str]:
     from lk_jupyter.api.inference import CreateDeploymentRequest  # noqa: PLC0415
+    from lk_jupyter.connection.preconditions import require_preconditions  # noqa: PLC0415
     from lk_jupyter.connection.rental import Rental, plan_rental, state_end  # noqa: PLC0415
     from lk_jupyter.inference.deploy import create_once  # noqa: PLC0415
+
+    require_preconditions(connection, "deployment")
 
     model, price = _list_priced_models(connection.client).get(request.offer, (None, None))
     _check_price(request, price)

@@ -14,7 +14,11 @@ from lk_jupyter.api._lifecycle import ODD_SECONDS, EndProof, Sighting, StateDoub
 from lk_jupyter.api.states import Phase
 from lk_jupyter.api.vms import VM, AttachedVolume, TerminateVMResponse, VMStatus
 from lk_jupyter.errors import ConnectionFailed, LkError, NotFound
+from lk_jupyter.text.terminal import one_line, shorten_text
 from lk_jupyter.vms.ids import select_vm, short_id
+
+#: The most characters of an explanation of the cloud.
+_MOST_REASON = 200
 
 #: Seconds between two attempts in the background to delete a VM.
 REPEAT_SECONDS = 10.0
@@ -36,6 +40,11 @@ def read_vm(client: Client, vm_id: str) -> VM | VMStatus | None:
         return select_vm(client.vms.list(), vm_id)
 
 
+def describe_reason(vm: VM | VMStatus) -> str:
+    """Return the cloud's explanation of a state, as a short line; empty without an explanation."""
+    return shorten_text(one_line(vm.polling_message or ""), _MOST_REASON)
+
+
 def find_sighting(vm: VM | VMStatus | None) -> Sighting:
     """Return what an answer shows about a VM."""
     if vm is None:
@@ -46,7 +55,8 @@ def find_sighting(vm: VM | VMStatus | None) -> Sighting:
 class VmWatch:
     """Collect the states of a VM of a run: whether it has ended or was stopped, and a notice about an odd state.
 
-    ``usable_state`` is the state in which the VM has answered, whatever the word means.
+    ``reason`` is the explanation of the cloud for the last state. ``usable_state`` is the state in which the VM has
+    answered, whatever the word means.
     """
 
     def __init__(self, client: Client, vm_id: str, usable_state: str = "") -> None:
@@ -55,6 +65,7 @@ class VmWatch:
         self._client = client
         self._vm_id = vm_id
         self._usable_state = usable_state
+        self.reason = ""
         self._state = ""
         self._doubt = StateDoubt()
 
@@ -79,7 +90,7 @@ class VmWatch:
 
     def add(self, vm: VM | VMStatus) -> None:
         """Add the state of the VM, and describe a state that is neither starting, running nor final in ``notice``."""
-        self._state = vm.status
+        self._state, self.reason = vm.status, describe_reason(vm)
         self.proof.add(find_sighting(vm))
         self._doubt.add(Phase.RUNNING if vm.status == self._usable_state else vm.phase)
         self.notice = ""
@@ -99,12 +110,18 @@ class VmWatch:
         if self.is_stopped:
             raise ConnectionFailed(self.describe_failure())
         if self.proof.is_complete:
-            raise ConnectionFailed(f"The VM is {self._state or 'deleted'}.")
+            raise ConnectionFailed(f"The VM is {self._state or 'deleted'}{self.cause}.")
+
+    @property
+    def cause(self) -> str:
+        """The explanation of the cloud for the last state, for the end of a sentence; empty without one."""
+        return f": {self.reason.rstrip('.')}" if self.reason else ""
 
     def describe_failure(self) -> str:
         """Return why the VM counts as ended."""
         if self.is_stopped:
-            return f"The VM doesn't answer, and the cloud reported it as '{self._state}' for {ODD_SECONDS:.0f} s."
+            reported = f"the cloud reported it as '{self._state}' for {ODD_SECONDS:.0f} s"
+            return f"The VM doesn't answer, and {reported}{self.cause}."
         return f"The VM ended ({self._state or 'deleted'}) before its results were saved."
 
 

@@ -526,7 +526,7 @@ class VmRun:
                 self._store_facts(address=status.ip_address, **self._find_volume(status.volumes or []))
                 return
             self.watch.check_start()
-        raise ConnectionFailed(f"The VM got no address within {duration_label(vms.PATIENCE)}.")
+        raise ConnectionFailed(f"The VM got no address within {duration_label(vms.PATIENCE)}{self.watch.cause}.")
 
     def _find_volume(self, volumes: Sequence[AttachedVolume]) -> dict[str, str]:
         """Return the id and the folder of the requested volume. Raises ConnectionFailed for a VM without a volume."""

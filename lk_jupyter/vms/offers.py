@@ -10,8 +10,12 @@ from difflib import get_close_matches
 from lk_jupyter.account.active import hardware_label
 from lk_jupyter.api.vms import InstanceType, VMAvailability, VMInstanceVariant
 from lk_jupyter.errors import UsageError
+from lk_jupyter.text.terminal import one_line
 
 _MOST = 4
+
+#: The most characters of a notice of the cloud.
+_MOST_NOTICE = 300
 
 
 @dataclass(frozen=True)
@@ -65,6 +69,12 @@ class VmOffer:
         """Return the options that request this shape."""
         count = f" --count {self.count}" if self.count > 1 else ""
         return f"--gpu {hardware_label(self.profile)}{count}{' --spot' if self.instance_type == 'spot' else ''}"
+
+
+def require_rentable(availability: VMAvailability) -> None:
+    """Raise UsageError if the cloud rents no VM at all, with its reason."""
+    if notice := availability.notice:
+        raise UsageError(f"{one_line(notice)[:_MOST_NOTICE].rstrip('.')}. Nothing was rented.")
 
 
 def list_offers(availability: VMAvailability) -> list[VmOffer]:

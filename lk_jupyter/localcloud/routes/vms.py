@@ -8,6 +8,7 @@ from typing import Any
 from fastapi import HTTPException
 from fastapi.responses import JSONResponse
 
+from lk_jupyter._extras import build_install_command
 from lk_jupyter.api._endpoint import endpoint_of
 from lk_jupyter.api.vms import CreateVMRequest, RenameVMRequest, Vms
 from lk_jupyter.localcloud._mount import implements
@@ -19,10 +20,10 @@ from lk_jupyter.localcloud.vms.machines import LARGEST_VOLUME_GB, Machine, Volum
 
 Json = dict[str, Any]
 
-#: Notice in the records of machines without an SSH server.
+#: Reason why a local cloud without an SSH server rents no machine.
 _NOTICE = (
-    "Simulated, without an SSH server: asyncssh isn't installed. Install it, then restart the local cloud: "
-    'pip install "lk-jupyter[vm]"'
+    "This local cloud has no SSH server for VMs, because its Python lacks asyncssh. Install it, then restart the "
+    f"local cloud: {build_install_command('lk-jupyter[vm]')}"
 )
 
 #: Priced, but not sold.
@@ -40,6 +41,8 @@ _FILTERS = {
 @implements(Vms.create)
 def create(ctx: Context, request: CreateVMRequest) -> JSONResponse:
     """Accept a machine that can be had and paid; answer as the real cloud does, with a time that has no zone."""
+    if not HAS_SSH:
+        raise HTTPException(400, _NOTICE)
     _check_shape(request)
     _check_storage(request)
     ctx.cloud.ledger.require_credits(ctx.caller.org_id)
@@ -90,7 +93,8 @@ def availability(ctx: Context) -> Json:
         for row in variants
         if row["instance_type"] == "on-demand"
     ]
-    return {"available_instance_variants": variants, "available_hardware_profiles": profiles}
+    notice = {} if HAS_SSH else {"notice": _NOTICE}
+    return {"available_instance_variants": variants, "available_hardware_profiles": profiles, **notice}
 
 
 @implements(Vms.status)
@@ -170,7 +174,7 @@ def _build_vm(ctx: Context, machine: Machine) -> Json:
         "display_name": machine.display_name,
         "billed": cost,
         "croesus_billed": cost,
-        "polling_message": None if HAS_SSH else _NOTICE,
+        "polling_message": None,
         "user_id": machine.user_id,
         "org_id": machine.org_id,
     }

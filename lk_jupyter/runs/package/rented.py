@@ -56,12 +56,15 @@ def choose_vm(session: Connection, options: RunOptions, count: int = 1) -> VmOff
         alternatives_line,
         choose_offer,
         list_offers,
+        require_rentable,
     )
 
     name = options.gpu or options.machine or setting("machine")
     gpus, name = split_count(name.partition("|")[0].strip().lower())
     profile = name.removeprefix("gpu.").removeprefix("vm.")
-    offers = list_offers(session.client.vms.availability())
+    availability = session.client.vms.availability()
+    require_rentable(availability)
+    offers = list_offers(availability)
     offer = choose_offer(offers, VmShape(profile, gpus, "spot" if options.spot else "on-demand"))
     if offer.free is False:
         raise UsageError(

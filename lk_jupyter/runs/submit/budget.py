@@ -41,7 +41,8 @@ def enforce_budgets_for_all(session: Connection, bundles: Sequence[Bundle], max_
     costs = [bundle.worst_case for bundle in bundles if bundle.worst_case is not None]
     unpriced = "".join(_explain_missing_price(bundle) for bundle in bundles if bundle.worst_case is None)
     total = sum(costs, Decimal(0)) if max_cost is None else min(sum(costs, Decimal(0)), max_cost)
-    request = CostRequest(f"these {len(bundles)} runs", None if unpriced else total, unpriced)
+    words = "this run" if len(bundles) == 1 else f"these {len(bundles)} runs"
+    request = CostRequest(words, None if unpriced else total, unpriced)
     refuse_over_budget(session, request, partial(_refresh_charge, session, journal()))
 
 

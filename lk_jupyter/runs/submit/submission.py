@@ -49,6 +49,7 @@ from lk_jupyter.runs.log import log_path, set_log_aside
 from lk_jupyter.runs.package import secret_scan
 from lk_jupyter.runs.package.bundle import Bundle
 from lk_jupyter.runs.submit.budget import enforce_budgets
+from lk_jupyter.runs.submit.preconditions import require_vm_run
 from lk_jupyter.runs.submit.start import REPEATED, find_marked, limit_before_lease_end, shorter_limit, start_once
 from lk_jupyter.runs.submit.upload import add_links, upload_inputs
 from lk_jupyter.runs.variables.state import remember
@@ -135,6 +136,7 @@ class Submission:
         if bundle.vm_offer:
             from lk_jupyter.runs.submit.on_vm import require_consent  # noqa: PLC0415 (few runs are on VMs)
 
+            require_vm_run(session, bundle)
             require_consent(bundle)
         if getattr(bundle.options, "relay", False):
             from lk_jupyter.runs.submit import on_relay  # noqa: PLC0415 (few runs are relays)
