@@ -43,7 +43,7 @@ from lk_jupyter.localcloud.accounts import passwords
 from lk_jupyter.localcloud.accounts.signup import sign_up
 from lk_jupyter.localcloud.options import CloudOptions
 from lk_jupyter.localcloud.ticket import TICKET_FILE
-from lk_jupyter.runs import abort
+from lk_jupyter.runs import abort, follow
 
 # How long an example takes on a busy machine says nothing. New examples are looked for in the night, many more of them:
 # of two runs on the same code one would fail.
@@ -56,6 +56,8 @@ settings.register_profile(
 settings.load_profile("calm")
 if "LK_NIGHTLY" not in os.environ:  # nor are the constants of the modules drawn that one process has imported so far
     providers._get_local_constants = lambda: providers._local_constants
+
+follow.LATE = follow.LATE_AFTER_ABORT = 0.0  # most stand-ins store no output, and never will
 
 for _part in ("connect", "read", "write", "pool"):  # a busy machine may be slower than the five seconds of httpx
     setattr(DEFAULT_TIMEOUT_CONFIG, _part, PATIENCE)

@@ -27,6 +27,7 @@ from lk_jupyter.api._audit import entries
 from lk_jupyter.api.environment_variables import EnvironmentVariableInput
 from lk_jupyter.api.hosted import HostedServer
 from lk_jupyter.api.inference import CreateDeploymentRequest, Deployment
+from lk_jupyter.api.logs import INCOMPLETE
 from lk_jupyter.api.machine_types import MachineType
 from lk_jupyter.api.serverless import ChatCompletionParameters, ChatMessage
 from lk_jupyter.api.vms import CreateVMRequest
@@ -61,7 +62,6 @@ from lk_jupyter.runs.notebooks import servers
 from lk_jupyter.runs.notebooks.hosted_kernel import HostedKernel
 from lk_jupyter.runs.notebooks.servers import start_server, stop_server
 from lk_jupyter.runs.observers.base import ObserverGroup
-from lk_jupyter.runs.outcome import INCOMPLETE
 from lk_jupyter.runs.package.bundle import BundleBuilder, Limits
 from lk_jupyter.runs.submit import start
 from lk_jupyter.runs.submit.submission import Submission

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timezone
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
 from lk_jupyter.api._endpoint import GET, Group
 from lk_jupyter.api._models import Items, Listing, Model, Text, Timestamp
+
+if TYPE_CHECKING:
+    from lk_jupyter.api.execution import ExecutionRecord
 
 
 class LogEntry(Model):
@@ -48,6 +51,36 @@ def sort_by_time(entries: Sequence[LogEntry]) -> list[LogEntry]:
         moment = entry.timestamp or moment
         rows.append((moment, entry))
     return [entry for _, entry in sorted(rows, key=lambda row: row[0])]
+
+
+#: Warning for a run whose log may lack lines.
+INCOMPLETE = (
+    "Log may be incomplete: the output stream broke or is missing, and no stored output shows that all lines arrived."
+)
+
+#: Seconds after the end of a run from which on no further lines are expected.
+_SETTLED = 60.0
+
+
+def ended_long_ago(record: ExecutionRecord) -> bool:
+    """Return whether no more lines of an ended run are expected."""
+    end = record.end_time or record.job_end or record.finish_time
+    return end is not None and (datetime.now(timezone.utc) - end).total_seconds() > _SETTLED
+
+
+def confirms_output(record: ExecutionRecord, *, has_lines: bool, had_stream: bool = False) -> bool:
+    """Return whether the record or the stored lines show that the output of an ended run is complete.
+
+    A server without a stream of a run can leave the output out of the record too, and store the lines late. So neither
+    an empty record nor lines that are read soon after the end show that no more lines follow.
+
+    Args:
+        record: The final record.
+        has_lines: Whether the record or the stored log has output.
+        had_stream: Whether the server had a stream of this run.
+    """
+    text = record.stdout if record.combined_output is None else record.combined_output
+    return (text is not None and bool(text or record.stderr or had_stream)) or (has_lines and ended_long_ago(record))
 
 
 class LogEntries(Listing[LogEntry]):

@@ -13,7 +13,7 @@ from IPython.display import display
 
 from lk_jupyter.api.billing import ExecutionSummary
 from lk_jupyter.api.execution import ExecutionRecord, is_final
-from lk_jupyter.api.logs import LogEntry, sort_by_time
+from lk_jupyter.api.logs import LogEntry, confirms_output, sort_by_time
 from lk_jupyter.api.states import state_label
 from lk_jupyter.api.workloads import Workload
 from lk_jupyter.config.read_only import refuse_if_read_only
@@ -34,7 +34,7 @@ from lk_jupyter.protocol.parts import remove_token_from_name
 from lk_jupyter.runs.clock import Bill, calculate_bill
 from lk_jupyter.runs.ids import latest_runs
 from lk_jupyter.runs.interrupts import true_interrupts
-from lk_jupyter.runs.outcome import SHORT_ID, build_error
+from lk_jupyter.runs.outcome import SHORT_ID, build_error, incomplete_label
 from lk_jupyter.runs.relay import list_members
 from lk_jupyter.runs.run import Run
 from lk_jupyter.session import current
@@ -170,19 +170,32 @@ def lk_logs(options: LogsOptions, shell: InteractiveShell) -> None:  # noqa: ARG
     entries = []
     with suppress(NotFound):
         entries = run.logs(options.limit, options.hours)
-    _print_entries(entries, nonce)
-    if not entries and (record_entries := _list_record_entries(run.record)):
+    record = run.record
+    record_entries = _list_record_entries(record)
+    lines, record_lines = _count_lines(entries), _count_lines(record_entries)
+    is_cut = len(entries) >= options.limit or options.hours < _DAY_HOURS
+    if record_lines > lines and not (entries and is_cut):
         _print_entries(record_entries, nonce)
-        display(
-            Note(
-                f"No log lines were stored in the last {options.hours} hours. These lines are from the record of the "
-                "run."
-            )
-        )
-    elif not entries:
-        display(Note(f"No log lines were stored in the last {options.hours} hours. If the run just ended, try again."))
-    elif len(entries) == options.limit:
+        stored = f"Only {lines} of {record_lines}" if entries else "No"
+        span = f" in the last {options.hours} hours"
+        display(Note(f"{stored} log lines were stored{span}. These lines are from the record of the run."))
+        return
+    _print_entries(entries, nonce)
+    if len(entries) == options.limit:
         display(Note(f"{options.limit} lines are shown; there may be more. To see more, set --limit, at most 10000."))
+        return
+    if not entries:
+        display(Note(f"No log lines were stored in the last {options.hours} hours. If the run just ended, try again."))
+    if is_final(record.status) and not confirms_output(record, has_lines=bool(entries)):
+        display(Note(incomplete_label(run.short_id)))
+
+
+#: Hours for which lines are listed without ``--hours``.
+_DAY_HOURS = 24
+
+
+def _count_lines(entries: Sequence[LogEntry]) -> int:
+    return sum(bool(line.strip()) for entry in entries for line in entry.message.splitlines())
 
 
 def _list_record_entries(record: ExecutionRecord) -> list[LogEntry]:

@@ -25,13 +25,13 @@ from lk_jupyter.api._events import Finished, Output, StreamEvent
 from lk_jupyter.api._http import EventStream
 from lk_jupyter.api._polling import BROKEN, check_patience
 from lk_jupyter.api.execution import SUCCEEDED_STATES, ExecutionRecord, is_final
-from lk_jupyter.api.logs import sort_by_time
+from lk_jupyter.api.logs import confirms_output, ended_long_ago, sort_by_time
 from lk_jupyter.api.states import guess_end_state, is_known
 from lk_jupyter.errors import ApiError, InvalidResponse, LkError, NotFound, ServerError
 from lk_jupyter.protocol.metadata import REQUEST_KEY
 from lk_jupyter.runs.ids import drop_earlier_lines
 from lk_jupyter.runs.log import RunLog
-from lk_jupyter.runs.outcome import UnreadRecord
+from lk_jupyter.runs.outcome import STOPPED_STATES, UnreadRecord
 from lk_jupyter.runs.repair import line_key
 from lk_jupyter.runs.splice import OutputSplicer, Stored
 
@@ -49,6 +49,12 @@ _PACE = 0.5
 #: Logs up to this number of bytes are compared line by line with the stored output.
 _COMPARED = 1 << 22
 
+#: Seconds after the end of a run, and after an abort, for which the follower waits for output that is stored late.
+LATE, LATE_AFTER_ABORT = 8.0, 2.0
+
+#: The greatest age of stored lines that a server returns.
+_MOST_HOURS = 168
+
 #: Seconds in which the rest of a finished stream is read.
 _GLANCE = 5.0
 
@@ -57,8 +63,8 @@ class Ending:
     """Collect what is known about the end of a run.
 
     ``finished`` is the last event of its stream, if received, ``final_record`` the record that was read then.
-    ``lacks_output`` is whether lines may be missing: the stream was cut and not replayed, and the cloud hasn't stored
-    that part of the output. ``repaired_lines`` counts the lines that came after their place, or were torn.
+    ``lacks_output`` is whether lines may be missing: neither the stream nor the stored output shows that the log is
+    complete. ``repaired_lines`` counts the lines that came after their place, or were torn.
     """
 
     def __init__(
@@ -202,6 +208,8 @@ class Follower:
     recalls: bool = False  # the current events are from the log
     _broke: bool = False
     _is_cut: bool = False  # output may have come that was not seen
+    _had_stream: bool = False  # the server accepted a connection
+    _has_stream_end: bool = False  # the last connection continued the log to the end of the stream
     _fruitless: int = 0  # connections in a row that brought nothing new
     _finished: Finished | None = None
     _stream: EventStream[StreamEvent] | None = None
@@ -218,6 +226,11 @@ class Follower:
         """Close the connection, so that the follower reads the state of the run and connects again."""
         if self._stream:
             self._stream.close()
+
+    @property
+    def lacks_output(self) -> bool:
+        """Whether the log may lack lines of a run that has ended."""
+        return self._ending.lacks_output
 
     @property
     def lost(self) -> bool:
@@ -266,6 +279,7 @@ class Follower:
     def _iterate_new_output(self, join: OutputSplicer) -> Iterator[Output]:
         """Yield the new output of a connection, until the connection ends or breaks."""
         join.connect()
+        self._has_stream_end = False
         squeeze = _Squeeze() if self.squeeze else None
         self._stream = self.client.follow(self.execution_id, self.streaming_url)
         try:
@@ -284,7 +298,10 @@ class Follower:
             self._is_cut = not join.is_joined or not (self._finished or self._ends_with_line())
             if not self._finished:
                 self._ending.stream_is_over = self.lost and not self.stop.is_set()
+            self._had_stream = True
+            self._has_stream_end = bool(self.log.size or (self._finished and not self.late)) and not self._is_cut
         except BROKEN as error:  # a refused stream is no ended run either
+            self._had_stream = self._had_stream or not isinstance(error, ApiError)
             self._is_cut = self._is_cut or self.log.size > 0 or not isinstance(error, ApiError)
         finally:
             self.drop()
@@ -315,20 +332,32 @@ class Follower:
             self.on_complete(self.log.size)
             yield self._finished
         elif record := self._ending.final_record or self._wait_for_record():
-            final_record = self._collect_stored_output(record)
             if self._is_cut:
                 join.seams.append(self.log.size)
-            cut = bool(join.seams)
-            rest = [join.complete(text, ordered=ordered) for text, ordered in final_record or [(b"", True)]]
-            if any(rest):
-                yield Output(b"".join(rest).decode(errors="replace"))
-            self._ending.lacks_output = bool(join.seams) if final_record else cut
+            yield from self._iterate_stored_output(join, record)
             self._ending.repaired_lines = join.repaired_lines
             if self._ending.lacks_output:
                 self.on_gap()
-            elif final_record or self._finished:
+            else:
                 self.on_complete(self.log.size)
             yield self._finished or finish_event(record)
+
+    def _iterate_stored_output(self, join: OutputSplicer, record: ExecutionRecord) -> Iterator[Output]:
+        """Yield the output that only the cloud has stored; wait a while for output that is stored late."""
+        wait_end = time.monotonic() + _late_seconds(record)
+        while True:
+            parts = self._collect_stored_output(record)
+            rest = [join.flush(), *(join.complete(text, ordered=ordered) for text, ordered in parts)]
+            if any(rest):
+                yield Output(b"".join(rest).decode(errors="replace"))
+            is_confirmed = self._has_stream_end or confirms_output(
+                record, has_lines=bool(parts), had_stream=self._had_stream
+            )
+            self._ending.lacks_output = bool(join.seams) or not is_confirmed
+            if not self._ending.lacks_output or time.monotonic() >= wait_end or self.stop.wait(_PACE):
+                return
+            with suppress(*BROKEN):
+                record = self._ending.record()
 
     def _wait_for_record(self) -> ExecutionRecord | None:
         """Return the record of the end, which may come a while after the state; None when following was ended."""
@@ -348,7 +377,8 @@ class Follower:
         first, first_in_log = (
             next(filter(None, map(line_key, lines)), b"") for lines in ((text or b"").split(b"\n"), self.log.lines())
         )
-        if text is None or not (first.startswith(first_in_log) if first_in_log else not first):
+        is_start = first.startswith(first_in_log) if first_in_log else not first
+        if text is None or not is_start or not (text or self._has_stream_end):
             with suppress(*BROKEN):
                 parts = [(stored, False), *parts] if (stored := self._request_stored_lines().text) else parts
         return parts
@@ -395,7 +425,7 @@ class Follower:
     def _request_stored_lines(self) -> Stored:
         """Return the stored lines; nothing if their number exceeds the limit of an answer."""
         limit = 10_000
-        stored = self.client.logs.execution(self.execution_id, limit=limit)
+        stored = self.client.logs.execution(self.execution_id, limit=limit, hours=_MOST_HOURS)
         if len(stored) >= limit:
             return Stored()
         entries = sort_by_time(drop_earlier_lines(self.client, self.execution_id, stored.items))
@@ -403,6 +433,13 @@ class Follower:
         counts = Counter(text for _, text in lines)
         firsts = {stream: text for stream, text in reversed(lines) if text.strip()}.values()
         return Stored(b"".join(text for _, text in lines), tuple(text for text in firsts if counts[text] == 1))
+
+
+def _late_seconds(record: ExecutionRecord) -> float:
+    """Return how many seconds to wait for output that is stored after the end of the run."""
+    if ended_long_ago(record):
+        return 0.0
+    return LATE_AFTER_ABORT if record.status.lower() in STOPPED_STATES else LATE
 
 
 def _has_token(record: ExecutionRecord, request_metadata: Mapping[str, Any] | None) -> bool:

@@ -10,6 +10,7 @@ from decimal import Decimal
 from typing import Any
 
 from lk_jupyter.api.execution import SUCCEEDED_STATES, ExecutionRecord
+from lk_jupyter.api.logs import INCOMPLETE
 from lk_jupyter.api.states import label_of
 from lk_jupyter.errors import LkError, NotSignedIn, RunAborted, RunError, RunFailed, Unauthorized
 from lk_jupyter.protocol.frames import ERROR, STDERR, format_items, read_nonce, split
@@ -17,11 +18,6 @@ from lk_jupyter.protocol.parts import PACKAGE, remove_token_from_name
 from lk_jupyter.remote.sign import LEASE_OVER, STOPPED, TIMED_OUT
 from lk_jupyter.runs.clock import measure_duration
 from lk_jupyter.text.secrets import redact, redact_values
-
-#: Warning for a run whose log may have gaps.
-INCOMPLETE = (
-    "Log incomplete: the connection broke, and the cloud hasn't stored all of the output. Lines may be missing or torn."
-)
 
 SHORT_ID = 8
 
@@ -32,6 +28,11 @@ _CHAINED = (
     "During handling of the above exception, another exception occurred:",
     "The above exception was the direct cause of the following exception:",
 )
+
+
+def incomplete_label(short_id: str) -> str:
+    """Return the warning for a run whose log may lack lines, with the command that reads them later."""
+    return f"{INCOMPLETE} Read it again: %lk_attach {short_id}"
 
 
 def repaired_label(lines: int, short_id: str) -> str:

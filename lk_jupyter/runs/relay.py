@@ -78,7 +78,8 @@ _FRAME_END, _LONGEST_FRAME = re.compile(r"(?<=\x07\n)"), 1 << 14
 class Leg(BaseModel):
     """A run of a relay: its time limit in seconds, the size of the log at its start, and its bill in credits.
 
-    ``saved`` has the key and the SHA-256 of its checkpoint, ``is_over`` is whether the next run may start.
+    ``saved`` has the key and the SHA-256 of its checkpoint, ``is_over`` is whether the next run may start, and
+    ``lacks_output`` is whether lines of its log may be missing.
     """
 
     token: str
@@ -90,6 +91,7 @@ class Leg(BaseModel):
     is_over: bool = False
     ended_at: float | None = None
     billed: Decimal | None = None
+    lacks_output: bool = False
 
 
 class RelayFacts(BaseModel):
@@ -281,6 +283,11 @@ class RelayRun:
             return self._build_path("log").read_bytes().decode("utf-8", "replace")
         return ""
 
+    @property
+    def lacks_output(self) -> bool:
+        """Whether the log of a run may lack lines."""
+        return any(leg.lacks_output for leg in self.facts.legs)
+
     def log_times(self) -> list[tuple[float, int]]:
         """Return nothing: the times of lines are unknown."""
         return []
@@ -394,6 +401,7 @@ class RelayRun:
                 abort_soon(client, leg.execution_id)
         if copier.error:
             raise copier.error
+        leg.lacks_output = copier.lacks_output
         leg.ended_at = time.time()
         if copier.saved and not is_aborted:
             abort_soon(client, leg.execution_id)  # its process ends after its last message: this ends the bill
@@ -467,7 +475,8 @@ class RelayRun:
 class _LogCopier(threading.Thread):
     """Copy the log of a run to the log of the relay, until the end or the last message of the run.
 
-    ``saved`` has the SHA-256 of the checkpoint, ``error`` is the error that stopped the copy.
+    ``saved`` has the SHA-256 of the checkpoint, ``lacks_output`` is whether lines may be missing, and ``error`` is the
+    error that stopped the copy.
     """
 
     def __init__(self, connection: Connection, run_id: str, path: Path, leg: Leg, facts: RelayFacts) -> None:
@@ -479,6 +488,7 @@ class _LogCopier(threading.Thread):
         self._marks: dict[int, int] = {}
         self._frame_part = ""
         self.saved: dict[str, str] = {}
+        self.lacks_output = False
         self.error: Exception | None = None
 
     def run(self) -> None:
@@ -494,6 +504,7 @@ class _LogCopier(threading.Thread):
                     for event in follower.events():
                         if isinstance(event, Output) and self._copy_text(event.content, log):
                             return
+                    self.lacks_output = follower.lacks_output
                 log.write(self._frame_part.encode("utf-8", "replace"))
         except Exception as error:  # noqa: BLE001 (the driver raises it)
             self.error = error

@@ -40,10 +40,10 @@ from lk_jupyter.runs.log import RunLog, log_path
 from lk_jupyter.runs.messages import RunMessages
 from lk_jupyter.runs.outcome import (
     FAILED_STATES,
-    INCOMPLETE,
     SHORT_ID,
     STOPPED_STATES,
     Result,
+    incomplete_label,
     journal_columns,
     read_result,
     repaired_label,
@@ -307,7 +307,7 @@ class Run:
     def log_problem(self) -> str:
         """The warning about missing, late or torn lines in the log; empty if the log is complete and in order."""
         if self._ending.lacks_output:
-            return INCOMPLETE
+            return incomplete_label(self.short_id)
         lines = self._ending.repaired_lines
         return repaired_label(lines, self.short_id) if lines else ""
 

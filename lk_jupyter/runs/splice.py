@@ -142,6 +142,12 @@ class OutputSplicer:
     def _read_tail(self) -> bytes:
         return self.log.read(max(0, self.log.size - _TAIL), _TAIL)
 
+    def flush(self) -> bytes:
+        """Return an unfinished line that may be a repeat, at the end of the connections; nothing if it is one."""
+        line, self._line = self._line, b""
+        is_repeat = any(key.startswith(line_key(line)) for key in +self._again)
+        return b"" if is_repeat else self._append_to_log(line)
+
     def complete(self, stored: bytes, *, ordered: bool = True) -> bytes:
         """Compare the stored output of the run with the log, and return the missing part.
 
@@ -149,11 +155,7 @@ class OutputSplicer:
         Lines that were lost in the middle come late. The log becomes the complete text, unless the stored text isn't
         ``ordered`` as the run wrote it. Seams that the stored output explains are removed.
         """
-        unfinished = (
-            b""
-            if any(key.startswith(line_key(self._line)) for key in +self._again)
-            else self._append_to_log(self._line)
-        )
+        unfinished = self.flush()
         rest = missing(self.log, stored)
         late = unseen(self.log, stored) if rest is None else rest
         if late is None:

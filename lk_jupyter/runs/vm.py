@@ -210,10 +210,15 @@ class OffsetFollower(Follower):
                 self._check_patience(error, answered_at)
             self.stop.wait(_LOOK)
         if record := self._read_record():
-            if rest := self.vm_run.log().encode()[self.log.size :]:  # saved by the VM after the last connection
+            stored = self.vm_run.log().encode()
+            self._ending.lacks_output = self.vm_run.lacks_output or len(stored) < self.log.size
+            if rest := stored[self.log.size :]:  # saved by the VM after the last connection
                 self.log.append(rest)
                 yield Output(decode(rest))
-            self.on_complete(self.log.size)
+            if self.lacks_output:
+                self.on_gap()
+            else:
+                self.on_complete(self.log.size)
             yield finish_event(record)
 
     _joined_id = ""  # the id of the VM whose log continues this log

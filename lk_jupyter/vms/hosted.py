@@ -366,6 +366,11 @@ class VmRun:
             return self._log_path.read_bytes().decode("utf-8", "replace")
         return ""
 
+    @property
+    def lacks_output(self) -> bool:
+        """Whether the code was started, and this machine has no log that was read after its end."""
+        return self.facts.is_started and not self._log_path.exists()
+
     def log_times(self) -> list[tuple[float, int]]:
         """Return moments, in Unix seconds, and the size of the log of an active run at each moment."""
         rows = [line.split() for line in self._run_agent("times").decode("ascii", "replace").splitlines()]

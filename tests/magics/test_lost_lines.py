@@ -10,6 +10,7 @@ from patience import PATIENCE
 from stand_in import IDS, KEY, STREAM, StandIn, finished, said
 
 import lk_jupyter
+from lk_jupyter.api.logs import INCOMPLETE
 from lk_jupyter.errors import RunFailed
 from lk_jupyter.magics._output.background import BACKGROUND
 from lk_jupyter.runs import follow
@@ -18,7 +19,7 @@ LINES = [f"step {number} loss 0.{97 - number}\n" for number in range(12)]
 TEXT = "".join(LINES)
 #: The head of a stream that ends too early. Unlike a reset, it discards nothing that the client hasn't read yet.
 CUT_STREAM = STREAM.replace(b"Connection: close", b"Content-Length: 1000000\r\nConnection: close")
-REPAIRED, INCOMPLETE = "missing or torn. The complete lines are at the end of the output.", "Log incomplete"
+REPAIRED = "missing or torn. The complete lines are at the end of the output."
 
 
 @pytest.fixture(params=["stored", "not stored"])

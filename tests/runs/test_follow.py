@@ -287,6 +287,7 @@ def test_a_cut_stream_is_complete_where_the_cloud_has_stored_it(follower, script
     scripted_run.connections = [(STREAM, output(*LINES[:2]), RESET)]
     scripted_run.store(*LINES)
     scripted_run.statuses = ["completed"]
+    scripted_run.record["end_time"] = "2026-06-02T09:15:00Z"
     assert seen(follower) == ("".join(LINES), Finished(0))
     assert not follower._ending.lacks_output
 

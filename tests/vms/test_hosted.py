@@ -16,6 +16,7 @@ import pytest
 from patience import PATIENCE
 from vms.on_vm import active_keys, facts_of, living, start, text_of, until
 
+from lk_jupyter.api.logs import INCOMPLETE
 from lk_jupyter.errors import LkError, RunAborted, RunFailed, UsageError
 from lk_jupyter.magics._output import unfinished_runs
 from lk_jupyter.magics._output.unfinished_runs import GoingOn, _list_overdue_vms
@@ -306,6 +307,15 @@ def test_a_vm_that_ends_before_its_results_are_saved_is_reported(session, vms):
     vms.client.vms.delete(run.execution_id.removeprefix("vm-"))
     with pytest.raises(LkError, match="before its results were saved"):
         run.result()
+
+
+def test_the_log_of_a_vm_that_ends_before_its_log_is_read_may_be_incomplete(session, vms):
+    run = start(session, "import time; print('first', flush=True); time.sleep(600)")
+    events = run.follow()
+    assert next(events).content == "first\n"
+    vms.client.vms.delete(run.execution_id.removeprefix("vm-"))
+    assert text_of(events) == ""
+    assert run.log_problem.startswith(INCOMPLETE)
 
 
 @pytest.mark.parametrize("key", ["other/file", ".lk/o/other/1", ".lk/o/TOKEN/../x", ".lk/c/other.tar", 3])
