@@ -18,6 +18,7 @@ from weakref import WeakSet
 
 from packaging.requirements import InvalidRequirement, Requirement
 
+from lk_jupyter._extras import build_install_command
 from lk_jupyter._fork import call_in_child
 from lk_jupyter._threads import run_before_exit
 from lk_jupyter.account.prompt import prompt_confirmation
@@ -49,7 +50,7 @@ try:
     from distributed.deploy.cluster import Cluster
     from distributed.deploy.spec import ProcessInterface, SpecCluster
 except ImportError:
-    raise UsageError('LyceumCluster needs distributed: %pip install "lk-jupyter[dask]"') from None
+    raise UsageError(f"LyceumCluster needs distributed: {build_install_command('lk-jupyter[dask]')}") from None
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -370,7 +371,7 @@ def _refuse_other_versions(lines: str, versions: dict[str, str]) -> None:
                 raise UsageError(
                     f"requirements: '{requirement}' excludes {local}, the version in this kernel. A cluster needs the "
                     "same version in the kernel and on the VM. Nothing was rented. Change the "
-                    f'version in this kernel: %pip install "{requirement}"'
+                    f"version in this kernel: {build_install_command(str(requirement))}"
                 )
 
 

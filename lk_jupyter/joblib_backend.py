@@ -14,6 +14,7 @@ from concurrent.futures import Future
 from contextlib import suppress
 from typing import Any
 
+from lk_jupyter._extras import build_install_command
 from lk_jupyter._fork import call_in_child
 from lk_jupyter.config.settings import setting
 from lk_jupyter.errors import UsageError
@@ -145,5 +146,5 @@ def register_joblib() -> None:
         ...     search.fit(X, y)
     """
     if not _BASES:
-        raise UsageError("register_joblib needs joblib: %pip install joblib")
+        raise UsageError(f"register_joblib needs joblib: {build_install_command('joblib')}")
     register_parallel_backend(NAME, LkBackend)

@@ -106,7 +106,7 @@ def test_the_address_is_shown_by_no_error_and_no_magic(home, monkeypatch):
 def test_without_apprise_the_extra_is_named(home, monkeypatch):
     monkeypatch.setenv("LK_NOTIFY", "ntfy://topic")
     monkeypatch.setitem(sys.modules, "apprise", None)
-    with pytest.raises(UsageError, match=r'^The setting notify needs apprise: %pip install "lk-jupyter\[notify\]"$'):
+    with pytest.raises(UsageError, match=r'^The setting notify needs apprise: .*pip install "lk-jupyter\[notify\]"$'):
         messages.check_library()
 
 

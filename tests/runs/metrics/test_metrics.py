@@ -150,7 +150,7 @@ def test_a_series_that_does_not_exist_is_named_with_those_that_do():
 )
 def test_what_is_missing_is_told_with_the_extra_that_brings_it(monkeypatch, module, use, extra):
     monkeypatch.setitem(sys.modules, module, None)
-    with pytest.raises(UsageError, match=rf'%pip install "lk-jupyter\[{extra}\]"'):
+    with pytest.raises(UsageError, match=rf'pip install "lk-jupyter\[{extra}\]"'):
         use()
 
 
