@@ -327,7 +327,7 @@ def prepare_cluster(session: Session, options: dict[str, Any], idle: float) -> B
         if name not in CALLS["LyceumCluster"].only:
             raise TypeError(f"'{name}' is an invalid keyword argument. Nothing was rented.")
     chosen: RunOptions = check_call("LyceumCluster", {"timeout": _TIMEOUT, "on": "vm", **options})
-    gpus = split_count(chosen.gpu or chosen.machine or setting("machine"))[0]
+    gpus = split_count(chosen.gpu or chosen.machine or setting("machine") or "")[0]
     if gpus > _MOST_GPUS:
         raise UsageError(
             f"gpu: a cluster runs on one VM with at most {_MOST_GPUS} GPUs, but {gpus} were requested. Nothing was "

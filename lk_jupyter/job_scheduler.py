@@ -23,9 +23,9 @@ from jupyter_scheduler.parameterize import add_parameters
 from jupyter_scheduler.scheduler import Scheduler
 from jupyter_scheduler.utils import get_utc_timestamp
 
-from lk_jupyter.config.settings import setting
 from lk_jupyter.errors import LkError, RunFailed
 from lk_jupyter.machines.catalogue import price_label
+from lk_jupyter.machines.default import default_machine
 from lk_jupyter.options.calls import check_call
 from lk_jupyter.protocol.frames import Frame
 from lk_jupyter.runs.monitor import RunMonitor
@@ -57,7 +57,7 @@ class LkEnvironments(EnvironmentManager):  # type: ignore[misc]  # jupyter-sched
                 machine.hardware_profile: f"{machine.hardware_profile} ({price_label(machine)})"
                 for machine in filter(machines.allows, machines)
             }
-            selected = labels.get(machines.resolve(setting("machine")).hardware_profile)
+            selected = labels.get(machines.resolve(default_machine(machines)).hardware_profile)
         except LkError as error:
             raise EnvironmentRetrievalError(str(error)) from None
         environment = RuntimeEnvironment(
@@ -101,9 +101,10 @@ class LkExecutionManager(ExecutionManager):  # type: ignore[misc]
         job, path = self.model, Path(self.staging_paths["input"])
         book = nbformat.read(path, as_version=4)
         book = add_parameters(book, job.parameters) if job.parameters else book
-        machine = (job.compute_type or setting("machine")).partition(" ")[0]
+        machine = (job.compute_type or "").partition(" ")[0]
         executed = path.with_name(f".{path.stem}.executed.ipynb")
-        options = {"notebook": str(path), "output": str(executed), "machine": machine, "name": job.name or path.name}
+        options = {"notebook": str(path), "output": str(executed), "name": job.name or path.name}
+        options |= {"machine": machine} if machine else {}
         if job.package_input_folder:
             options["files"] = [*map(escape, job.packaged_files)]
         session, content = current(), nbformat.writes(book).encode()

@@ -295,6 +295,16 @@ ASSUMPTIONS: tuple[Assumption, ...] = (
         "If the response to the request that starts a run is lost, lk_jupyter finds the run by its file name.",
     ),
     Assumption(
+        "refused_fields",
+        "",
+        ("metadata",),
+        "documented",
+        (*_STARTS, "POST /batches"),
+        "Optional request fields of a start that the server refuses: metadata, labels, run_name",
+        "Starts are sent without these fields. A start whose response is lost is found by its file name.",
+        _parse_list(r"metadata|labels|run_name", "fields such as metadata,labels, separated by commas"),
+    ),
+    Assumption(
         "working_folder",
         "own",
         ("shared",),

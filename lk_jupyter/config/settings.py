@@ -299,7 +299,12 @@ SETTINGS: tuple[Setting, ...] = (
         _require_word,
         also=("LYCEUM_ORG",),
     ),
-    Setting("machine", "gpu.l40s", "Machine type of runs without --gpu and --machine.", _require_word),
+    Setting(
+        "machine",
+        None,
+        "Machine type of runs without --gpu and --machine. Default: the cheapest GPU that your account may use.",
+        _require_word,
+    ),
     Setting("timeout", _default_run_seconds, "Time limit of a run, in seconds.", _parse_run_seconds),
     Setting(
         "max_timeout",

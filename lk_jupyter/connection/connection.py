@@ -64,6 +64,7 @@ class Connection:
         self._vm_availability: VMAvailability | None = None
         self._vm_read = -1.0
         self._opening = threading.Lock()
+        self.refused_machines: set[str] = set()  # machine types that the server refused to this account
         renew_in_child(self)
 
     def after_fork(self) -> None:

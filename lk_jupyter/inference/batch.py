@@ -64,6 +64,7 @@ from lk_jupyter.inference.batch_file import (
 from lk_jupyter.inference.catalogue import ModelOffer
 from lk_jupyter.machines.catalogue import sum_costs
 from lk_jupyter.protocol.json_limits import MOST_MESSAGE_BYTES
+from lk_jupyter.runs.submit.start import send_accepted_fields
 from lk_jupyter.session import Session
 
 CHAT = "/v1/chat/completions"
@@ -388,7 +389,9 @@ class Work:
         part = self._file.note(part, batch=REQUESTED)
         try:
             with costs_at_most(self._job.highest_cost(part.rows)):
-                self._file.note(part, batch=self._client.batches.create(request).id)
+                create = self._client.batches.create
+                batch = send_accepted_fields(self._client.assumptions, request, create)
+            self._file.note(part, batch=batch.id)
         except (OutcomeUnknown, InvalidResponse, ServerError) as lost:
             with suppress(LkError):
                 part = self._find_batch(part)

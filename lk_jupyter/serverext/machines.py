@@ -85,11 +85,12 @@ async def answer_or_none(answer: Awaitable[Any]) -> Any:
 
 def _build_content(offers: list[MachineOffer], wish: PickerQuery) -> dict[str, Any]:
     from lk_jupyter.config.settings import setting  # noqa: PLC0415
+    from lk_jupyter.machines.default import default_profile  # noqa: PLC0415
     from lk_jupyter.machines.offers import cheapest  # noqa: PLC0415
     from lk_jupyter.machines.picker import offer_table  # noqa: PLC0415
 
     content: dict[str, Any] = {"rows": None, "total": "", "problem": "", "cheapest": None, "none_fits": ""}
-    content |= {"default": setting("machine"), "default_timeout": setting("timeout")}
+    content |= {"default": default_profile(offers), "default_timeout": setting("timeout")}
     try:
         content.update(asdict(offer_table(offers, wish)))
     except UsageError as problem:

@@ -9,6 +9,7 @@ from traitlets import Dict, List, Unicode
 
 from lk_jupyter.config.settings import setting
 from lk_jupyter.errors import LkError, UsageError
+from lk_jupyter.machines.default import FALLBACK, default_profile
 from lk_jupyter.machines.offers import MachineOffer, cheapest
 from lk_jupyter.machines.picker import PickerQuery, offer_table
 from lk_jupyter.session import current
@@ -75,7 +76,10 @@ class MachinePicker(View):
     ) -> None:
         typed = {"memory": str(memory), "price": str(price), "text": text, "limit": str(limit)}
         self._offers: list[MachineOffer] = []
-        super().__init__(every=60_000, wish={**WISH, **typed, "available": available}, value=setting("machine"))
+        super().__init__(
+            every=60_000, wish={**WISH, **typed, "available": available}, value=setting("machine") or FALLBACK
+        )
+        self.default = self.value
         self.observe(lambda _: self._filter_machines(), ["wish"])
         self.observe(lambda _: self._publish_choice(), ["rows", "value", "problem"])
 
@@ -84,8 +88,10 @@ class MachinePicker(View):
 
     def load(self) -> None:
         """Read the machine types, their prices and their availability."""
-        self.default = setting("machine")
         self._offers = current(start=False).offers()
+        before, self.default = self.default, default_profile(self._offers)
+        if self.value == before:
+            self.value = self.default
         self._filter_machines()
 
     @user_action

@@ -45,7 +45,7 @@ def write_lyceum(home):
 
 
 def test_without_anything_set_the_default_holds():
-    assert settings.resolve("machine") == ("gpu.l40s", "default")
+    assert settings.resolve("machine") == (None, "default")
     assert settings.resolve("base_url") == (CLOUD, "default")
 
 

@@ -306,3 +306,13 @@ def test_a_chat_of_a_killed_process_is_unknown(chats, states, shell, monkeypatch
         states()
     assert states()[1][0] == "unknown"
     assert chats.count(0) == 1
+
+
+def test_a_batch_is_sent_without_metadata_that_the_server_refuses(server, states, cloud):
+    def create(request):
+        return (422, {"detail": "metadata: not permitted"}) if "metadata" in request.json else server._create(request)
+
+    cloud.on("POST /batches", create)
+    assert states()[1] == ["answered"] * 6
+    assert cloud.calls["POST /batches"] == 2
+    assert sorted(server.sent) == list(range(6))

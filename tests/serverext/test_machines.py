@@ -15,7 +15,7 @@ def _profiles(answer):
 def test_the_table_is_what_fits_in_the_order_that_is_wished(jupyter):
     everything = jupyter.get("machines").json()
     assert everything["total"] == f"{len(everything['rows'])} of {len(everything['rows'])} machines."
-    assert (everything["default"], everything["default_timeout"]) == (setting("machine"), setting("timeout"))
+    assert (everything["default"], everything["default_timeout"]) == ("gpu.l40s", setting("timeout"))
     wish = {"memory": "60 GB", "price": "3", "available": "1", "limit": "10 min", "descending": "1"}
     found = jupyter.get("machines", params=wish).json()
     assert _profiles(found) == ["gpu.h100", "gpu.a100"]

@@ -21,7 +21,7 @@ from lk_jupyter.runs.clock import Bill, calculate_bill, measure_duration
 from lk_jupyter.runs.monitor import RunMonitor
 from lk_jupyter.runs.observers.base import ObserverGroup
 from lk_jupyter.runs.package.bundle import Bundle
-from lk_jupyter.runs.package.machine import IN_TOOLBAR
+from lk_jupyter.runs.package.machine import HEADER_REASONS
 from lk_jupyter.runs.run import Run
 from lk_jupyter.runs.variables.payload import uploads_label
 from lk_jupyter.text.scalars import header_curves
@@ -115,6 +115,9 @@ class RunStatus:
     def follow_run(self, run: Run) -> None:
         """Show this run from now on."""
         self._run = run
+        if run.bundle and run.bundle.machine != self._machine:  # the server refused the machine of the question
+            self._machine = run.bundle.machine
+            self._priced, self._price = machine_with_price(self._machine), hourly_price(self._machine)
 
     def announce(self, run: Run, *facts: str) -> None:
         """Show once, where outputs never change, the id of the run and the commands that follow and stop it."""
@@ -197,9 +200,10 @@ class RunStatus:
 
     @property
     def _choice(self) -> list[str]:
-        """Where the user chose a machine that the line of the cell doesn't name; empty for another machine."""
+        """Why a machine was chosen that the line of the cell doesn't name; empty for another machine."""
         bundle = (self._run.bundle if self._run else None) or self._bundle
-        return [IN_TOOLBAR] if bundle and bundle.machine_reason == IN_TOOLBAR else []
+        reason = bundle.machine_reason.partition("; ")[0] if bundle else ""
+        return [reason] if reason in HEADER_REASONS else []
 
     def _store_options(self, line: StatusLine) -> StatusLine:
         """Store the suggested options in the metadata, for the buttons that apply the options."""

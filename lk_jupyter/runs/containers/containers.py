@@ -100,7 +100,7 @@ def build_bundle(
 
 def resolve_machine(session: Connection, options: MachineOptions) -> MachineType:
     """Return the machine of the options or of the settings. Raises UsageError."""
-    choice = options.gpu or options.machine or setting("machine")
+    choice = options.gpu or options.machine or setting("machine") or ""
     if "," in choice:
         raise UsageError(
             "Containers run on one machine at a time. Nothing was sent. Name one machine, or "

@@ -10,12 +10,14 @@ from lk_jupyter.code.source import Source
 from lk_jupyter.config.settings import setting
 from lk_jupyter.errors import UsageError
 from lk_jupyter.machines.catalogue import split_count
+from lk_jupyter.machines.default import default_machine
 from lk_jupyter.options.runs import RunOptions
 from lk_jupyter.protocol.vm_run import LONGEST_SECONDS, SETUP_SECONDS, parse_run_key
 from lk_jupyter.runs.ids import resolve
 from lk_jupyter.runs.package.bundle import Limits
 
 if TYPE_CHECKING:
+    from lk_jupyter.api.vms import InstanceType
     from lk_jupyter.connection.connection import Connection
     from lk_jupyter.vms.offers import VmOffer
     from lk_jupyter.vms.volumes import RunVolume
@@ -59,13 +61,19 @@ def choose_vm(session: Connection, options: RunOptions, count: int = 1) -> VmOff
         require_rentable,
     )
 
-    name = options.gpu or options.machine or setting("machine")
-    gpus, name = split_count(name.partition("|")[0].strip().lower())
-    profile = name.removeprefix("gpu.").removeprefix("vm.")
     availability = session.client.vms.availability()
     require_rentable(availability)
     offers = list_offers(availability)
-    offer = choose_offer(offers, VmShape(profile, gpus, "spot" if options.spot else "on-demand"))
+    kind: InstanceType = "spot" if options.spot else "on-demand"
+    name = options.gpu or options.machine
+    if name is None:
+        name = default_machine(session.machines(), session.refused_machines)
+        single = [offer.profile for offer in offers if (offer.instance_type, offer.count) == (kind, 1)]
+        if setting("machine") is None and single and name.removeprefix("gpu.") not in single:
+            name = single[0]  # the cheapest
+    gpus, name = split_count(name.partition("|")[0].strip().lower())
+    profile = name.removeprefix("gpu.").removeprefix("vm.")
+    offer = choose_offer(offers, VmShape(profile, gpus, kind))
     if offer.free is False:
         raise UsageError(
             f"No {offer} is free now. Nothing was rented. {alternatives_line(offers, offer)} Code that saves "

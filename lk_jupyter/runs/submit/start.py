@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import json
+import logging
 import math
 import re
 import time
@@ -17,6 +18,7 @@ from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from lk_jupyter.api._client import Client
+from lk_jupyter.api._models import Model
 from lk_jupyter.api.execution import (
     DockerComposeExecutionRequest,
     DockerExecutionRequest,
@@ -29,7 +31,7 @@ from lk_jupyter.api.user import is_same_user
 from lk_jupyter.api.workloads import (
     Workload,
 )  # also aborts runs: imported now, so that no interrupt waits for the import
-from lk_jupyter.config.assumptions import DEFAULT, Assumptions
+from lk_jupyter.config.assumptions import DEFAULT, SEPARATOR, Assumptions
 from lk_jupyter.config.settings import setting
 from lk_jupyter.config.signing import signing_key
 from lk_jupyter.errors import ApiError, BadRequest, Invalid, InvalidResponse, LkError, OutcomeUnknown, ServerError
@@ -85,6 +87,14 @@ _ENTER = (
 #: The answer of a start operation.
 StartResponse = TypeVar("StartResponse")
 
+#: A request that starts something.
+Request = TypeVar("Request", bound=Model)
+
+#: Fields that no start needs → what the server doesn't show without the field.
+_OPTIONAL_FIELDS = {"metadata": "metadata of a run", "labels": "labels of a run", "run_name": "name of a run"}
+
+_log = logging.getLogger("lk_jupyter")
+
 
 def start_once(client: Client, bundle: Bundle) -> StreamingStartResponse:
     """Start the run and return the answer; look the run up if the answer was lost.
@@ -98,9 +108,47 @@ def start_once(client: Client, bundle: Bundle) -> StreamingStartResponse:
     return send_once(
         client,
         bundle.token,
-        lambda: _send_start_request(client, request, limited_by_cost=bundle.cost_binds),
+        lambda: send_accepted_fields(
+            client.assumptions,
+            request,
+            lambda accepted: _send_start_request(client, accepted, limited_by_cost=bundle.cost_binds),
+        ),
         request.model_dump(include=REPEATED),
     )
+
+
+def send_accepted_fields(
+    assumptions: Assumptions, request: Request, send: Callable[[Request], StartResponse]
+) -> StartResponse:
+    """Send a start without optional fields that the server refuses; a refusal of a field shows that nothing started.
+
+    The mark by which a start is found again is also part of the file's name. Raises the errors of ``send``.
+    """
+    refused = set(filter(None, assumptions["refused_fields"].split(SEPARATOR)))
+    while True:
+        omissions = {name: None for name in refused if name in type(request).model_fields}
+        accepted = request.model_copy(update=omissions)
+        try:
+            return send(accepted)
+        except (Invalid, BadRequest) as refusal:
+            field = _find_refused_field(refusal, accepted)
+            if field is None:
+                raise
+            refused.add(field)
+            assumptions.store_finding("refused_fields", SEPARATOR.join(sorted(refused)))
+            _log.warning(
+                "lk_jupyter: The server refuses the field '%s' of a start, so starts are sent without this field. Its "
+                "lists and records don't contain the %s.",
+                field,
+                _OPTIONAL_FIELDS[field],
+            )
+
+
+def _find_refused_field(refusal: ApiError, request: Request) -> str | None:
+    """Return the optional field of a request that a refusal names; None if the refusal names none."""
+    set_fields = request.model_dump(exclude_none=True)
+    named = (name for name in _OPTIONAL_FIELDS if set_fields.get(name))
+    return next((name for name in named if re.search(rf"(?<!\w){name}(?!\w)", refusal.detail)), None)
 
 
 def use_separate_folder(

@@ -38,6 +38,7 @@ from lk_jupyter.errors import (
 from lk_jupyter.journal.entry import current_cell
 from lk_jupyter.journal.journal import REFUSED, JournalEntry, journal
 from lk_jupyter.journal.prune import prune_once
+from lk_jupyter.machines.default import next_machine, refuses_machine
 from lk_jupyter.protocol.frames import FRAMES_KEY
 from lk_jupyter.protocol.metadata import INPUTS_KEY, PORTS_KEY, REQUEST_KEY, SOURCE_KEY
 from lk_jupyter.runs.abort import Abort, abort_soon, keep_until_arrived, let_go_at
@@ -48,6 +49,7 @@ from lk_jupyter.runs.interrupts import SafeEvent, call_in_background, true_inter
 from lk_jupyter.runs.log import log_path, set_log_aside
 from lk_jupyter.runs.package import secret_scan
 from lk_jupyter.runs.package.bundle import Bundle
+from lk_jupyter.runs.package.machine import is_default, move_bundle
 from lk_jupyter.runs.submit.budget import enforce_budgets
 from lk_jupyter.runs.submit.preconditions import require_vm_run
 from lk_jupyter.runs.submit.start import REPEATED, find_marked, limit_before_lease_end, shorter_limit, start_once
@@ -323,7 +325,7 @@ class Submission:
         return add_links(self._session, replace(self.bundle, request=request))
 
     def _start_run(self, complete: Bundle) -> StreamingStartResponse:
-        """Start the run. Use a shorter limit from the answer if the server refuses the default time limit."""
+        """Start the run. Use another default machine or limit if the server refuses the first one."""
         if complete.vm_offer:
             from lk_jupyter.runs.submit.on_vm import start_on_vm  # noqa: PLC0415 (few runs are on VMs)
 
@@ -332,6 +334,32 @@ class Submission:
             from lk_jupyter.runs.submit.on_relay import start_relay  # noqa: PLC0415 (few runs are relays)
 
             return start_relay(self._session, self.bundle)
+        while True:
+            try:
+                return self._start_within_limit(complete)
+            except ApiError as refusal:  # nothing was started
+                complete = self._replace_refused_machine(refusal)
+
+    def _replace_refused_machine(self, refusal: ApiError) -> Bundle:
+        """Return the bundle on the next cheapest GPU, if the server refused a machine that the user didn't name.
+
+        Raises the refusal for any other reason, and UsageError if the GPU exceeds a budget.
+        """
+        machine = self.bundle.machine
+        if not is_default(self.bundle) or not refuses_machine(refusal, machine.hardware_profile):
+            raise refusal
+        self._session.refused_machines.add(machine.hardware_profile)
+        replacement = next_machine(self._session.machines(), self._session.refused_machines)
+        if replacement is None:
+            raise refusal
+        self.bundle = move_bundle(self.bundle, replacement)
+        columns = {"machine": replacement.hardware_profile, "price_per_hour": replacement.price_per_hour}
+        journal().update(self._entry.token, **columns, request=_build_journal_request(self.bundle))
+        enforce_budgets(self._session, self.bundle)
+        return self._renew_links()
+
+    def _start_within_limit(self, complete: Bundle) -> StreamingStartResponse:
+        """Start the run. Use a shorter limit from the answer if the server refuses the default time limit."""
         try:
             return start_once(self._client, complete)
         except (Invalid, BadRequest) as refusal:
