@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import atexit
+import logging
 import threading
+import time
 import warnings
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from copy import copy
 from typing import TYPE_CHECKING, Any
 
 from lk_jupyter._fork import call_in_child
+from lk_jupyter._threads import start as start_thread
 from lk_jupyter.connection.connection import Connection, find_target
-from lk_jupyter.errors import ApiError
+from lk_jupyter.errors import ApiError, LkError
+from lk_jupyter.journal.charges import has_overdue_charges
 from lk_jupyter.text.terminal import plain
 
 if TYPE_CHECKING:
@@ -35,6 +40,8 @@ if TYPE_CHECKING:
     from lk_jupyter.runs.fanout.fanout import FanOut
     from lk_jupyter.runs.notebooks.warm_python import WarmPython
     from lk_jupyter.runs.run import Run
+
+_log = logging.getLogger("lk_jupyter")
 
 
 class Session(Connection):
@@ -461,7 +468,33 @@ def current(*, start: bool = True) -> Session:
         target = find_target(start=start)
         if not _current or _current[-1].target != target:
             _current.append(Session(target))  # active runs keep the older session
-        return _current[-1]
+        session = _current[-1]
+    _release_ended_rentals(session)
+    return session
+
+
+#: Seconds between two looks for rentals whose end has passed, and the moment of the next look.
+_LOOK_SECONDS = 30.0
+_next_look = 0.0
+
+
+def _release_ended_rentals(session: Session) -> None:
+    """Delete rentals of this computer whose stated end has passed, in a thread, and report each."""
+    global _next_look  # noqa: PLW0603 (all sessions share the rentals)
+    if time.monotonic() < _next_look:
+        return
+    _next_look = time.monotonic() + _LOOK_SECONDS
+    if has_overdue_charges():
+        thread = threading.Thread(target=_report_ended_rentals, args=(copy(session),), name="lk-ends", daemon=True)
+        start_thread(thread)
+
+
+def _report_ended_rentals(session: Session) -> None:
+    from lk_jupyter.vms.rentals import release_rentals  # noqa: PLC0415 (few users rent anything)
+
+    with suppress(LkError):
+        for line in release_rentals(session):
+            _log.warning(line)
 
 
 def history(*text: str, **options: Unpack[HistoryKeywords]) -> Any:

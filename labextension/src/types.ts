@@ -211,6 +211,8 @@ export interface BurningThing {
   hardware: string;
   state: string;
   per_hour: string | null;
+  /** The stated end of a VM or a deployment, and who enforces it. */
+  end?: string;
 }
 
 /** The number of cached tokens of a prompt. */

@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -16,10 +16,12 @@ from lk_jupyter._threads import start
 from lk_jupyter.api.machine_types import MachineType
 from lk_jupyter.api.states import DEPLOYMENT_PHASES, Phase, is_final, read_phase
 from lk_jupyter.api.vms import VM
+from lk_jupyter.connection.rental import COMPUTER, end_label, find_stated_ends
 from lk_jupyter.errors import OperationNotAvailable
 from lk_jupyter.machines.prices import Prices as Prices  # noqa: PLC0414 (known by this place too)
 from lk_jupyter.machines.prices import vm_gpu_count
 from lk_jupyter.protocol.parts import remove_token_from_name
+from lk_jupyter.protocol.vm_run import normalize_id
 from lk_jupyter.text.terminal import one_line
 from lk_jupyter.text.units import disk_label
 
@@ -41,7 +43,7 @@ class ActiveResource:
 
     ``kind``, ``id``, ``name``, ``hardware``, ``per_hour`` in credits (None if its price is unknown), ``state`` as the
     cloud reports it. ``is_billed`` is whether its billing has started, ``owner`` is the id or the address of its user
-    if the cloud reports it.
+    if the cloud reports it. ``end`` is the stated end of a VM or a deployment, and who enforces it.
 
     Example:
         >>> run = session.run("import time; print('begun', flush=True); time.sleep(600)", gpu="A100")
@@ -60,6 +62,7 @@ class ActiveResource:
     state: str = ""
     is_billed: bool = True
     owner: str | None = None
+    end: str = ""
 
     @property
     def label(self) -> str:
@@ -192,7 +195,19 @@ def list_active(connection: Connection) -> ActiveList:
     _read_at_once([offers, models, book])
     prices = Prices(tuple(machines.rows), next(iter(offers.rows), None), tuple(models.rows), tuple(book.rows))
     problems = tuple(problem for each in lists if (problem := each.problem))
-    return ActiveList(price_resources(runs.rows, vm_rows, volumes.rows, deployment_rows, prices), problems)
+    resources = price_resources(runs.rows, vm_rows, volumes.rows, deployment_rows, prices)
+    return ActiveList(_add_ends(connection, resources), problems)
+
+
+def _add_ends(connection: Connection, resources: Iterable[ActiveResource]) -> tuple[ActiveResource, ...]:
+    """Add the stated ends that this computer enforces."""
+    ends = find_stated_ends(connection.base_url)
+
+    def describe_end(resource: ActiveResource) -> str:
+        end = ends.get(normalize_id(resource.id))
+        return "" if end is None else f"{end_label(end)} by {COMPUTER}"
+
+    return tuple(replace(each, end=describe_end(each)) for each in resources)
 
 
 class _Reading(Generic[T]):

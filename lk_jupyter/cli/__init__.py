@@ -10,7 +10,7 @@ import gc
 import os
 import sys
 from collections.abc import Sequence
-from contextlib import redirect_stdout
+from contextlib import redirect_stdout, suppress
 
 TYPE_CHECKING = False  # importing typing takes longer than this module
 if TYPE_CHECKING:
@@ -48,6 +48,21 @@ def main(arguments: Sequence[str] | None = None, *, limit: float | None = None) 
         return execute(words, output, limit)
 
 
+def _release_ended_rentals() -> None:
+    """Delete rentals of this computer whose stated end has passed, before the command: its process ends soon."""
+    from lk_jupyter.journal.charges import has_overdue_charges  # noqa: PLC0415 (the import of this module stays fast)
+
+    if not has_overdue_charges():
+        return
+    from lk_jupyter.errors import LkError  # noqa: PLC0415 (few commands find such a rental)
+    from lk_jupyter.session import connect  # noqa: PLC0415
+    from lk_jupyter.vms.rentals import release_rentals  # noqa: PLC0415
+
+    with suppress(LkError), connect() as session:
+        for line in release_rentals(session):
+            print(line, file=sys.stderr)  # noqa: T201 (a command)
+
+
 def execute(words: list[str], output: CommandOutput, limit: float | None = None) -> int:
     """Execute a command, print its records, and return its exit code; ``limit`` is as for ``main``."""
     from lk_jupyter.cli.failures import exit_code_for, report_timeout  # noqa: PLC0415
@@ -66,6 +81,7 @@ def execute(words: list[str], output: CommandOutput, limit: float | None = None)
             output.limit = TimeLimit(limit, lambda: report_timeout(command, output))
             output.limit.start()
         with one_reading():
+            _release_ended_rentals()
             return command.load()(arguments, output)
     except BrokenPipeError:
         return output.report_closed()

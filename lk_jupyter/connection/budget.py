@@ -336,7 +336,7 @@ def _record_vm_ends(connection: Spender, charges: list[RecordedCharge]) -> None:
                 continue
             vm = rows.get(normalize_id(charge.resource))
             if vm is None:
-                _record_absence(charge)
+                _record_absence(connection, charge)
             elif vm.phase is Phase.ENDED:
                 billed = vm.billed if vm.croesus_billed is None else vm.croesus_billed
                 charge_book().update(charge.token, ends=time.time(), cost=billed, deadline=None)
@@ -354,7 +354,7 @@ def _record_deployment_ends(connection: Spender, charges: list[RecordedCharge]) 
                 continue
             row = rows.get(charge.resource)
             if row is None:
-                _record_absence(charge)
+                _record_absence(connection, charge)
             elif row.status == "paused":  # a question wakes it up: its stated end remains
                 charge_book().update(charge.token, ends=time.time())
             elif read_phase(row.status, DEPLOYMENT_PHASES) is Phase.ENDED:
@@ -363,9 +363,24 @@ def _record_deployment_ends(connection: Spender, charges: list[RecordedCharge]) 
                 _record_presence(charge)
 
 
-def _record_absence(charge: RecordedCharge) -> None:
+def read_account(connection: Spender) -> str | None:
+    """Return the user and the organization that a connection acts for; None if the server doesn't report them."""
+    with suppress(LkError):
+        status = connection.client.user.status()
+        return f"{normalize_id(status.user_id or '')} {normalize_id(status.org_id or '')}"
+    return None
+
+
+def is_account(connection: Spender, charge: RecordedCharge) -> bool:
+    """Return whether a connection acts for the account that pays a charge: another account can't see the resource."""
+    return charge.account is None or charge.account == read_account(connection)
+
+
+def _record_absence(connection: Spender, charge: RecordedCharge) -> None:
     """Record that a list lacks a resource: the resource has ended if another list lacks it a minute later."""
     now = time.time()
+    if not is_account(connection, charge):
+        return
     if charge.unclear_at is None:
         charge_book().update(charge.token, unclear_at=now)
     elif now - charge.unclear_at > _ABSENT_SECONDS:

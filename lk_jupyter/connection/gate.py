@@ -264,6 +264,7 @@ class SpendingGate:
                 most=expense.reserve,
                 resource=expense.resource,
                 deadline=expense.plan.ends_at if expense.plan else None,
+                account=budget.read_account(self._connection) if expense.plan else None,
             )
         )
         request = expense.request

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import sqlite3
 import threading
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from decimal import Decimal, InvalidOperation
@@ -36,7 +37,7 @@ class RecordedCharge:
     hour, for resources that are billed until they are deleted; ``most`` is the reserved amount in credits, and ``cost``
     the billed amount. Moments are Unix seconds: ``unclear_at`` is when the answer to the request was lost, and
     ``deadline`` the stated end by the clock of the cloud, at which this computer deletes the resource; None without an
-    end, and for a resource that has certainly ended.
+    end, and for a resource that has certainly ended. ``account`` is the user and the organization that pay.
     """
 
     token: str
@@ -52,6 +53,7 @@ class RecordedCharge:
     ends: float | None = None
     unclear_at: float | None = None
     deadline: float | None = None
+    account: str | None = None
 
     @property
     def is_active(self) -> bool:
@@ -176,6 +178,12 @@ def charge_book() -> ChargeBook:
         if path not in _opened:
             _opened[path] = ChargeBook(path)
         return _opened[path]
+
+
+def has_overdue_charges(ahead: float = 0.0) -> bool:
+    """Return whether a stated end has passed, by the clock of this computer plus ``ahead`` seconds."""
+    book = charge_book()
+    return book.path.exists() and bool(book.overdue(time.time() + ahead))
 
 
 def close_all() -> None:

@@ -60,7 +60,7 @@ async def read_active(upstream: Upstream) -> ActiveList:
 def build_thing(resource: ActiveResource) -> dict[str, Any]:
     """Return a resource for a page."""
     per_hour = None if resource.per_hour is None else f"{resource.per_hour:f}"
-    fields = {name: getattr(resource, name) for name in ("kind", "id", "name", "hardware", "state")}
+    fields = {name: getattr(resource, name) for name in ("kind", "id", "name", "hardware", "state", "end")}
     return {**fields, "per_hour": per_hour}
 
 

@@ -132,6 +132,7 @@ class BurningThing(BaseModel):
     hardware: str
     state: str
     per_hour: str | None
+    end: str = Field("", description="The stated end of a VM or a deployment, and who enforces it.")
 
 
 class BurnRateContent(BaseModel):

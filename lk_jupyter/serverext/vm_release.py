@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -33,10 +32,9 @@ async def release_overdue(desk: UpstreamProvider) -> None:
 
 def _has_rentals() -> bool:
     """Return whether a stated end of a VM or a deployment has passed, by the clock of this computer."""
-    from lk_jupyter.journal.charges import charge_book  # noqa: PLC0415 (not before the first look)
+    from lk_jupyter.journal.charges import has_overdue_charges  # noqa: PLC0415 (not before the first look)
 
-    book = charge_book()
-    return book.path.exists() and bool(book.overdue(time.time() + _CLOCK_SECONDS))
+    return has_overdue_charges(_CLOCK_SECONDS)
 
 
 def _release_rentals(connection: Connection) -> None:

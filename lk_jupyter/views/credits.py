@@ -65,11 +65,11 @@ def balance(account: AccountBalance) -> StaticView:
 def resources(active: tuple[ActiveResource, ...]) -> Table:
     """Show the active resources that cost credits."""
     rows = [
-        (thing.name or thing.id[:8], thing.kind, thing.hardware, _format_amount(thing.per_hour, "unknown"))
+        (thing.name or thing.id[:8], thing.kind, thing.hardware, _format_amount(thing.per_hour, "unknown"), thing.end)
         for thing in active[:MOST]
     ]
     note = omitted_line(len(active), MOST, "All of them: session.balance().resources")
-    return Table(("What", "Kind", "Hardware", "Per hour"), rows, note, _RIGHT, "Running now, in credits")
+    return Table(("What", "Kind", "Hardware", "Per hour", "Ends"), rows, note, _RIGHT, "Running now, in credits")
 
 
 def stop_plan(plan: StopPlan) -> Table:

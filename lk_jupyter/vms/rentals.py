@@ -5,15 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lk_jupyter.api.inference import StopDeploymentRequest
-from lk_jupyter.connection.budget import DEPLOYMENT, VM, record_ends
+from lk_jupyter.connection.budget import DEPLOYMENT, VM, is_account, record_ends
 from lk_jupyter.connection.rental import end_label
 from lk_jupyter.errors import LkError, NotFound
 from lk_jupyter.journal.charges import RecordedCharge, charge_book
-from lk_jupyter.vms.ends import delete_vm
+from lk_jupyter.vms.ends import VmDeletion
 from lk_jupyter.vms.ids import short_id
 
 if TYPE_CHECKING:
     from lk_jupyter.connection.connection import Connection
+
+#: Seconds for the proof that a VM was deleted, before the next look tries again.
+_PROOF_SECONDS = 5.0
 
 
 def release_rentals(connection: Connection) -> list[str]:
@@ -29,7 +32,7 @@ def release_rentals(connection: Connection) -> list[str]:
 
 def _list_overdue(connection: Connection) -> list[RecordedCharge]:
     charges = charge_book().overdue(connection.client.now())
-    return [charge for charge in charges if charge.base_url == connection.base_url]
+    return [charge for charge in charges if charge.base_url == connection.base_url and is_account(connection, charge)]
 
 
 def _release_rental(connection: Connection, rental: RecordedCharge) -> str:
@@ -39,7 +42,7 @@ def _release_rental(connection: Connection, rental: RecordedCharge) -> str:
     end = end_label(rental.deadline or 0.0)
     try:
         if rental.kind == VM:
-            delete_vm(connection.client, resource)
+            VmDeletion(connection.client, resource).run(_PROOF_SECONDS)
         elif rental.kind == DEPLOYMENT:
             connection.client.inference.stop(StopDeploymentRequest(deployment_id=resource))
     except NotFound:  # another look shows whether it has ended

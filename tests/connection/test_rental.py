@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from decimal import Decimal
 
 import pytest
+from localcloud.conftest import until
+from magics.people import add_person
 
+from lk_jupyter import session as session_module
 from lk_jupyter.api.inference import CreateDeploymentRequest, StopDeploymentRequest
+from lk_jupyter.api.states import Phase
 from lk_jupyter.api.vms import CreateVMRequest
 from lk_jupyter.config import settings
 from lk_jupyter.connection import rental
@@ -15,7 +21,7 @@ from lk_jupyter.connection.rental import Rental, extend_rental, find_stated_ends
 from lk_jupyter.errors import UsageError
 from lk_jupyter.journal import charges, journal
 from lk_jupyter.journal.charges import charge_book
-from lk_jupyter.session import connect
+from lk_jupyter.session import connect, current
 from lk_jupyter.vms.rentals import release_rentals
 
 pytestmark = pytest.mark.usefixtures("signed_in")
@@ -136,3 +142,35 @@ def test_an_end_moves_only_as_far_as_the_budget_pays(session):
         extend_rental(session, vm.vm_id, "VM box", 5 * HOUR)
     with pytest.raises(UsageError, match="rented elsewhere"):
         extend_rental(session, "f" * 32, "VM other", HOUR)
+
+
+def test_another_account_neither_deletes_nor_forgets_a_rental(session, cloud):
+    vm = session.client.vms.create(VM)
+    _pass_ends()
+    _, key = add_person(cloud)
+    with connect(cloud.base_url, key) as other:
+        for _ in range(2):
+            assert release_rentals(other) == []
+            for charge in charge_book().overdue(1e12):
+                charge_book().update(charge.token, unclear_at=1.0)
+    assert session.client.vms.status(vm.vm_id).phase is not Phase.ENDED
+    [charge] = charge_book().overdue(1e12)
+    assert charge.resource == vm.vm_id
+    charge_book().update(charge.token, unclear_at=None)
+    assert len(release_rentals(session)) == 1
+
+
+def test_the_next_command_of_a_shell_and_the_next_session_of_a_kernel_delete_what_has_ended(
+    session, cloud, monkeypatch
+):
+    session.client.vms.create(VM)
+    _pass_ends()
+    command = [sys.executable, "-m", "lk_jupyter.cli", "runs", "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "Deleted VM 'box', which had to end at " in done.stderr
+    assert _count_active(cloud) == 0
+    session.client.vms.create(VM)
+    _pass_ends()
+    monkeypatch.setattr(session_module, "_next_look", 0.0)
+    current()
+    until(lambda: _count_active(cloud) == 0)

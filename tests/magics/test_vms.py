@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from magics.kernels import fail
 from magics.people import answers, interrupt_at
-from vms.on_vm import cloud_with_faults, living
+from vms.on_vm import cloud_with_faults, living, until
 
 from lk_jupyter.journal.charges import charge_book
 from lk_jupyter.vms.facts import host_keys_path
@@ -238,7 +238,9 @@ def test_a_vm_beyond_the_budget_is_refused_before_the_question_and_one_that_exce
     assert not living(vms)
     shown = run_cell("%lk_vm create --gpu A100 --yes --no-wait --name box")
     assert re.search(r"1\.99 credits for 1 h 15 min \(as long as the day budget pays\), until .*\d\d:\d\d", shown)
-    assert re.search(r"\d\d:\d\d by this computer", run_cell("%lk_vm list"))
+    for line in ("%lk_vm list", "%lk_vm status box"):
+        assert re.search(r"\d\d:\d\d by this computer", run_cell(line)), line
+    until(lambda: re.search(r"\d\d:\d\d by this computer", run_cell("%lk_balance")))  # when it is billed
     [charge] = charge_book().charges(vms.base_url)
     charge_book().update(charge.token, rate=Decimal(1_000_000), begins=charge.begins - 1)
     for line in ("%lk_vm list", "%lk_balance"):

@@ -38,6 +38,7 @@ export function DeploymentsSection({ tools }: { tools: Tools }) {
         ...stateFacts(one.status, [
           machineName(one.hardware_profile ?? ''),
           priceWords(tools, one.deployment_id),
+          endWords(tools, one.deployment_id),
           replicaWords(one)
         ]),
         ending: stop(one)
@@ -66,7 +67,13 @@ export function VmsSection({ tools }: { tools: Tools }) {
       rows={vms?.map(vm => ({
         key: vm.vm_id,
         title: vmName(vm),
-        ...stateFacts(vm.status, [gpuWords(vm), priceWords(tools, vm.vm_id), costWords(vm), vm.ip_address]),
+        ...stateFacts(vm.status, [
+          gpuWords(vm),
+          priceWords(tools, vm.vm_id),
+          costWords(vm),
+          endWords(tools, vm.vm_id),
+          vm.ip_address
+        ]),
         ending: terminate(vm),
         use: isId(vm.vm_id)
           ? {
@@ -209,6 +216,12 @@ function gpuWords({ hardware_profile: profile, gpu_count: count }: VM): string |
 function priceWords({ cloud }: Tools, id: string): string | null {
   const price = cloud.data.burnRate?.things.find(thing => thing.id === id)?.per_hour;
   return price ? trans.__('%1 credits/h', String(Number(price))) : null;
+}
+
+/** Return the stated end of a deployment or VM, and who enforces the end. */
+function endWords({ cloud }: Tools, id: string): string | null {
+  const end = cloud.data.burnRate?.things.find(thing => thing.id === id)?.end;
+  return end ? trans.__('ends at %1', end) : null;
 }
 
 /** Return the credits that a VM has cost so far. */
