@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, Protocol
 
+from lk_jupyter.errors import LkError
 from lk_jupyter.magics._output.gallery import RecentOutputs
 from lk_jupyter.magics._output.live import LiveOutput, StatusLine, Text
 from lk_jupyter.magics._output.notification import DesktopNotification, create_notification
@@ -150,21 +151,31 @@ class BackgroundRun:
         status, run = self._status, self._run
         if status.status.appends:
             if not self._monitor.error:
-                status.close_run(run.wait_aside(), is_visible=False)
+                with suppress(LkError):  # the cell has ended, and %lk_runs shows the run
+                    status.close_run(run.wait_aside(), is_visible=False)
             return
         if self._monitor.error:
-            line = status.line("lost", [str(self._monitor.error)])
-            if status.is_stopping:
-                line.notice = f"The server may not have received the abort. Repeat it: %lk_abort {run.short_id}"
-            line.run["state"] = "unknown"  # the run may be active
-            status.status.show(line, now=True)
+            self._show_lost(self._monitor.error)
             return
         if self._newest and not status.quiet:
             status.note.show(_Marked(Text([*self._newest, f"Complete log: {run.log_path}"]), "log"), now=True)
         if not status.quiet:
             self._bars.end()
             self._pictures.show(_Marked(self._gallery, "outputs"), now=True)
-        status.settle(*status.close_run(run.wait_aside()))
+        try:
+            record = run.wait_aside()
+        except LkError as error:  # the output was complete, and the server gives no record
+            self._show_lost(error)
+        else:
+            status.settle(*status.close_run(record))
+
+    def _show_lost(self, error: Exception) -> None:
+        """Show that the state of the run is unknown: the run may be active."""
+        line = self._status.line("lost", [str(error)])
+        if self._status.is_stopping:
+            line.notice = f"The server may not have received the abort. Repeat it: %lk_abort {self._run.short_id}"
+        line.run["state"] = "unknown"
+        self._status.status.show(line, now=True)
 
 
 class Background:

@@ -3,11 +3,13 @@
 import re
 import socket
 import threading
+from contextlib import closing
 
 import pytest
 from localcloud.conftest import until
 from magics.kernels import RICH
 from patience import PATIENCE
+from stand_in import KEY, StandIn
 
 from lk_jupyter.api import _polling
 from lk_jupyter.runs import abort, follow
@@ -150,3 +152,23 @@ def test_a_run_whose_server_is_gone_and_its_abort_come_to_an_end_with_words(make
     assert "The run may still be active." in shown
     go.touch()  # no server is left to end its process
     assert run_cell("print(run.execution_id)").strip() not in {run for _, run in abort._aborts}
+
+
+def test_a_run_whose_record_stays_unreadable_ends_as_lost_in_words(home, monkeypatch, run_cell):
+    cloud = StandIn().on("GET /execution/{}", (500, {"detail": "boom"}))
+    cloud.on("GET /execution/streaming/{}/status", (500, {"detail": "boom"}))
+    monkeypatch.setenv("LK_BASE_URL", cloud.url)
+    monkeypatch.setenv("LK_API_KEY", KEY)
+    monkeypatch.setattr(_polling, "PATIENCE", 0.3)
+    errors = []
+    monkeypatch.setattr(threading, "excepthook", errors.append)
+    with closing(cloud):
+        shown = run_cell("%%lk_run --gpu A100 --detach\n1")
+        shown += run_cell(
+            "from lk_jupyter.magics._output.background import BACKGROUND\nBACKGROUND.tasks[-1].done.wait()"
+        )
+        until(lambda: "lk-end" not in {each.name for each in threading.enumerate()})
+        shown += run_cell("")
+    assert not errors
+    assert "lost" in shown
+    assert "No answer from the server" in shown
