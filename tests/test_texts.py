@@ -123,6 +123,7 @@ OF_OTHERS = {
     "--colors", "--ext", "--no-banner", "--simple-prompt",  # IPython
     "--no-progress-bar",  # papermill
     "--logdir",  # TensorBoard
+    "--python",  # uv
     "--store", "--only",  # scripts of the tests
     "--manual",  # the client of the cloud
     "--epochs", "--part",  # scripts of the reader

@@ -45,8 +45,8 @@ _ABSENT_SECONDS = 60.0
 #: Seconds after which a request without a waiting caller has ended.
 _LONGEST_REQUEST = 900.0
 
-VM, DEPLOYMENT, BATCH, CHAT = "VM", "deployment", "batch", "chat"
-_PLURALS = {RUN: "runs", VM: "VMs", DEPLOYMENT: "deployments", BATCH: "batches", CHAT: "chats"}
+VM, VOLUME, DEPLOYMENT, BATCH, CHAT = "VM", "volume", "deployment", "batch", "chat"
+_PLURALS = {RUN: "runs", VM: "VMs", VOLUME: "volumes", DEPLOYMENT: "deployments", BATCH: "batches", CHAT: "chats"}
 
 
 class Spender(Protocol):
@@ -256,7 +256,7 @@ def list_exceeded_budgets(connection: Spender) -> list[str]:
         use, active = read_usage(connection, budget), _list_unlimited_charges(connection, budget)
         if active and use.spent > limit:
             names = ", ".join(f"{charge.kind} {charge.name!r}" for charge in active[:3])
-            verbs = {VM: "%lk_vm delete NAME", DEPLOYMENT: "%lk_undeploy ID"}
+            verbs = {VM: "%lk_vm delete NAME", VOLUME: "%lk_volumes delete ID", DEPLOYMENT: "%lk_undeploy ID"}
             ends = " or ".join(dict.fromkeys(verbs[charge.kind] for charge in active if charge.kind in verbs))
             words.append(
                 f"{budget.title}, {limit:f} credits, is exceeded: {credits_label(use.spent)} were {budget.spent}"
@@ -344,6 +344,23 @@ def _record_vm_ends(connection: Spender, charges: list[RecordedCharge]) -> None:
                 _record_presence(charge)
 
 
+def _record_volume_ends(connection: Spender, charges: list[RecordedCharge]) -> None:
+    """Record the ids of new volumes, whose charge has the name of their VM's id, and the ends of volumes."""
+    with suppress(ApiError, InvalidResponse):
+        rows = list(connection.client.block.list())
+        for charge in charges:
+            if charge.resource is None:
+                attached = [row for row in rows if normalize_id(row.attached_vm_id or "") == normalize_id(charge.name)]
+                if attached:
+                    charge_book().update(charge.token, resource=attached[0].volume_id, unclear_at=None)
+                else:
+                    _drop_unlisted(charge)
+            elif any(row.volume_id == charge.resource for row in rows):
+                _record_presence(charge)
+            else:
+                _record_absence(connection, charge)
+
+
 def _record_deployment_ends(connection: Spender, charges: list[RecordedCharge]) -> None:
     """Record the ends of deployments; a paused deployment is free until its next question."""
     with suppress(ApiError, InvalidResponse):
@@ -414,6 +431,7 @@ def _drop_unlisted(charge: RecordedCharge) -> None:
 _LOOKS: dict[str, Callable[[Spender, list[RecordedCharge]], None]] = {
     RUN: _record_run_ends,
     VM: _record_vm_ends,
+    VOLUME: _record_volume_ends,
     DEPLOYMENT: _record_deployment_ends,
     BATCH: _record_batch_ends,
 }

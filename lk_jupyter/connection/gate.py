@@ -20,8 +20,8 @@ from uuid import uuid4
 
 from lk_jupyter.api._endpoint import Call, Endpoint
 from lk_jupyter.config.assumptions import ROUTERS
-from lk_jupyter.connection import budget, rental
-from lk_jupyter.connection.budget import BATCH, CHAT, DEPLOYMENT, LEAST_HOURS, RUN, VM, CostRequest, Spender
+from lk_jupyter.connection import budget
+from lk_jupyter.connection.budget import BATCH, CHAT, DEPLOYMENT, LEAST_HOURS, RUN, VM, VOLUME, CostRequest, Spender
 from lk_jupyter.errors import InvalidResponse, LkError, OutcomeUnknown, ServerError, UsageError
 from lk_jupyter.journal.charges import RecordedCharge, charge_book
 from lk_jupyter.journal.entry import current_cell
@@ -76,6 +76,7 @@ class Expense:
     tokens: TokenPrices | None = None
     resource: str | None = None
     plan: RentalPlan | None = None
+    has_end: bool = True
 
     @property
     def reserve(self) -> Decimal | None:
@@ -98,11 +99,17 @@ class Reservation:
 
     def __init__(self, token: str, expense: Expense) -> None:
         self.token = token
+        self.volume: Reservation | None = None
         self._expense = expense
 
     def confirm(self, answer: Any) -> None:
         """Record the id of the started resource, or the cost of an answer."""
+        if self.volume:
+            self.volume.confirm(answer)
         changes: dict[str, Any] = {}
+        if self._expense.kind == VOLUME:  # its id is in later answers; until then, its VM identifies it
+            charge_book().update(self.token, name=getattr(answer, "vm_id", self._expense.name))
+            return
         for name in ("vm_id", "deployment_id", "execution_id", "id"):
             if isinstance(resource_id := getattr(answer, name, None), str):
                 changes = {"resource": resource_id}
@@ -116,6 +123,8 @@ class Reservation:
 
     def fail(self, error: BaseException) -> None:
         """Give the credits back, unless something may have been started nevertheless."""
+        if self.volume:
+            self.volume.fail(error)
         from lk_jupyter.api.vms import means_no_capacity  # noqa: PLC0415 (a run needs no operations of VMs)
 
         is_unclear = isinstance(error, (OutcomeUnknown, InvalidResponse, ServerError)) or not isinstance(error, LkError)
@@ -146,11 +155,15 @@ class End:
         self._kind = kind
         self._resource = resource
 
-    def confirm(self, answer: Any) -> None:  # noqa: ARG002 (as Reservation)
+    def confirm(self, answer: Any) -> None:
         """Record that nothing more is billed."""
         for charge in charge_book().charges(self._base_url):
             if (charge.kind, charge.resource) == (self._kind, self._resource) and charge.is_active:
                 charge_book().update(charge.token, ends=time.time())
+            elif charge.kind == VOLUME and charge.resource is None and charge.name == self._resource:
+                detached = [each.volume_id for each in getattr(answer, "detached_volumes", None) or ()]
+                if detached:
+                    charge_book().update(charge.token, resource=detached[-1])
 
     def fail(self, error: BaseException) -> None:
         """Record nothing: the resource may still be billed."""
@@ -178,9 +191,9 @@ class SpendingGate:
 
     def __call__(self, call: Call) -> Reservation | End | None:
         """Return the reservation of a request; None for a request that changes no bill."""
-        if _has_reservation.get():
-            return None
         title = call.endpoint.title
+        if _has_reservation.get():
+            return self._reserve_volume(call)
         if title in _ENDS:
             kind, find_resource = _ENDS[title]
             return End(self._connection.base_url, kind, find_resource(call))
@@ -198,12 +211,50 @@ class SpendingGate:
             if budgets:
                 raise
             return None
-        return self._reserve_expense(self._state_end(expense, call)) if expense else None
+        return self._reserve_with_volume(expense, call) if expense else None
+
+    def _reserve_with_volume(self, expense: Expense, call: Call) -> Reservation:
+        """Reserve the cost of a request, and the cost of the new volume of a VM."""
+        volume = self._reserve_volume(call)
+        try:
+            reservation = self._reserve_expense(self._state_end(expense, call))
+        except BaseException:
+            if volume:
+                charge_book().remove(volume.token)
+            raise
+        reservation.volume = volume
+        return reservation
+
+    def _reserve_volume(self, call: Call) -> Reservation | None:
+        """Reserve the cost of a new volume, which outlives its VM; None without a new volume."""
+        body: Any = call.body
+        if call.endpoint.title != "Vms.create" or not body.new_volume:
+            return None
+        from lk_jupyter.api.block import BlockVolume  # noqa: PLC0415 (few rent volumes)
+        from lk_jupyter.connection import rental  # noqa: PLC0415
+
+        size = body.new_volume.size_gb
+        rate = Prices(book=self._read_price_book()).volume_price(BlockVolume(volume_id="new", size_gb=size))
+        plan = rental.stated_plan(self._connection)
+        seconds = plan.volume_seconds if plan else None
+        now, time_reserved = self._connection.client.now(), seconds or rental.VOLUME_SECONDS
+        return self._reserve_expense(
+            Expense(
+                VOLUME,
+                f"{size} GB",
+                rate,
+                unpriced="volumes have no published price.",
+                plan=rental.RentalPlan(time_reserved, rate, now + time_reserved),
+                has_end=seconds is not None,
+            )
+        )
 
     def _state_end(self, expense: Expense, call: Call) -> Expense:
         """Return an expense with the end of its rental: as stated before the question, or the default end."""
         if call.endpoint.title not in _RENTALS:
             return expense
+        from lk_jupyter.connection import rental  # noqa: PLC0415 (few rent anything)
+
         plan = rental.stated_plan(self._connection)
         if plan is None:
             is_leased = expense.kind == VM and self._connection.client.has_broker
@@ -263,7 +314,7 @@ class SpendingGate:
                 rate=expense.rate,
                 most=expense.reserve,
                 resource=expense.resource,
-                deadline=expense.plan.ends_at if expense.plan else None,
+                deadline=expense.plan.ends_at if expense.plan and expense.has_end else None,
                 account=budget.read_account(self._connection) if expense.plan else None,
             )
         )
@@ -310,9 +361,8 @@ class SpendingGate:
         )
 
     def _price_vm(self, call: Call) -> Expense:
-        """Return the price of a VM with its new volume."""
-        from lk_jupyter.api import vms  # noqa: PLC0415
-        from lk_jupyter.api.block import BlockVolume  # noqa: PLC0415 (few rent VMs)
+        """Return the price of a VM, without its new volume."""
+        from lk_jupyter.api import vms  # noqa: PLC0415 (few rent VMs)
 
         body: Any = call.body
         client = self._connection.client
@@ -322,9 +372,6 @@ class SpendingGate:
         count = body.instance_specs.gpu_count if body.instance_specs else 1
         shape = {"hardware_profile": body.hardware_profile, "gpu_count": count, "instance_type": body.instance_type}
         rate = prices.hourly_vm_price(vms.VM(vm_id="new", **shape))
-        if body.new_volume:
-            disk = prices.volume_price(BlockVolume(volume_id="new", size_gb=body.new_volume.size_gb))
-            rate = None if rate is None else rate + (disk or Decimal(0))
         unpriced = f"VMs with {body.hardware_profile} have no published price. VMs with a price: %lk_vm offers."
         return Expense(VM, body.display_name or body.name or body.hardware_profile, rate, unpriced=unpriced)
 
@@ -455,5 +502,6 @@ _RENTALS = frozenset({"Vms.create", "Inference.create"})
 #: Operation that ends a resource → kind of the resource, and the id in the request.
 _ENDS: dict[str, tuple[str, Callable[[Call], str]]] = {
     "Vms.delete": (VM, lambda call: call.path.rpartition("/")[2]),
+    "Block.delete": (VOLUME, lambda call: call.path.rpartition("/")[2]),
     "Inference.stop": (DEPLOYMENT, lambda call: str(getattr(call.body, "deployment_id", ""))),
 }

@@ -16,9 +16,11 @@ from typing import TYPE_CHECKING
 
 from lk_jupyter.api.vms import DEFAULT_LEASE, SHORTEST_LEASE
 from lk_jupyter.connection.budget import (
+    VOLUME,
     CostRequest,
     active_budgets,
     read_usage,
+    record_ends,
     refresh_charges,
     refuse_over_budget,
 )
@@ -37,6 +39,9 @@ DEFAULT_SECONDS = 8 * 3600.0
 #: The shortest rental in seconds: a VM needs minutes to start.
 SHORTEST_SECONDS = 600.0
 
+#: Seconds of a volume without an end for which a budget reserves credits.
+VOLUME_SECONDS = 24 * 3600.0
+
 BROKER, COMPUTER = "the broker", "this computer"
 
 #: Who ends a rental of this computer, for questions and help.
@@ -52,7 +57,8 @@ class RentalPlan:
 
     ``seconds`` is the time until the end, ``per_hour`` the price in credits (None if unknown), ``ends_at`` the end in
     Unix seconds by the clock of the cloud, and ``enforcer`` who deletes the resource then. ``limit`` is what made the
-    default time shorter, such as ``the day budget``.
+    default time shorter, such as ``the day budget``. ``volume_seconds`` is the time until a new volume is deleted with
+    its data; None for a volume without an end.
     """
 
     seconds: float
@@ -60,6 +66,7 @@ class RentalPlan:
     ends_at: float
     enforcer: str = COMPUTER
     limit: str = ""
+    volume_seconds: float | None = None
 
     @property
     def cost(self) -> Decimal | None:
@@ -90,7 +97,7 @@ class Rental:
     """A resource to rent: its name in words, and its price per hour in credits; None if unknown.
 
     ``unpriced`` is the reason of a missing price, ``saves`` an option that reduces the cost, and ``is_leased`` whether
-    a broker deletes the resource.
+    a broker deletes the resource. ``extra`` are the credits that a new volume reserves.
     """
 
     name: str
@@ -98,6 +105,7 @@ class Rental:
     unpriced: str = ""
     saves: str = ""
     is_leased: bool = False
+    extra: Decimal = Decimal(0)
 
 
 def plan_rental(connection: Spender, rental: Rental, seconds: float | None = None) -> RentalPlan:
@@ -105,13 +113,14 @@ def plan_rental(connection: Spender, rental: Rental, seconds: float | None = Non
 
     Raises UsageError if a budget or the balance doesn't pay until the end.
     """
-    rests = read_rests(connection, rental.per_hour)
+    rests = {name: rest - rental.extra for name, rest in read_rests(connection, rental.per_hour).items()}
     plan = compute_plan(connection, rental, rests, seconds)
     words = f"{rental.name} for {limit_label(plan.seconds)}"
     affordable = min(_convert_to_seconds(rests, rental.per_hour).values(), default=0.0)
     shorter = f"--timeout {int(affordable // 60)}m" if affordable >= SHORTEST_SECONDS else ""
     saves = ", ".join(filter(None, [shorter, rental.saves]))
-    refuse_over_budget(connection, CostRequest(words, plan.cost, rental.unpriced, saves=saves))
+    cost = None if plan.cost is None else plan.cost + rental.extra
+    refuse_over_budget(connection, CostRequest(words, cost, rental.unpriced, saves=saves))
     if plan.cost is not None and rests.get(BALANCE, plan.cost) < plan.cost:
         broker = "Request credits from the operator of the broker."
         more = broker if connection.client.has_broker else "Buy credits: %lk_billing checkout 50."
@@ -196,6 +205,14 @@ def find_stated_ends(base_url: str) -> dict[str, float]:
     """Return the stated ends of resources by id, in Unix seconds by the clock of the cloud."""
     ends = {charge.resource: charge.deadline for charge in charge_book().charges(base_url)}
     return {normalize_id(resource): end for resource, end in ends.items() if resource and end is not None}
+
+
+def find_volume_ends(connection: Spender) -> dict[str, float]:
+    """Return the stated ends of volumes by id, after reading the ids of new volumes."""
+    charges = charge_book().charges(connection.base_url)
+    record_ends(connection, [each for each in charges if each.kind == VOLUME and each.resource is None])
+    charges = charge_book().charges(connection.base_url)
+    return {each.resource: each.deadline for each in charges if each.resource and each.deadline is not None}
 
 
 def extend_rental(connection: Spender, resource: str, name: str, seconds: float) -> RentalPlan:

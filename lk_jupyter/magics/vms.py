@@ -30,11 +30,13 @@ from lk_jupyter.connection.rental import (
     BROKER,
     COMPUTER,
     ENFORCEMENT,
+    VOLUME_SECONDS,
     Rental,
     RentalPlan,
     end_label,
     extend_rental,
     find_stated_ends,
+    find_volume_ends,
     plan_rental,
     state_end,
 )
@@ -148,9 +150,12 @@ def _create(options: CreateVmOptions, shell: InteractiveShell) -> None:
     key = _choose_key(options)
     volumes = [vm.find_volume(client, text).volume_id for text in options.volume]
     disk_price = read_volume_price(client, options.new_volume) if options.new_volume else Decimal(0)
-    per_hour = offer.per_hour + (disk_price or Decimal(0))
-    plan = plan_rental(session, Rental(str(offer), per_hour, is_leased=client.has_broker), options.timeout)
-    display(_build_plan(offer, key, options, volumes, plan))
+    disk = ", ".join(volumes) or _describe_new_volume(options, disk_price)
+    disk_cost = (disk_price or Decimal(0)) * Decimal(options.volume_timeout or VOLUME_SECONDS) / 3600
+    wish_words = f"{offer} with a volume of {options.new_volume} GB" if options.new_volume else str(offer)
+    rental = Rental(wish_words, offer.per_hour, is_leased=client.has_broker, extra=disk_cost)
+    plan = replace(plan_rental(session, rental, options.timeout), volume_seconds=options.volume_timeout)
+    display(_build_plan(offer, key, options, disk, plan))
     if offer.free is False:
         raise UsageError(f"No {offer} is free now. Nothing was rented. {alternatives_line(free, offer)}")
     if options.dry_run:
@@ -328,6 +333,8 @@ def _format_disk(disk: AttachedVolume) -> str:
 @lk_volumes.verb("list", NoOptions)
 def _list_volumes(_: NoOptions, _shell: InteractiveShell) -> None:
     """List volumes, each with the VM that uses it."""
+    session = current()
+    volumes, ends = list(session.client.block.list()), find_volume_ends(session)
     rows = [
         (
             each.volume_id,
@@ -335,11 +342,12 @@ def _list_volumes(_: NoOptions, _shell: InteractiveShell) -> None:
             each.status or "",
             short_id(each.attached_vm_id) if each.attached_vm_id else "free",
             each.location or "",
+            f"{end_label(ends[each.volume_id])} by {COMPUTER}" if each.volume_id in ends else "none here",
         )
-        for each in current().client.block.list()
+        for each in volumes
     ]
     note = "" if rows else "No volumes. Create one with a VM: %lk_vm create --gpu A100 --new-volume 200"
-    display(Table(("Volume", "Size", "State", "VM", "Where"), rows, note=note, right=frozenset({"Size"})))
+    display(Table(("Volume", "Size", "State", "VM", "Where", "Ends"), rows, note=note, right=frozenset({"Size"})))
 
 
 @lk_volumes.verb("delete", VolumesOptions)
@@ -372,6 +380,8 @@ def _delete_volumes(options: VolumesOptions, _shell: InteractiveShell) -> None:
 def _check_options(options: CreateVmOptions) -> None:
     if options.new_volume and options.volume:
         raise UsageError("%lk_vm create takes --new-volume or --volume, not both. Nothing was sent.")
+    if options.volume_timeout and not options.new_volume:
+        raise UsageError("%lk_vm create: --volume-timeout needs --new-volume. Nothing was sent.")
     if options.move and not options.volume:
         raise UsageError("%lk_vm create: --move needs --volume. Nothing was sent.")
 
@@ -399,17 +409,20 @@ def _format_vm_end(each: VM | VMStatus, ends: dict[str, float]) -> str:
     return "none here" if end is None else f"{end_label(end)} by {COMPUTER}"
 
 
-def _build_plan(
-    offer: VmOffer, key: PublicKey, options: CreateVmOptions, volumes: list[str], plan: RentalPlan
-) -> Table:
+def _describe_new_volume(options: CreateVmOptions, per_hour: Decimal | None) -> str:
+    """Return size, price and end of a new volume; empty without one."""
+    if not options.new_volume:
+        return ""
+    price = f"{options.new_volume} GB, new; {credits_label(per_hour)}{'/h' if per_hour is not None else ''}"
+    if options.volume_timeout:
+        return f"{price} for {limit_label(options.volume_timeout)}; then this computer deletes it with all data"
+    return f"{price} until you delete it with %lk_volumes delete; it has no end without --volume-timeout 7d"
+
+
+def _build_plan(offer: VmOffer, key: PublicKey, options: CreateVmOptions, disk: str, plan: RentalPlan) -> Table:
     cost = f"{credits_label(plan.cost)} {plan.time_label}"
     if plan.enforcer == BROKER:
         cost = f"at most {credits_label(plan.cost)} in the lease of {limit_label(plan.seconds)}"
-    disk = (
-        f"{options.new_volume} GB, new; costs credits until you delete it with %lk_volumes delete"
-        if options.new_volume
-        else ", ".join(volumes)
-    )
     rows = [
         ("Machine", str(offer)),
         ("Free now", {True: "yes", False: "no", None: "unknown"}[offer.free]),

@@ -26,7 +26,9 @@ class Options(BaseModel):
 
     model_config = ConfigDict(extra="forbid", defer_build=True)
 
-    @field_validator("timeout", "stop_timeout", "keep", "ends_in", "run_limit", mode="before", check_fields=False)
+    @field_validator(
+        "timeout", "volume_timeout", "stop_timeout", "keep", "ends_in", "run_limit", mode="before", check_fields=False
+    )
     @classmethod
     def _read_duration(cls, value: object) -> object:
         """Return the seconds of a duration such as 2h; other values stay for the check of the type."""

@@ -36,6 +36,12 @@ class CreateVmOptions(Options):
         metavar="GB",
         ge=1,
     )
+    volume_timeout: int | None = option(
+        None,
+        "Time after which this computer deletes the new volume with all data, such as 7d. Default: never.",
+        metavar="DURATION",
+        ge=SHORTEST_LEASE,
+    )
     volume: list[str] = option([], "Volume to attach; may be repeated.", metavar="ID", completer="volumes")
     move: bool = switch(
         "Allow the cloud to copy volumes to the VM's location. Copying takes hours, and both copies are billed."

@@ -1,11 +1,11 @@
-"""Delete the VMs and deployments that this computer rented and whose stated end has passed."""
+"""Delete the VMs, volumes and deployments that this computer rented and whose stated end has passed."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from lk_jupyter.api.inference import StopDeploymentRequest
-from lk_jupyter.connection.budget import DEPLOYMENT, VM, is_account, record_ends
+from lk_jupyter.connection.budget import DEPLOYMENT, VM, VOLUME, is_account, record_ends
 from lk_jupyter.connection.rental import end_label
 from lk_jupyter.errors import LkError, NotFound
 from lk_jupyter.journal.charges import RecordedCharge, charge_book
@@ -43,12 +43,15 @@ def _release_rental(connection: Connection, rental: RecordedCharge) -> str:
     try:
         if rental.kind == VM:
             VmDeletion(connection.client, resource).run(_PROOF_SECONDS)
+        elif rental.kind == VOLUME:
+            connection.client.block.delete(resource)
         elif rental.kind == DEPLOYMENT:
             connection.client.inference.stop(StopDeploymentRequest(deployment_id=resource))
     except NotFound:  # another look shows whether it has ended
         return f"{rental.kind} {rental.name!r} ({short}) had to end at {end}. The cloud doesn't list it."
     except LkError as error:
-        command = f"%lk_vm delete {short}" if rental.kind == VM else f"%lk_undeploy {short}"
+        commands = {VM: f"%lk_vm delete {short}", VOLUME: f"%lk_volumes delete {resource}"}
+        command = commands.get(rental.kind, f"%lk_undeploy {short}")
         return (
             f"{rental.kind} {rental.name!r} had to end at {end}, but it may still be active and billed: "
             f"{str(error).partition(chr(10))[0].rstrip('.')}. Delete it: {command}"

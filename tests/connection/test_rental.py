@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
@@ -13,11 +14,18 @@ from magics.people import add_person
 from lk_jupyter import session as session_module
 from lk_jupyter.api.inference import CreateDeploymentRequest, StopDeploymentRequest
 from lk_jupyter.api.states import Phase
-from lk_jupyter.api.vms import CreateVMRequest
+from lk_jupyter.api.vms import CreateVMRequest, NewVolume
 from lk_jupyter.config import settings
 from lk_jupyter.connection import rental
 from lk_jupyter.connection.budget import read_usage, refresh_charges
-from lk_jupyter.connection.rental import Rental, extend_rental, find_stated_ends, plan_rental, state_end
+from lk_jupyter.connection.rental import (
+    Rental,
+    extend_rental,
+    find_stated_ends,
+    find_volume_ends,
+    plan_rental,
+    state_end,
+)
 from lk_jupyter.errors import UsageError
 from lk_jupyter.journal import charges, journal
 from lk_jupyter.journal.charges import charge_book
@@ -174,3 +182,36 @@ def test_the_next_command_of_a_shell_and_the_next_session_of_a_kernel_delete_wha
     monkeypatch.setattr(session_module, "_next_look", 0.0)
     current()
     until(lambda: _count_active(cloud) == 0)
+
+
+def test_a_new_volume_counts_besides_its_vm_and_only_a_stated_end_deletes_it(session, cloud):
+    settings.save("day_budget", "50")
+    request = VM.model_copy(update={"new_volume": NewVolume(size_gb=1000)})
+    for seconds in (None, HOUR):
+        plan = replace(plan_rental(session, A100, HOUR), volume_seconds=seconds)
+        with state_end(plan):
+            vm = session.client.vms.create(request)
+        [volume] = [each for each in session.client.block.list() if each.attached_vm_id == vm.vm_id]
+        ends = find_volume_ends(session)
+        assert (volume.volume_id in ends) is (seconds is not None)
+        kinds = {charge.kind: charge for charge in charge_book().charges(session.base_url)}
+        assert kinds["VM"].rate == Decimal("1.59")
+        assert kinds["volume"].most == kinds["volume"].rate * (1 if seconds else 24)
+        session.client.vms.delete(vm.vm_id)
+    _pass_ends()
+    release_rentals(session)
+    assert [each.volume_id for each in session.client.block.list()] == [
+        charge.resource
+        for charge in charge_book().charges(session.base_url)
+        if charge.kind == "volume" and charge.is_active
+    ]
+    [remaining] = session.client.block.list()
+    session.client.block.delete(remaining.volume_id)
+
+
+def test_a_volume_beyond_the_budget_is_refused_with_its_vm(session, cloud):
+    settings.save("day_budget", "2")
+    with pytest.raises(UsageError, match=r"The day budget of this computer is 2.*volume '90000 GB' for 24 h may cost"):
+        session.client.vms.create(VM.model_copy(update={"new_volume": NewVolume(size_gb=90_000)}))
+    assert _count_active(cloud) == 0
+    assert charge_book().charges(session.base_url) == []
