@@ -451,6 +451,9 @@ def listed(cloud, **facts):
         ("2001:db8::1", "ssh lyceum@2001:db8::1"),
         ("[2001:db8::1]:2222", "ssh -p 2222 lyceum@2001:db8::1"),
         ("gpu-7.example.com:22", "ssh lyceum@gpu-7.example.com"),
+        ("ssh://lyceum@203.0.113.10:2222/", "ssh -p 2222 lyceum@203.0.113.10"),
+        (" ubuntu@203.0.113.10 ", "ssh lyceum@203.0.113.10"),
+        ("ssh://[2001:db8::1]:2222", "ssh -p 2222 lyceum@2001:db8::1"),
     ],
 )
 def test_the_user_of_a_vm_is_lyceum_at_its_host_and_port(address, line):
@@ -458,7 +461,8 @@ def test_the_user_of_a_vm_is_lyceum_at_its_host_and_port(address, line):
 
 
 @pytest.mark.parametrize(
-    "address", ["-oProxyCommand=id", "host\n  ProxyCommand id", "a b", "$(id)", "a;id", "[::1", ":"]
+    "address",
+    ["-oProxyCommand=id", "host\n  ProxyCommand id", "a b", "$(id)", "a;id", "[::1", ":", "ssh://-oProxyCommand=id"],
 )
 def test_what_is_no_address_becomes_no_part_of_a_command(address):
     with pytest.raises(InvalidResponse, match="invalid address of the VM"):

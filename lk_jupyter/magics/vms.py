@@ -15,6 +15,7 @@ from IPython.display import display
 
 from lk_jupyter.account.active import hardware_label
 from lk_jupyter.api._client import Client
+from lk_jupyter.api._polling import add_advice
 from lk_jupyter.api.vms import (
     ENDED_STATES,
     VM,
@@ -182,7 +183,10 @@ def _create(options: CreateVmOptions, shell: InteractiveShell) -> None:
     if options.save:
         shell.user_ns[options.save] = status
     if status.usable:
-        _show_login(status, key)
+        try:
+            _show_login(status, key)
+        except LkError as error:  # the login is unclear, but the VM costs credits
+            raise add_advice(error, _format_unattended_note(created)) from None
 
 
 @lk_vm.verb("status", VmOptions)

@@ -18,8 +18,9 @@ PORT = 22
 _USUAL = ("id_ed25519.pub", "id_ecdsa.pub", "id_rsa.pub")
 _LINE = re.compile(r"(ssh-|ecdsa-|sk-)[\w@.-]+ [A-Za-z0-9+/=]+( .*)?")
 _ADDRESS = re.compile(
+    r"\s*(?:ssh://)?(?:[A-Za-z][\w-]*@)?"
     r"(?:\[(?P<v6>[\da-fA-F:.]+)\](?::(?P<port6>\d{1,5}))?|(?P<bare>[\da-fA-F]*:[\da-fA-F.]*:[\da-fA-F:.]*)"
-    r"|(?P<host>[A-Za-z0-9][\w.-]*)(?::(?P<port>\d{1,5})?)?)"
+    r"|(?P<host>[A-Za-z0-9][\w.-]*)(?::(?P<port>\d{1,5})?)?)/?\s*"
 )
 _KEYGEN = "mkdir -p -m 700 ~/.ssh && ssh-keygen -t ed25519 -N '' -f ~/.ssh/id_ed25519"
 _MAKE = f"Nothing was rented. Create a key, then run this line again: !{_KEYGEN}"
@@ -99,7 +100,7 @@ class SshEndpoint:
 
     @classmethod
     def of(cls, address: str) -> SshEndpoint:
-        """Read an address; IPv6 has brackets if a port follows. Raises InvalidResponse."""
+        """Read an address, which may be an ssh URL; IPv6 has brackets if a port follows. Raises InvalidResponse."""
         match = _ADDRESS.fullmatch(address)
         if not match:
             raise InvalidResponse(f"The server reports an invalid address of the VM: {address!r}.")

@@ -1,5 +1,6 @@
 """``%lk_vm`` and ``%lk_volumes``: rented once, with the price told before, and ended for good."""
 
+import json
 import os
 import re
 import shutil
@@ -171,6 +172,16 @@ def test_capacity_that_ends_meanwhile_offers_the_same_and_asks_once(run_cell, vm
     assert "could not be provisioned right now. Please try another shape (HTTP 500" in shown
     assert "Free now: " in shown.splitlines()[-2]
     assert living(vms) == []
+
+
+def test_a_vm_whose_address_cannot_be_read_is_named_with_the_command_that_deletes_it(run_cell, vms):
+    row = {"vm_id": "3f0c", "status": "ready", "ip_address": "-oProxyCommand=id"}
+    vms.http.post(f"{vms.base_url}/_faults", json=[{"path": "/status", "body": json.dumps(row), "times": None}])
+    shown = run_cell("%lk_vm create --gpu A100 --name train --yes")
+    vms.http.delete(f"{vms.base_url}/_faults")
+    assert "invalid address of the VM: '-oProxyCommand=id'" in shown
+    assert "VM 'train' is still active and costs credits." in shown
+    assert "Delete: %lk_vm delete train" in shown
 
 
 def test_a_vm_whose_answer_was_lost_is_found_and_not_rented_twice(run_cell, vms):
