@@ -199,8 +199,9 @@ def read_replica_logs(session: Session, deployment: DeploymentDetail) -> list[tu
 
 def find_deployment(session: Session, name: str) -> Deployment:
     """Return the deployment of a name: an id, the start of an id, or a model. Raises UsageError."""
-    matches = [each for each in session.client.inference.list(include_terminated=True) if is_called(each, name)]
-    alive = [each for each in matches if each.status != "stopped"] or matches
+    every = {each.deployment_id: each for each in session.client.inference.list(include_terminated=True)}
+    matches = [every[name]] if name in every else [each for each in every.values() if is_called(each, name)]
+    alive = [each for each in matches if each.status not in OVER] or matches
     if len(alive) == 1:
         return alive[0]
     if not alive:

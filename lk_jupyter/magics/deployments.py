@@ -34,7 +34,7 @@ from lk_jupyter.inference.deploy import (
 )
 from lk_jupyter.magics._engine.ask import ask
 from lk_jupyter.magics._engine.parser import magic
-from lk_jupyter.magics._engine.several import apply_to_each
+from lk_jupyter.magics._engine.several import apply_to_each, find_each
 from lk_jupyter.magics._engine.tables import Table
 from lk_jupyter.magics._output.interrupt import advise_on_interrupt, build_interrupt
 from lk_jupyter.magics._output.live import LiveOutput, Note, StatusLine
@@ -49,6 +49,7 @@ from lk_jupyter.text.units import credits_label
 from lk_jupyter.views.bars import FONT
 
 _MARKS = {"created": "✓", "running": "✓", "failed": "✗", "stopped": "■", "paused": "■"}
+_REMAINING = "Deployments that may still be active and billed: {0}. Check: %lk_deployments. Stop them: %lk_undeploy {0}"
 _WORDS = {"created": "running", "paused": "paused, not billed"}
 
 
@@ -148,12 +149,8 @@ def lk_undeploy(options: UndeployOptions, shell: InteractiveShell) -> None:  # n
         line.mark = "■"
         display(line)
 
-    apply_to_each(
-        [find_deployment(session, name) for name in options.deployments],
-        stop,
-        lambda chosen: chosen.deployment_id[:SHORT_ID],
-        "Deployments that may still be active and billed: {0}. Check: %lk_deployments. Stop them: %lk_undeploy {0}",
-    )
+    chosen = find_each(options.deployments, lambda name: find_deployment(session, name), _REMAINING)
+    apply_to_each(chosen, stop, lambda each: each.deployment_id[:SHORT_ID], _REMAINING)
 
 
 def deployment_table(

@@ -11,6 +11,7 @@ from typing import Any
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.display import display
 
+from lk_jupyter.api._polling import add_advice
 from lk_jupyter.api.hosted_channel import Asked, Message
 from lk_jupyter.api.states import SUCCEEDED_STATES, describe_state, mark_of
 from lk_jupyter.config.settings import setting
@@ -56,6 +57,7 @@ from lk_jupyter.runs.observers.start_time import times_label
 from lk_jupyter.runs.package.bundle import Bundle
 from lk_jupyter.runs.package.machine import IN_TOOLBAR
 from lk_jupyter.runs.package.secret_scan import require_consent
+from lk_jupyter.runs.run import Run
 from lk_jupyter.runs.submit.budget import budget_usage
 from lk_jupyter.runs.variables.local_devices import local_device_notices
 from lk_jupyter.session import Session, current
@@ -104,10 +106,21 @@ def _stop(options: SessionNameOptions, _shell: InteractiveShell) -> None:
     name = options.name or machine_name()
     again = f"%lk_sessions stop {name}"
     with advise_on_interrupt(f"Stopped waiting. Session {name} may still be active and billed. Stop it: {again}"):
-        run = stop_warm_python(current(), name, stop_server)
+        run = _stop_session(name, again)
         line = receipt(run.wait_aside(), run.machine)
         line.state = describe_state(line.state, run.record.run_name)
         display(line)
+
+
+def _stop_session(name: str, again: str) -> Run:
+    """Stop a session, and return its run. An error of the server shows the session and the command that stops it."""
+    try:
+        return stop_warm_python(current(), name, stop_server)
+    except UsageError:
+        raise
+    except LkError as error:
+        advice = f"Session {name} may still be active and billed. Check: %lk_sessions. Stop it: {again}"
+        raise add_advice(error, advice) from None
 
 
 @lk_sessions.verb("restore", SessionNameOptions)

@@ -44,7 +44,7 @@ from lk_jupyter.connection.rental import (
 from lk_jupyter.errors import ConnectionFailed, LkError, UsageError
 from lk_jupyter.magics._engine.ask import ask, is_sure
 from lk_jupyter.magics._engine.parser import Subcommands
-from lk_jupyter.magics._engine.several import apply_to_each
+from lk_jupyter.magics._engine.several import apply_to_each, find_each
 from lk_jupyter.magics._engine.tables import Table, show_text
 from lk_jupyter.magics._output.interrupt import advise_on_interrupt, build_interrupt
 from lk_jupyter.magics._output.live import LiveOutput, Note, StatusLine
@@ -80,6 +80,11 @@ from lk_jupyter.vms.ssh import (
     make_key,
 )
 from lk_jupyter.vms.volumes import read_volume_price
+
+_REMAINING_VMS = "VMs that may still be active and billed: {0}. Check: %lk_vm list. Delete them: %lk_vm delete {0}"
+_REMAINING_VOLUMES = (
+    "Volumes that may still exist and be billed: {0}. Check: %lk_volumes. Delete them: %lk_volumes delete {0}"
+)
 
 lk_vm = Subcommands(
     "lk_vm",
@@ -297,7 +302,7 @@ def _delete(options: DeleteVmOptions, _shell: InteractiveShell) -> None:
         %lk_vm delete 3f0c 8a1b --yes
     """
     client = current().client
-    vms = [vm.find_vm(client, text) for text in options.vms]
+    vms = find_each(options.vms, lambda text: vm.find_vm(client, text), _REMAINING_VMS)
     names = ", ".join(map(_choose_name, vms))
     if not is_sure(options, f"Delete {names} permanently, with everything on its disk?", "Nothing was deleted."):
         return
@@ -305,7 +310,7 @@ def _delete(options: DeleteVmOptions, _shell: InteractiveShell) -> None:
         vms,
         lambda each: display(Note(_delete_vm(client, each))),
         lambda each: short_id(each.vm_id),
-        "VMs that may still be active and billed: {0}. Check: %lk_vm list. Delete them: %lk_vm delete {0}",
+        _REMAINING_VMS,
     )
 
 
@@ -361,7 +366,7 @@ def _delete_volumes(options: VolumesOptions, _shell: InteractiveShell) -> None:
     Example: ``%lk_volumes delete vol-3f0c``
     """
     client = current().client
-    volumes = [vm.find_volume(client, text) for text in options.volumes]
+    volumes = find_each(options.volumes, lambda text: vm.find_volume(client, text), _REMAINING_VOLUMES)
     for each in volumes:
         if each.attached_vm_id:
             holder = short_id(each.attached_vm_id)
@@ -376,7 +381,7 @@ def _delete_volumes(options: VolumesOptions, _shell: InteractiveShell) -> None:
         volumes,
         lambda each: client.block.delete(each.volume_id),
         lambda each: each.volume_id,
-        "Volumes that may still exist and be billed: {0}. Check: %lk_volumes. Delete them: %lk_volumes delete {0}",
+        _REMAINING_VOLUMES,
     )
     display(Note(f"Deleted {what}."))
 

@@ -127,7 +127,7 @@ def _has_ended(vm: VM) -> bool:
 
 def find_vm(client: Client, text: str) -> VM:
     """Return the machine with this name, id, or beginning of an id; active machines come first. Raises UsageError."""
-    every, start = list(client.vms.list()), normalize_id(text)
+    every, start = list({vm.vm_id: vm for vm in client.vms.list()}.values()), normalize_id(text)
     for group in ([vm for vm in every if not _has_ended(vm)], every):
         fitting = [vm for vm in group if text == vm.vm_id]
         fitting = fitting or [vm for vm in group if text == vm.display_name or is_same_id(text, vm.vm_id)]
@@ -142,7 +142,7 @@ def find_vm(client: Client, text: str) -> VM:
 
 def find_volume(client: Client, text: str) -> BlockVolume:
     """Return the volume with this name, id, or beginning of an id. Raises UsageError."""
-    every = list(client.block.list())
+    every = {each.volume_id: each for each in client.block.list()}.values()  # a list may repeat a row
     fitting = [each for each in every if text in {each.volume_id, each.name}]
     fitting = fitting or [each for each in every if each.volume_id.startswith(text)]
     if len(fitting) != 1:

@@ -20,6 +20,7 @@ from lk_jupyter.vms import vms
 PUBLIC = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIO5Lc8oWn0c9iX0rZ0l1sT7vW3k1Hb2m4k8mY1pJmZ3q mira@laptop"
 VM = IDS[0].replace("-", "")
 READY = {"vm_id": VM, "status": "ready", "ip_address": "127.0.0.1:1"}
+READY_ENDED = {**READY, "status": "terminated"}
 SERVES = {"deployment_id": IDS[0], "status": "created", "replicas": [{"replica_id": "r", "healthy": True}]}
 CREATE = "%lk_vm create --gpu A100 --name train --yes"
 DEPLOY = "%lk_deploy local/echo --gpu A100 --yes"
@@ -384,3 +385,43 @@ def test_the_list_of_runs_shows_the_place_of_a_run_in_its_relay(cloud, run_cell)
     relay_folder().mkdir(parents=True)
     (relay_folder() / "1a2b3c4d.json").write_text(facts.model_dump_json())
     assert "train.py, relay r-1a2b3c, run 1 of about 15" in run_cell("%lk_runs")
+
+
+@pytest.mark.parametrize(
+    ("listing", "line", "remaining"),
+    [
+        (
+            "GET /vms/list",
+            "%lk_vm delete train --yes",
+            "VMs that may still be active and billed: train.",
+        ),
+        (
+            "GET /storage/block",
+            "%lk_volumes delete vol-7 --yes",
+            "Volumes that may still exist and be billed: vol-7.",
+        ),
+        (
+            "GET /inference/list",
+            "%lk_undeploy 3f0c",
+            "Deployments that may still be active and billed: 3f0c.",
+        ),
+    ],
+)
+def test_a_deletion_whose_object_cannot_be_looked_up_names_the_object_and_the_command(
+    cloud, run_cell, listing, line, remaining
+):
+    cloud.on(listing, (403, {"detail": "Forbidden"}))
+    shown = run_cell(line)
+    assert f"Nothing was deleted or stopped. {remaining} Check: %lk_" in shown
+    assert f"them: {line.removesuffix(' --yes')}" in shown
+
+
+def test_a_list_that_repeats_each_row_is_no_reason_to_refuse_a_deletion(cloud, run_cell):
+    row = {"deployment_id": IDS[0], "hf_model_id": "local/echo", "status": "created"}
+    cloud.on("GET /inference/list", {"deployments": [row, row]})
+    cloud.on("DELETE /inference/stop", lambda _: [row.update(status="stopped"), {**row}][1])
+    cloud.on("GET /vms/list", {"vms": [READY, READY]})
+    cloud.on("DELETE /vms/{}", lambda _: [READY_ENDED, cloud.on("GET /vms/list", {"vms": [READY_ENDED]})][0])
+    assert "■ stopped" in run_cell("%lk_undeploy local/echo")
+    assert "matches several" not in run_cell(f"%lk_vm delete {VM} --yes")
+    assert cloud.calls["DELETE /vms/{}"] == 1

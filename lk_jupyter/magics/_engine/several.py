@@ -6,11 +6,25 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from lk_jupyter.api._polling import add_advice
-from lk_jupyter.errors import LkError
+from lk_jupyter.errors import LkError, UsageError
 from lk_jupyter.magics._output.interrupt import build_interrupt
 from lk_jupyter.runs.interrupts import true_interrupts
 
 T = TypeVar("T")
+
+
+def find_each(names: Sequence[str], find: Callable[[str], T], remainder: str) -> list[T]:
+    """Find the items with these names, for a command that ends them.
+
+    ``remainder`` is added to an error of the server, with the names in place of ``{}``. Raises the error, or UsageError
+    for an unknown name.
+    """
+    try:
+        return [find(name) for name in names]
+    except UsageError:
+        raise
+    except LkError as error:
+        raise add_advice(error, f"Nothing was deleted or stopped. {remainder.format(' '.join(names))}") from None
 
 
 def apply_to_each(items: Sequence[T], act: Callable[[T], object], name: Callable[[T], str], remainder: str) -> None:
