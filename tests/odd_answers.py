@@ -60,16 +60,15 @@ MOST_SHOWN = 1500
 
 def shorten_patience() -> None:
     """Shorten the pauses and the patience of the client in this process."""
-    from lk_jupyter.api import _lifecycle, _polling, _retry  # noqa: PLC0415 (the parent process needs none)
+    from lk_jupyter.api import _creation, _lifecycle, _polling, _retry  # noqa: PLC0415 (the parent process needs none)
     from lk_jupyter.inference import batch, deploy  # noqa: PLC0415
     from lk_jupyter.runs import abort, follow, run  # noqa: PLC0415
-    from lk_jupyter.runs.submit import start  # noqa: PLC0415
     from lk_jupyter.storage._s3_http import Wire  # noqa: PLC0415
     from lk_jupyter.vms import facts, hosted, vms  # noqa: PLC0415
 
     for module, name, value in (
         (_polling, "PATIENCE", 6.0), (_polling, "PATIENCE_UNKNOWN", 1.5), (_retry, "pause", lambda _: 0.05),
-        (start, "LOOK_PAUSE", 0.1), (vms, "_LOOK_PAUSE", 0.1), (vms, "PATIENCE", 10.0), (vms, "PAUSES", (0.1, 0.2)),
+        (_creation, "LOOK_PAUSE", 0.1), (vms, "PATIENCE", 10.0), (vms, "PAUSES", (0.1, 0.2)),
         (_lifecycle, "ABSENCE_SECONDS", 1.0), (_lifecycle, "ODD_SECONDS", 3.0),
         (_lifecycle, "CONFIRM_SECONDS", 4.0), (_lifecycle, "RESEND_SECONDS", 0.5),
         (hosted, "LINGER_SECONDS", 2.0), (facts, "RELEASE_SECONDS", 1.0),

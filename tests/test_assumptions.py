@@ -12,6 +12,7 @@ from conftest import for_each
 from stand_in import DONE, IDS, KEY, STREAM, StandIn, event, said
 
 from lk_jupyter import session
+from lk_jupyter.api import _creation
 from lk_jupyter.api.serverless import ChatCompletionParameters, ChatCompletionRequest, ChatMessage
 from lk_jupyter.config import settings
 from lk_jupyter.config.assumptions import ASSUMPTIONS, Assumptions, servers_file
@@ -24,7 +25,6 @@ from lk_jupyter.inference.chat_target import find_answerer
 from lk_jupyter.options.runs import ServerOptions
 from lk_jupyter.runs.abort import abort_soon
 from lk_jupyter.runs.notebooks.servers import start_server
-from lk_jupyter.runs.submit import start
 from lk_jupyter.storage.remote import remote_path
 
 pytestmark = pytest.mark.usefixtures("home")
@@ -37,7 +37,7 @@ ANSWER = {"choices": [{"message": {"content": "hello"}}]}
 
 @pytest.fixture
 def cloud(monkeypatch):
-    monkeypatch.setattr(start, "LOOK_PAUSE", 0)
+    monkeypatch.setattr(_creation, "LOOK_PAUSE", 0)
     found = StandIn()
     yield found
     found.close()

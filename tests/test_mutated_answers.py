@@ -21,13 +21,12 @@ from mutated_answers import ANSWERS, OF_RUNS, RECORDED_RUN, SCENES, CapturedClou
 from stand_in import KEY
 
 from lk_jupyter import session
-from lk_jupyter.api import _polling, _retry
+from lk_jupyter.api import _creation, _lifecycle, _polling, _retry
 from lk_jupyter.api._endpoint import ENDPOINTS
 from lk_jupyter.inference import deploy
 from lk_jupyter.journal import journal
 from lk_jupyter.magics import select
 from lk_jupyter.runs import abort, follow, run
-from lk_jupyter.runs.submit import start
 from lk_jupyter.storage._s3_http import Wire
 from lk_jupyter.vms import vms
 
@@ -64,7 +63,7 @@ class Hang(BaseException):
 def impatient(monkeypatch):
     """Cut the pauses and the patience of the client."""
     for module, name, seconds in (
-        (start, "LOOK_PAUSE", 0), (vms, "_LOOK_PAUSE", 0), (vms, "PATIENCE", 0.2),
+        (_creation, "LOOK_PAUSE", 0), (_lifecycle, "CONFIRM_SECONDS", 0.2), (vms, "PATIENCE", 0.2),
         (select, "_PAUSE", 0.02), (deploy, "PACE", 0),
         (follow, "NEW_SECONDS", 0.1), (follow, "UNREADABLE", 0.2), (follow, "LAGGING", 0.4), (follow, "_GLANCE", 0.3),
         (follow, "PAUSES", (0.0, 0.02)), (abort, "PAUSES", (0.0, 0.05)), (abort, "LET_GO", 0.5),

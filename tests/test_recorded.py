@@ -47,6 +47,7 @@ def operation(row):
 def replayed(home, monkeypatch):
     """A session on a server that answers as a recording does."""
     monkeypatch.setattr(deploy, "PACE", 0)
+    monkeypatch.setattr("lk_jupyter.api._creation.LOOK_PAUSE", 0)
     monkeypatch.setattr(vms, "PAUSES", (0.0,))
     opened = []
 

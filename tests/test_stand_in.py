@@ -22,7 +22,7 @@ from stand_in import IDS, KEY, STREAM, StandIn, event, finished, said
 
 from lk_jupyter import session
 from lk_jupyter.account.api_keys import create_key, list_keys
-from lk_jupyter.api import _polling, _retry
+from lk_jupyter.api import _creation, _polling, _retry
 from lk_jupyter.api._audit import entries
 from lk_jupyter.api.environment_variables import EnvironmentVariableInput
 from lk_jupyter.api.hosted import HostedServer
@@ -63,7 +63,6 @@ from lk_jupyter.runs.notebooks.hosted_kernel import HostedKernel
 from lk_jupyter.runs.notebooks.servers import start_server, stop_server
 from lk_jupyter.runs.observers.base import ObserverGroup
 from lk_jupyter.runs.package.bundle import BundleBuilder, Limits
-from lk_jupyter.runs.submit import start
 from lk_jupyter.runs.submit.submission import Submission
 from lk_jupyter.views import run as views
 from lk_jupyter.views.run import receipt_facts
@@ -78,7 +77,7 @@ LOST = ()
 @pytest.fixture
 def cloud(monkeypatch):
     """A stand-in that is looked at without pauses."""
-    for module, name in ((start, "LOOK_PAUSE"), (vms, "_LOOK_PAUSE"), (deploy, "PACE")):
+    for module, name in ((_creation, "LOOK_PAUSE"), (deploy, "PACE")):
         monkeypatch.setattr(module, name, 0)
     for module in (follow, vms):
         monkeypatch.setattr(module, "PAUSES", (0.0,))
@@ -1015,3 +1014,68 @@ def test_an_error_in_the_words_of_a_server_does_not_steer_the_terminal(cloud, co
     with pytest.raises(ApiError, match=r"^no such thing") as refused:
         connected.client.workloads.list()
     assert "title" not in str(refused.value)
+
+
+# Refusals of a creation after which the object exists
+
+
+REFUSALS = [
+    (500, {"detail": "The instance could not be provisioned right now. Try again later."}),
+    (409, {"detail": "busy"}),
+    (422, {"detail": "instance_specs is invalid"}),
+    (402, {"detail": "Insufficient credits"}),
+]
+
+
+@pytest.mark.parametrize("refusal", REFUSALS, ids=str)
+def test_a_vm_that_exists_after_its_request_was_refused_is_used(cloud, connected, refusal):
+    cloud.on("POST /vms/create", lambda request: [cloud._rented(request), refusal][1])
+    assert rent(connected).vm_id == ID.replace("-", "")
+
+
+def test_a_vm_that_is_listed_a_moment_after_its_request_was_refused_is_used(cloud, connected):
+    rows, listed = [], []
+    cloud.on("POST /vms/create", lambda request: [rows.append(cloud._rented(request)), REFUSALS[0]][1])
+    cloud.on("GET /vms/list", lambda _: [listed.append(1), {"vms": rows if len(listed) > 3 else []}][1])
+    assert rent(connected).vm_id == ID.replace("-", "")
+
+
+@pytest.mark.parametrize("change", [{"user_id": "another-user"}, {"instance_specs": {"gpu_type": "h100"}}])
+def test_another_vm_of_the_name_after_a_refusal_is_reported_with_the_command_that_deletes_it(cloud, connected, change):
+    cloud.on("POST /vms/create", lambda request: [cloud._rented(request).update(change), REFUSALS[0]][1])
+    with pytest.raises(OutcomeUnknown, match=f"may be yours and billed. Delete it: %lk_vm delete {ID[:8]}") as failure:
+        rent(connected)
+    assert "Nothing was rented" not in str(failure.value)
+
+
+def test_a_vm_that_failed_after_its_request_was_refused_is_not_billed_and_not_reported(cloud, connected):
+    cloud.on("POST /vms/create", lambda request: [cloud._rented(request).update(status="failed"), REFUSALS[0]][1])
+    with pytest.raises(ServerError, match="Nothing was rented or charged"):
+        rent(connected)
+
+
+def test_a_volume_that_exists_after_its_vm_was_refused_is_reported_with_the_command_that_deletes_it(cloud, connected):
+    volumes = []
+    cloud.on("GET /storage/block", lambda _: {"volumes": volumes})
+    cloud.on("POST /vms/create", lambda _: [volumes.append({"volume_id": "vol-1"}), REFUSALS[0]][1])
+    request = vms.request_for(VmShape("a100", 1, "on-demand", 100), "ssh-ed25519 AAAA", "train", [], move=False)
+    offer = choose_offer(list_offers(connected.client.vms.availability()), VmShape("a100", 1, "on-demand", None))
+    with pytest.raises(OutcomeUnknown, match="%lk_volumes delete vol-1"):
+        vms.create_once(connected.client, request, offer)
+
+
+def test_a_refusal_after_which_the_list_cannot_be_read_is_no_proof_that_nothing_was_rented(cloud, connected):
+    listed = []
+    cloud.on("GET /vms/list", lambda _: [listed.append(1), {"vms": []} if len(listed) == 1 else (500, {})][1])
+    cloud.on("POST /vms/create", REFUSALS[0])
+    with pytest.raises(OutcomeUnknown, match="may exist and be billed"):
+        rent(connected)
+
+
+@pytest.mark.parametrize("refusal", REFUSALS[1:], ids=str)
+def test_a_run_and_a_deployment_that_exist_after_their_requests_were_refused_are_used(cloud, connected, refusal):
+    cloud.on("POST /execution/streaming/start", lambda request: [cloud.taken(request), refusal][1])
+    assert open_run(connected).execution_id == ID
+    cloud.on("POST /inference/create", lambda request: [cloud.deployed(request), refusal][1])
+    made = deploy.create_once(connected.client, CreateDeploymentRequest(hf_model_id="local/echo"))
+    assert made.deployment_id == ID

@@ -22,7 +22,7 @@ from lk_jupyter.api._models import (
     count_problem,
     unless_null,
 )
-from lk_jupyter.api.states import UNKNOWN
+from lk_jupyter.api.states import DEPLOYMENT_PHASES, UNKNOWN, Phase, read_phase
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -86,6 +86,11 @@ class Deployment(Model):
     min_replicas: int | None = None
     max_replicas: int | None = None
     created_at: Timestamp | None = None
+
+    @property
+    def phase(self) -> Phase:
+        """The meaning of the state."""
+        return read_phase(self.status, DEPLOYMENT_PHASES)
 
     @model_validator(mode="after")
     def _name_hardware(self) -> Self:

@@ -16,6 +16,7 @@ from typing import Any
 from uuid import uuid4
 
 from lk_jupyter.api._answers import RawAnswer
+from lk_jupyter.api._creation import LOOK_PAUSE, LOOKS
 from lk_jupyter.api._endpoint import EXTERNAL
 from lk_jupyter.api._events import Finished
 from lk_jupyter.api._http import EventStream
@@ -36,7 +37,7 @@ from lk_jupyter.protocol.metadata import REQUEST_KEY
 from lk_jupyter.protocol.parts import add_token_to_name
 from lk_jupyter.runs.abort import Abort, abort_soon
 from lk_jupyter.runs.follow import Ending
-from lk_jupyter.runs.submit.start import LOOK_PAUSE, LOOKS, find_marked
+from lk_jupyter.runs.submit.start import find_marked
 from lk_jupyter.session import Session
 
 #: Seconds: limit of each run; patience for its end, its log and a late stream; pause between reads of its state.

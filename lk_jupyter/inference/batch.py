@@ -23,6 +23,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
+from lk_jupyter.api._creation import Candidates, create_once
 from lk_jupyter.api._files import Upload
 from lk_jupyter.api.batches import Batch, CreateBatchRequest
 from lk_jupyter.api.files import BatchFileUpload
@@ -33,13 +34,11 @@ from lk_jupyter.connection.gate import costs_at_most, record_cost
 from lk_jupyter.errors import (
     ApiError,
     ConnectionFailed,
-    InvalidResponse,
     LkError,
     NotFound,
     OperationNotAvailable,
     OutcomeUnknown,
     PaymentRequired,
-    ServerError,
     Unauthorized,
     UsageError,
 )
@@ -387,16 +386,19 @@ class Work:
                 part = self._file.note(part, file=self._client.files.upload(BatchFileUpload(file=upload)).id)
         request = CreateBatchRequest(input_file_id=str(part.file), endpoint=CHAT, metadata={TOKEN: part.token})
         part = self._file.note(part, batch=REQUESTED)
-        try:
+
+        def send() -> str:
             with costs_at_most(self._job.highest_cost(part.rows)):
                 create = self._client.batches.create
-                batch = send_accepted_fields(self._client.assumptions, request, create)
-            self._file.note(part, batch=batch.id)
-        except (OutcomeUnknown, InvalidResponse, ServerError) as lost:
-            with suppress(LkError):
-                part = self._find_batch(part)
-            if part.batch == REQUESTED:
-                raise OutcomeUnknown(f"{first_line(lost)}\n{_UNCLEAR}") from None
+                return send_accepted_fields(self._client.assumptions, request, create).id
+
+        def find() -> Candidates[str]:
+            return Candidates(self._find_batch(part).batch_id)
+
+        try:
+            self._file.note(part, batch=create_once(send, find, lambda: _UNCLEAR, trusts_failure=lambda _: False))
+        except OutcomeUnknown:
+            raise
         except LkError:  # the request was refused, or never sent
             self._file.clear_request(part)
             raise

@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from decimal import Decimal
 
+from lk_jupyter.api import _creation
 from lk_jupyter.api._client import Client
+from lk_jupyter.api._creation import Candidates
 from lk_jupyter.api._models import count_problem
 from lk_jupyter.api._polling import poll
 from lk_jupyter.api.inference import (
@@ -19,16 +20,8 @@ from lk_jupyter.api.inference import (
     DeploymentDetail,
     DeploymentState,
 )
-from lk_jupyter.errors import (
-    BadRequest,
-    DeploymentFailed,
-    Invalid,
-    InvalidResponse,
-    LkError,
-    OutcomeUnknown,
-    ServerError,
-    UsageError,
-)
+from lk_jupyter.api.states import DEPLOYMENT_PHASES, Phase, list_states
+from lk_jupyter.errors import BadRequest, DeploymentFailed, Invalid, UsageError
 from lk_jupyter.inference.catalogue import suggest_models
 from lk_jupyter.inference.chat_target import is_called
 from lk_jupyter.runs.outcome import SHORT_ID
@@ -40,10 +33,7 @@ PACE = 1.0
 #: Fields by which servers pick the GPU of a deployment.
 _SELECTORS = re.compile("hardware_profile|gpu_type", re.IGNORECASE)
 
-#: Looks for a deployment whose request was not answered.
-_LOOKS = 3
-
-OVER = frozenset({"failed", "stopped", "terminated", "deleted", "error"})
+OVER = list_states(Phase.ENDED, DEPLOYMENT_PHASES)
 
 
 @dataclass(frozen=True)
@@ -102,30 +92,28 @@ def _choose_replica_shape(
 
 
 def create_once(client: Client, request: CreateDeploymentRequest) -> DeploymentState | Deployment:
-    """Create a deployment once; after a lost answer, look for a new deployment of this model.
+    """Create a deployment once; after any failure, look for a new deployment of this model.
 
     Raises OutcomeUnknown if the result stays unknown.
     """
-    before = {each.deployment_id for each in client.inference.list(include_terminated=True)}
-    try:
-        return _create_deployment(client, request)
-    except (OutcomeUnknown, InvalidResponse, ServerError) as error:
-        lost, new, is_listed = error, list[Deployment](), False
-    for attempt in range(_LOOKS):
-        time.sleep(PACE * attempt)
-        with suppress(LkError):
-            every = client.inference.list(include_terminated=True)
-            new = [each for each in every if each.deployment_id not in before]
-            is_listed = True
+    earlier_ids = {each.deployment_id for each in client.inference.list(include_terminated=True)}
+    new: list[Deployment] = []
+
+    def find() -> Candidates[DeploymentState | Deployment]:
+        every = client.inference.list(include_terminated=True)
+        new[:] = [each for each in every if each.deployment_id not in earlier_ids and each.phase is not Phase.ENDED]
         fitting = [each for each in new if each.hf_model_id in {request.hf_model_id, ""}]
-        if len(fitting) == 1:
-            return fitting[0]
-    if isinstance(lost, ServerError) and is_listed and not new:
-        raise lost
-    candidates = f" New since then: {', '.join(each.deployment_id for each in new)}." if new else ""
-    raise OutcomeUnknown(
-        f"{str(lost).partition(chr(10))[0]}\nA deployment of {request.hf_model_id!r} may exist and be "
-        f"billed.{candidates} The request was not sent again.\nCheck before you deploy again: %lk_deployments"
+        ids = ", ".join(each.deployment_id for each in new)
+        advice = f" New since then: {ids}. Stop it: %lk_undeploy {new[0].deployment_id}" if new else ""
+        return Candidates(fitting[0] if len(fitting) == 1 else None, advice)
+
+    return _creation.create_once(
+        lambda: _create_deployment(client, request),
+        find,
+        lambda: (
+            f"A deployment of {request.hf_model_id!r} may exist and be billed. The request was not sent again.\n"
+            "Check before you deploy again: %lk_deployments"
+        ),
     )
 
 

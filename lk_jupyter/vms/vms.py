@@ -2,30 +2,22 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from uuid import uuid4
 
+from lk_jupyter.api import _creation
 from lk_jupyter.api._client import Client
+from lk_jupyter.api._creation import Candidates
 from lk_jupyter.api._lifecycle import StateDoubt
 from lk_jupyter.api._polling import poll
 from lk_jupyter.api.block import BlockVolume
 from lk_jupyter.api.states import Phase
 from lk_jupyter.api.user import is_same_user
 from lk_jupyter.api.vms import VM, CreateVMRequest, InstanceSpecs, NewVolume, VMStatus, means_no_capacity
-from lk_jupyter.errors import (
-    InvalidResponse,
-    LkError,
-    OutcomeUnknown,
-    ServerError,
-    UsageError,
-)
+from lk_jupyter.errors import LkError, ServerError, UsageError
 from lk_jupyter.protocol.vm_run import normalize_id
 from lk_jupyter.vms.ids import is_same_id, short_id
 from lk_jupyter.vms.offers import VmOffer, VmShape, alternatives_line, list_offers
-
-_LOOKS, _LOOK_PAUSE = 3, 1.0
 
 #: Seconds between two checks of a starting machine; the last pause repeats.
 PAUSES = (0.5, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0)
@@ -56,21 +48,22 @@ def request_for(
 
 
 def create_once(client: Client, request: CreateVMRequest, offer: VmOffer) -> VM:
-    """Create a machine, and never two: after a lost answer, look for the machine, without a second request.
+    """Create a machine, and never two: after any failure, look for the machine, without a second request.
 
     Raises ServerError with alternatives if there is no capacity, OutcomeUnknown if the result stays unknown.
     """
-    before = {vm.vm_id for vm in client.vms.list()}
+    search = _VmSearch(client, request)
+
     try:
-        return client.vms.create(request)
+        return _creation.create_once(
+            lambda: client.vms.create(request),
+            search.find,
+            search.describe_loss,
+            trusts_failure=lambda error: means_no_capacity(error.detail),
+        )
     except ServerError as refusal:
-        if means_no_capacity(refusal.detail):
-            refusal.next_step = f"Nothing was rented or charged. {_suggest_alternatives(client, offer)}"
-            raise
-        lost: LkError = refusal
-    except (OutcomeUnknown, InvalidResponse) as unclear:
-        lost = unclear
-    return _find_requested_vm(client, request, before, lost)
+        refusal.next_step = f"Nothing was rented or charged. {_suggest_alternatives(client, offer)}"
+        raise
 
 
 def _suggest_alternatives(client: Client, offer: VmOffer) -> str:
@@ -80,26 +73,57 @@ def _suggest_alternatives(client: Client, offer: VmOffer) -> str:
         return "Other VMs: %lk_vm offers"
 
 
-def _find_requested_vm(client: Client, request: CreateVMRequest, before: set[str], lost: LkError) -> VM:
-    """Return the machine of a request whose answer was lost.
+class _VmSearch:
+    """Search the machine of a request among the machines that are new since then, and its new volume.
 
     Members can rent a machine of the same name, so a machine whose user the cloud doesn't show is only reported.
     """
-    new: list[VM] = []
-    for attempt in range(_LOOKS):
-        time.sleep(_LOOK_PAUSE * attempt)
-        with suppress(LkError):
-            new = [vm for vm in client.vms.list() if vm.vm_id not in before]
-            user_id = client.user.status().user_id if new else None
-            for vm in new:
-                if request.display_name in {vm.display_name, vm.name} and is_same_user(vm.user_id, user_id):
-                    return vm
-    candidates = f" New since then: {', '.join(vm.vm_id for vm in new)}." if new else ""
-    raise OutcomeUnknown(
-        f"{str(lost).partition(chr(10))[0]}\nThe VM {request.display_name!r} may exist and be billed. The server "
-        f"doesn't list a VM of yours with this name yet.{candidates}\n"
-        "The request was not sent again. Check first: %lk_vm list"
-    )
+
+    def __init__(self, client: Client, request: CreateVMRequest) -> None:
+        self._client = client
+        self._request = request
+        self._earlier_vms = {vm.vm_id for vm in client.vms.list()}
+        self._earlier_volumes = self._list_volumes() if request.new_volume else {}
+        self._new: list[VM] = []
+
+    def _list_volumes(self) -> dict[str, BlockVolume]:
+        return {volume.volume_id: volume for volume in self._client.block.list()}
+
+    def find(self) -> Candidates[VM]:
+        """Return the machine of the request, or advice about machines with its name and about a new volume."""
+        rows = self._client.vms.list()
+        self._new = [vm for vm in rows if vm.vm_id not in self._earlier_vms and vm.phase is not Phase.ENDED]
+        fitting = [vm for vm in self._new if self._request.display_name in {vm.display_name, vm.name}]
+        user_id = self._client.user.status().user_id if fitting else None
+        for vm in fitting:
+            if is_same_user(vm.user_id, user_id) and self._has_requested_shape(vm):
+                return Candidates(vm)
+        lines = [
+            f"VM {short_id(vm.vm_id)} has the requested name, and may be yours and billed. Delete it: %lk_vm delete "
+            f"{short_id(vm.vm_id)}"
+            for vm in fitting
+        ]
+        if self._request.new_volume:
+            lines += [
+                f"Volume {volume_id} is new since then, and may be yours and billed. Delete it: %lk_volumes delete "
+                f"{volume_id}"
+                for volume_id in self._list_volumes()
+                if volume_id not in self._earlier_volumes
+            ]
+        return Candidates(advice="".join(f"\n{line}" for line in lines))
+
+    def _has_requested_shape(self, vm: VM) -> bool:
+        """Return whether a machine has the GPU of the request, as far as the machine shows it."""
+        profile = vm.hardware_profile or vm.instance_specs.gpu_type or ""
+        return self._request.hardware_profile.lower() in profile.lower() or not profile
+
+    def describe_loss(self) -> str:
+        """Return the text of an error after a lost answer."""
+        ids = f" New since then: {', '.join(vm.vm_id for vm in self._new)}." if self._new else ""
+        return (
+            f"The VM {self._request.display_name!r} may exist and be billed. The server doesn't list a VM of yours "
+            f"with this name yet.{ids}\nThe request was not sent again. Check first: %lk_vm list"
+        )
 
 
 def poll_states(client: Client, vm_id: str, advice: str = "") -> Iterator[VMStatus]:

@@ -8,7 +8,7 @@ from magics.people import interrupt_us
 from patience import PATIENCE
 from stand_in import DONE, IDS, KEY, STREAM, StandIn, finished, said
 
-from lk_jupyter.api import _lifecycle, _polling
+from lk_jupyter.api import _creation, _lifecycle, _polling
 from lk_jupyter.inference import deploy
 from lk_jupyter.journal.journal import journal
 from lk_jupyter.magics._output.background import BACKGROUND
@@ -50,6 +50,7 @@ def cloud(home, monkeypatch):
     (home / ".ssh" / "id_ed25519.pub").write_text(PUBLIC + "\n")
     monkeypatch.setattr(vms, "PAUSES", (0.0,))
     monkeypatch.setattr(deploy, "PACE", 0.0)
+    monkeypatch.setattr(_creation, "LOOK_PAUSE", 0.0)
     monkeypatch.setattr(_lifecycle, "CONFIRM_SECONDS", 0.3)
     found = StandIn()
     monkeypatch.setenv("LK_BASE_URL", found.url)

@@ -194,7 +194,7 @@ def test_a_vm_whose_answer_was_lost_is_found_and_not_rented_twice(run_cell, vms)
 
 
 def test_a_gateway_that_hides_the_outcome_does_not_make_it_ask_again(run_cell, vms, monkeypatch):
-    monkeypatch.setattr("lk_jupyter.vms.vms._LOOK_PAUSE", 0)
+    monkeypatch.setattr("lk_jupyter.api._creation.LOOK_PAUSE", 0)
     fail(vms, path="/vms/create", status=502, times=1)
     assert "The request was not sent again. Check first: %lk_vm list" in run_cell("%lk_vm create --gpu A100 --yes")
     assert living(vms) == []

@@ -10,7 +10,6 @@ import json
 import logging
 import math
 import re
-import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from lk_jupyter.api._client import Client
+from lk_jupyter.api._creation import Candidates, create_once
 from lk_jupyter.api._models import Model
 from lk_jupyter.api.execution import (
     DockerComposeExecutionRequest,
@@ -34,7 +34,7 @@ from lk_jupyter.api.workloads import (
 from lk_jupyter.config.assumptions import DEFAULT, SEPARATOR, Assumptions
 from lk_jupyter.config.settings import setting
 from lk_jupyter.config.signing import signing_key
-from lk_jupyter.errors import ApiError, BadRequest, Invalid, InvalidResponse, LkError, OutcomeUnknown, ServerError
+from lk_jupyter.errors import ApiError, BadRequest, Invalid, LkError
 from lk_jupyter.protocol.metadata import REQUEST_KEY
 from lk_jupyter.protocol.parts import KEY, MARK, PREFIX, SETTINGS, add_token_to_name, is_internal
 from lk_jupyter.runs.package.bundle import Bundle
@@ -42,10 +42,6 @@ from lk_jupyter.text.secrets import MARK as REDACTED
 
 if TYPE_CHECKING:
     from lk_jupyter.api.billing import ExecutionSummary
-
-#: Attempts, and seconds between attempts, to find a run whose start got no answer: the request may be in transit.
-LOOKS = 3
-LOOK_PAUSE = 1.0
 
 #: Seconds until a start with a shorter time limit reaches the cloud, by which a lease is shorter then.
 _START_SECONDS = 5
@@ -198,27 +194,20 @@ def send_once(
     succeeds, or if the cloud doesn't show whose run was started; otherwise the errors of the API.
     """
     requested_at = client.utc_now
-    try:
-        return send()
-    except (OutcomeUnknown, InvalidResponse, ServerError) as error:
-        lost = error
-    runs, was_searched = MarkedRuns(), False
-    for attempt in range(LOOKS):
-        if attempt:
-            time.sleep(LOOK_PAUSE)
-        with suppress(LkError):
-            runs = find_marked(client, token, request)
-            was_searched = True
-        if runs.user_run:
-            return runs.user_run
-    candidates = runs.advice or _describe_candidates(client, requested_at)
-    if (
-        isinstance(lost, ServerError) and was_searched and not candidates
-    ):  # the server reports a failure, and lists no such run
-        raise lost
-    raise OutcomeUnknown(
-        f"{str(lost).partition(chr(10))[0]}\nThe run may be active and billed. It was not sent "
-        f"again.{candidates}\nCheck before you start it again: %lk_runs"
+
+    def find() -> Candidates[StartResponse | StreamingStartResponse]:
+        runs = find_marked(client, token, request)
+        return Candidates(runs.user_run, runs.advice)
+
+    def describe_loss() -> str:
+        candidates = _describe_candidates(client, requested_at)
+        return (
+            f"The run may be active and billed. It was not sent again.{candidates}\n"
+            "Check before you start it again: %lk_runs"
+        )
+
+    return create_once(
+        send, find, describe_loss, trusts_failure=lambda _: not _describe_candidates(client, requested_at)
     )
 
 

@@ -13,6 +13,7 @@ from uuid import uuid4
 import pytest
 from patience import PATIENCE
 
+from lk_jupyter.api import _creation
 from lk_jupyter.api._client import Client
 from lk_jupyter.api.auth import LoginRequest
 from lk_jupyter.config import settings
@@ -84,7 +85,7 @@ def lose_start(owner, faults, monkeypatch, code="x = 1", **options):
     """Start a run whose answer is lost, and return its record once it has ended."""
     faults(path="/execution/streaming/start", lose_answer=True)
     with monkeypatch.context() as impatient:
-        impatient.setattr(start, "LOOKS", 0)
+        impatient.setattr(_creation, "LOOKS", 0)
         with pytest.raises(OutcomeUnknown):
             owner.run(code, gpu="A100", **options)
     (entry,) = journal().entries(limit=1)

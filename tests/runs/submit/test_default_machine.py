@@ -7,11 +7,11 @@ from patience import PATIENCE
 from stand_in import KEY, StandIn
 
 from lk_jupyter import session
+from lk_jupyter.api import _creation
 from lk_jupyter.errors import ApiError, Forbidden, Invalid, UsageError
 from lk_jupyter.journal.journal import journal
 from lk_jupyter.machines.default import default_profile, refuses_machine
 from lk_jupyter.machines.offers import build_offers
-from lk_jupyter.runs.submit import start
 
 START = "POST /execution/streaming/start"
 PRICES = {"cpu": 0.1, "gpu.h100": 2.79, "gpu.l40s": 1.19, "gpu.a100": 1.59, "gpu.free": 0, "gpu.new": None}
@@ -19,7 +19,7 @@ PRICES = {"cpu": 0.1, "gpu.h100": 2.79, "gpu.l40s": 1.19, "gpu.a100": 1.59, "gpu
 
 @pytest.fixture
 def cloud(home, monkeypatch):
-    monkeypatch.setattr(start, "LOOK_PAUSE", 0)
+    monkeypatch.setattr(_creation, "LOOK_PAUSE", 0)
     stand_in = StandIn()
     list_machines(stand_in, PRICES)
     yield stand_in

@@ -8,13 +8,13 @@ from api.scripted import answer
 from runs.conftest import RUN, ok
 
 import lk_jupyter
+from lk_jupyter.api import _creation
 from lk_jupyter.api.machine_types import MachineType
 from lk_jupyter.code.source import Source
 from lk_jupyter.errors import Invalid, OutcomeUnknown, PaymentRequired, ServerError, UsageError
 from lk_jupyter.options.runs import RunOptions
 from lk_jupyter.protocol.parts import remove_token_from_name
 from lk_jupyter.runs.package.bundle import BundleBuilder, Limits
-from lk_jupyter.runs.submit import start
 from lk_jupyter.runs.submit.start import start_once
 
 ACCEPTED = {"execution_id": RUN, "status": "pending", "streaming_url": "http://127.0.0.1/secret-stream"}
@@ -24,7 +24,7 @@ EMPTY_HISTORY = {"executions": [], "total_executions": 0, "total_credits_spent":
 
 @pytest.fixture(autouse=True)
 def no_pause(monkeypatch):
-    monkeypatch.setattr(start, "LOOK_PAUSE", 0)
+    monkeypatch.setattr(_creation, "LOOK_PAUSE", 0)
 
 
 @pytest.fixture
@@ -229,7 +229,7 @@ def test_a_rate_limited_start_is_sent_again(client, server, package):
 
 
 def test_a_refused_start_is_not_sent_again(client, server, package):
-    server.handler = gateway = Gateway(refusal(402, "Insufficient credits"))
+    server.handler = gateway = Gateway(refusal(402, "Insufficient credits"), takes=False)
     with pytest.raises(PaymentRequired, match="Insufficient credits"):
         start_once(client, package)
     assert len(gateway.starts) == 1
