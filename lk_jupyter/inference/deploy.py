@@ -11,6 +11,7 @@ from decimal import Decimal
 from lk_jupyter.api import _creation
 from lk_jupyter.api._client import Client
 from lk_jupyter.api._creation import Candidates
+from lk_jupyter.api._lifecycle import Sighting, delete_until_ended
 from lk_jupyter.api._models import count_problem
 from lk_jupyter.api._polling import poll
 from lk_jupyter.api.inference import (
@@ -19,9 +20,10 @@ from lk_jupyter.api.inference import (
     Deployment,
     DeploymentDetail,
     DeploymentState,
+    StopDeploymentRequest,
 )
 from lk_jupyter.api.states import DEPLOYMENT_PHASES, Phase, list_states
-from lk_jupyter.errors import BadRequest, DeploymentFailed, Invalid, UsageError
+from lk_jupyter.errors import BadRequest, ConnectionFailed, DeploymentFailed, Invalid, UsageError
 from lk_jupyter.inference.catalogue import suggest_models
 from lk_jupyter.inference.chat_target import is_called
 from lk_jupyter.runs.outcome import SHORT_ID
@@ -115,6 +117,32 @@ def create_once(client: Client, request: CreateDeploymentRequest) -> DeploymentS
             "Check before you deploy again: %lk_deployments"
         ),
     )
+
+
+def stop_deployment(client: Client, deployment_id: str) -> str:
+    """Stop a deployment, repeatedly, until its end is proven, and return its state.
+
+    Raises ConnectionFailed after 20 s without a proof.
+    """
+    state = "stopped"
+
+    def look() -> Sighting:
+        nonlocal state
+        every = client.inference.list(include_terminated=True)
+        row = next((each for each in every if each.deployment_id == deployment_id), None)
+        if row is None:
+            return Sighting.ABSENT
+        state = row.status
+        return Sighting.ENDED if row.phase is Phase.ENDED else Sighting.ACTIVE
+
+    try:
+        delete_until_ended(lambda: client.inference.stop(StopDeploymentRequest(deployment_id=deployment_id)), look)
+    except ConnectionFailed as refusal:
+        reason = f"refused to stop it ({refusal})" if str(refusal) else f"still reports it as '{state}'"
+        raise ConnectionFailed(
+            f"Deployment {deployment_id[:SHORT_ID]} may still be active and billed: the cloud {reason}."
+        ) from None
+    return state
 
 
 def _create_deployment(client: Client, request: CreateDeploymentRequest) -> DeploymentState:

@@ -10,7 +10,7 @@ from typing import Any
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.display import display
 
-from lk_jupyter.api.inference import Deployment, DeploymentDetail, StopDeploymentRequest
+from lk_jupyter.api.inference import Deployment, DeploymentDetail
 from lk_jupyter.connection.preconditions import require_preconditions
 from lk_jupyter.connection.rental import (
     COMPUTER,
@@ -31,6 +31,7 @@ from lk_jupyter.inference.deploy import (
     has_serving_replica,
     plan_deployment,
     read_replica_logs,
+    stop_deployment,
 )
 from lk_jupyter.magics._engine.ask import ask
 from lk_jupyter.magics._engine.parser import magic
@@ -142,10 +143,8 @@ def lk_undeploy(options: UndeployOptions, shell: InteractiveShell) -> None:  # n
     session = current()
 
     def stop(chosen: Deployment) -> None:
-        state = session.client.inference.stop(StopDeploymentRequest(deployment_id=chosen.deployment_id))
-        line = StatusLine(
-            state.status if state else "stopped", [chosen.hf_model_id, f"deployment {chosen.deployment_id[:SHORT_ID]}"]
-        )
+        state = stop_deployment(session.client, chosen.deployment_id)
+        line = StatusLine(state, [chosen.hf_model_id, f"deployment {chosen.deployment_id[:SHORT_ID]}"])
         line.mark = "■"
         display(line)
 

@@ -426,3 +426,12 @@ def test_a_list_that_repeats_each_row_is_no_reason_to_refuse_a_deletion(cloud, r
     assert "■ stopped" in run_cell("%lk_undeploy local/echo")
     assert "matches several" not in run_cell(f"%lk_vm delete {VM} --yes")
     assert cloud.calls["DELETE /vms/{}"] == 1
+
+
+def test_a_deployment_whose_stop_is_accepted_and_ignored_is_reported_as_active(cloud, run_cell):
+    cloud.on("GET /inference/get", SERVES)
+    run_cell(f"{DEPLOY} --no-wait")
+    cloud.on("DELETE /inference/stop", {"deployment_id": IDS[0], "status": "stopped"})
+    shown = run_cell(f"%lk_undeploy {IDS[0]}")
+    assert "may still be active and billed: the cloud still reports it as 'pending'" in shown
+    assert f"%lk_undeploy {IDS[0][:8]}" in shown

@@ -301,13 +301,15 @@ def list_marked(session: Connection, key: str, value: str | None = None) -> Iter
 def _is_active(session: Connection, run: Run) -> bool:
     """Return whether the machine of a server is active.
 
-    A 404 means that the record was deleted, belongs to another local cloud, or is temporarily unavailable. A second
-    machine would be billed next to an active machine, so the list of active runs decides.
+    A 404 means that the record was deleted, belongs to another local cloud, or is temporarily unavailable; a record may
+    report an end too early. A second machine would be billed next to an active machine, so the list of active runs
+    decides.
     """
-    try:
-        return not is_final(run.status)
-    except NotFound:
-        return any(workload.execution_id == run.execution_id for workload in session.client.workloads.list())
+    with suppress(NotFound):
+        if not is_final(run.status):
+            return True
+    rows = (workload for workload in session.client.workloads.list() if workload.execution_id == run.execution_id)
+    return any(not is_final(workload.status) for workload in rows)
 
 
 def servers(session: Connection) -> list[Workload]:
