@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from decimal import Decimal
 from functools import cached_property, partial
 from importlib.util import find_spec
@@ -50,6 +51,17 @@ class Target:
     org: str | None = None
     server_source: str = field(default="", compare=False)
     org_source: str = field(default="", compare=False)
+
+
+def describe_target(target: Target) -> dict[str, str | None]:
+    """Return a target for another process of this user. The result has the key: write it to a pipe only."""
+    return {**asdict(target.key), "org": target.org}
+
+
+def restore_target(facts: Mapping[str, str | None]) -> Target:
+    """Return the target that ``describe_target`` described. Raises KeyError, TypeError."""
+    key = Credential(**{each.name: facts[each.name] for each in fields(Credential)})  # type: ignore[arg-type]
+    return Target(key, facts["org"], ARGUMENT, ARGUMENT if facts["org"] else "")
 
 
 class Connection:

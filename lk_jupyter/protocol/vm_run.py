@@ -5,8 +5,11 @@ from __future__ import annotations
 import re
 from hashlib import sha256
 
-#: Start of the id of a run on a VM; the key of its first VM follows.
+#: Start of the id of a run on a VM; its token follows, so that the id is known before anything is rented.
 PREFIX = "vm-"
+
+#: Folder of runs on VMs in the folder of the journal.
+FOLDER = "vms"
 
 #: Text in links to the objects of a run on its VM, which the VM replaces by the address of the objects.
 LINK_HOST = "http://objects.invalid/"
@@ -27,8 +30,8 @@ def normalize_id(vm_id: str) -> str:
     return vm_id.replace("-", "").lower()
 
 
-def make_run_key(vm_id: str) -> str:
-    """Return the key of a VM, which is part of file names and of the id of its run.
+def make_vm_key(vm_id: str) -> str:
+    """Return the key of a VM, which is part of file names.
 
     The key is the id without dashes if that is hexadecimal, otherwise a hash of the id, which may have any characters.
     """
@@ -37,6 +40,6 @@ def make_run_key(vm_id: str) -> str:
 
 
 def parse_run_key(execution_id: str) -> str | None:
-    """Return the key of the VM in the id of a run; None for a run of the cloud."""
+    """Return the token in the id of a run on a VM; None for another run."""
     match = _ID.fullmatch(execution_id)
     return match[1] if match else None

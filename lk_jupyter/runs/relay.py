@@ -1,9 +1,9 @@
 """Relays: long work as a chain of runs, each of which continues from the checkpoint of the run before.
 
 A relay has the id ``r-`` and its token. Its facts and its log are files of this machine, without secrets. One process
-drives a relay at a time: the kernel that started or follows it, or ``python -m lk_jupyter.cli.relay TOKEN``, which the
-Jupyter server starts for a relay without a process. The driver starts a run, copies its log, and starts the next run
-after the last message of this run: lines after the checkpoint are removed, because the next run repeats them.
+drives a relay at a time: the process that started or follows it, then a detached process. The driver starts a run,
+copies its log, and starts the next run after the last message of this run: lines after the checkpoint are removed,
+because the next run repeats them.
 
 ``RelayRun`` has the methods of ``VmRun`` that ``runs/vm.py`` uses: cells, journal and receipts work as for a run.
 """
@@ -33,10 +33,12 @@ from lk_jupyter.api.execution import ExecutionRecord, StreamingExecutionRequest,
 from lk_jupyter.api.machine_types import MachineType
 from lk_jupyter.api.states import STOP_SECONDS, SUCCEEDED_STATES
 from lk_jupyter.code.source import Source
-from lk_jupyter.config.files import take_lock, write_private
+from lk_jupyter.config.files import open_locked, write_private
 from lk_jupyter.config.settings import setting
 from lk_jupyter.config.signing import signing_key
+from lk_jupyter.connection.connection import describe_target
 from lk_jupyter.errors import ConnectionFailed, LkError, OutcomeUnknown, ServerError, UsageError
+from lk_jupyter.journal.drivers import start_driver
 from lk_jupyter.machines.catalogue import cost_at_limit
 from lk_jupyter.options.runs import RunOptions
 from lk_jupyter.protocol.bucket import checkpoint_key
@@ -202,11 +204,12 @@ class RelayRun:
         self._lock: int | None = None
         self._start_lock = threading.Lock()
 
-    def join(self) -> None:
-        """Drive the relay to its end, unless another process drives it."""
+    def join(self) -> bool:
+        """Drive the relay to its end; return False if another process drives it."""
         self.drive_in_thread()
         if self._driver:
             self._driver.join()
+        return self._driver is not None
 
     @property
     def execution_id(self) -> str:
@@ -226,6 +229,9 @@ class RelayRun:
         try:
             self._store_facts()
             self._build_path("log").touch(0o600)
+            self._build_path("lock").touch(0o600)
+            self._take_lock()
+            start_driver(self.execution_id, describe_target(self._connection.target))
         except OSError as error:
             raise UsageError(f"Can't write to '{self._folder}': {error.strerror}. Nothing was sent.") from None
         self.drive_in_thread()
@@ -241,13 +247,11 @@ class RelayRun:
     def _take_lock(self) -> bool:
         """Lock the relay until this process ends; return False if another process has the lock."""
         if self._lock is None:
-            descriptor = os.open(self._build_path("lock"), os.O_RDWR | os.O_CREAT, 0o600)
-            if not take_lock(descriptor):
-                os.close(descriptor)
-                return False
-            self._lock = descriptor
-            self.facts = read_relay(self.facts.token)
-        return True
+            with suppress(OSError):  # the file is removed at the end of the relay
+                self._lock = open_locked(self._build_path("lock"))
+            if self._lock is not None:
+                self.facts = read_relay(self.facts.token)
+        return self._lock is not None
 
     def state(self) -> dict[str, Any]:
         """Return the state of the relay: ``status``, and ``is_final`` after its end."""
@@ -470,6 +474,8 @@ class RelayRun:
         state = {"status": status, "return_code": return_code, "details": details, "ended": time.time()}
         facts.state = {**self._build_start_fields(), **state, "is_final": True}
         self._store_facts()
+        with suppress(OSError):
+            self._build_path("lock").unlink(missing_ok=True)  # no process has to drive the relay
 
 
 class _LogCopier(threading.Thread):

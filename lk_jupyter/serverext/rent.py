@@ -254,9 +254,9 @@ def start_release(desk: UpstreamProvider) -> None:
         from lk_jupyter.serverext.vm_release import release_overdue  # noqa: PLC0415 (not before the first look)
 
         await release_overdue(desk)
-        from lk_jupyter.serverext.relays import continue_relays  # noqa: PLC0415
+        from lk_jupyter.serverext.drivers import continue_runs  # noqa: PLC0415
 
-        await continue_relays()
+        await continue_runs()
         from lk_jupyter.serverext.messages import send_messages  # noqa: PLC0415
 
         await send_messages(desk)

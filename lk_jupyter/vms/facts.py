@@ -15,9 +15,10 @@ from pydantic import BaseModel, ConfigDict
 from lk_jupyter.config.files import is_locked
 from lk_jupyter.config.settings import setting
 from lk_jupyter.errors import ConnectionFailed, LkError, UsageError
-from lk_jupyter.protocol.vm_run import PREFIX, make_run_key
+from lk_jupyter.protocol.vm_run import FOLDER, PREFIX, make_vm_key
 from lk_jupyter.text.units import credits_label
 from lk_jupyter.vms.ids import is_same_id, short_id
+from lk_jupyter.vms.offers import VmOffer
 
 #: Seconds after the planned end of a VM in which the VM may delete itself before a report.
 RELEASE_SECONDS = 15.0
@@ -30,19 +31,21 @@ class VmFacts(BaseModel):
     """The facts of a run on a VM that this machine stores; moments are in Unix seconds, by the clock of the cloud.
 
     ``request`` has the name, labels and metadata of the run, ``pinned`` is the host key, ``key_id`` the id of the API
-    key on the VM, ``usable_state`` the state of the VM when it answered, ``is_started`` whether the code was sent,
-    ``state`` the final state, ``is_deleted`` whether the cloud confirmed the end of the VM. ``vm_id`` is the first VM,
+    key on the VM, ``has_key`` whether the VM gets an API key, ``usable_state`` the state of the VM when it answered,
+    ``is_started`` whether the code was sent, ``state`` the final state, ``is_deleted`` whether the cloud confirmed the
+    end of the VM, or no VM was rented. ``vm_id`` is the first VM, empty until the cloud has answered the request,
     ``current_id`` the VM that replaced it (both as the cloud wrote the ids) and ``rented_at`` its start;
-    ``earlier_cost`` is the bill of the VMs before, ``is_counted`` whether it includes the current VM,
-    ``reasons`` why each was replaced, ``cap`` the maximum cost. ``has_volume`` is whether the run requested a volume,
+    ``earlier_cost`` is the bill of the VMs before, ``is_counted`` whether it includes the current VM, ``reasons`` why
+    each was replaced, ``cap`` the maximum cost, ``offer`` the shape and the price of the VM. ``has_volume`` is whether
+    the run requested a volume,
     ``volume_id`` and ``volume_path`` the id and the folder of the volume. ``log_start`` is the size of the log at the
     checkpoint with which the current VM started; None for the first VM.
     """
 
     model_config = ConfigDict(extra="ignore")
 
-    vm_id: str
     token: str
+    vm_id: str = ""
     base_url: str
     machine: str
     created_at: float
@@ -53,6 +56,8 @@ class VmFacts(BaseModel):
     pinned: str | None = None
     usable_state: str = ""
     key_id: str | None = None
+    has_key: bool = False
+    offer: VmOffer | None = None
     is_started: bool = False
     state: dict[str, Any] = {}
     billed: Decimal | None = None
@@ -68,11 +73,6 @@ class VmFacts(BaseModel):
     has_volume: bool = False
     volume_id: str | None = None
     volume_path: str | None = None
-
-    @property
-    def key(self) -> str:
-        """The part of the run's id and of file names that identifies the first VM."""
-        return make_run_key(self.vm_id)
 
     @property
     def active_id(self) -> str:
@@ -102,24 +102,16 @@ class VmFacts(BaseModel):
 
 def facts_folder() -> Path:
     """Return the folder of the facts, on this machine."""
-    return Path(setting("journal")).parent / "vms"
+    return Path(setting("journal")).parent / FOLDER
 
 
-def run_path(vm_id: str, ending: str) -> Path:
-    """Return the path of a file about a VM. Its name has the key of the VM, since an id may have any characters."""
-    return facts_folder() / f"{make_run_key(vm_id)}{ending}"
-
-
-def read_facts(vm_id: str) -> VmFacts:
-    """Return the facts of a run; ``vm_id`` is the id of its first VM, or the key of that VM.
-
-    Raises UsageError for a run of another machine.
-    """
+def read_facts(token: str) -> VmFacts:
+    """Return the facts of the run with this token. Raises UsageError for a run without facts on this machine."""
     with suppress(OSError, ValueError):
-        return VmFacts.model_validate_json(run_path(vm_id, ".json").read_text("utf-8"))
+        return VmFacts.model_validate_json((facts_folder() / f"{token}.json").read_text("utf-8"))
     raise UsageError(
-        f"Run '{PREFIX}{make_run_key(vm_id)}' was started on another machine, which has its SSH key. See your VMs: "
-        "%lk_vm list"
+        f"This machine has no record of run '{PREFIX}{token}', whose SSH key is on the machine that started it. See "
+        "your VMs: %lk_vm list"
     )
 
 
@@ -140,16 +132,26 @@ def overdue_line(facts: VmFacts) -> str:
     )
 
 
-def has_active_owner(vm_id: str) -> bool:
-    """Return whether the process of this machine that started the run is active: only that process starts code."""
+def has_active_owner(token: str) -> bool:
+    """Return whether a process of this machine drives the run: only that process starts code."""
     with suppress(OSError):
-        return is_locked(lock_path(vm_id))
+        return is_locked(lock_path(token))
     return False
 
 
-def lock_path(vm_id: str) -> Path:
-    """Return the file that the process that started a run locks."""
-    return run_path(vm_id, ".lock")
+def lock_path(token: str) -> Path:
+    """Return the file that the process that drives a run locks; the file exists until the run has ended."""
+    return facts_folder() / f"{token}.lock"
+
+
+def job_path(token: str) -> Path:
+    """Return the file with the code of a run, without links; any process of this machine can send that code."""
+    return facts_folder() / f"{token}.job"
+
+
+def stop_path(token: str) -> Path:
+    """Return the file that exists after the user has stopped a run, in any process."""
+    return facts_folder() / f"{token}.stop"
 
 
 def host_keys_path() -> Path:
@@ -159,15 +161,15 @@ def host_keys_path() -> Path:
 
 def forward_path(vm_id: str, name: str) -> Path:
     """Return the file with the place on this machine that leads to a port of a VM: a number, or ``dashboard``."""
-    return run_path(vm_id, f".{name}.forward")
+    return facts_folder() / f"{make_vm_key(vm_id)}.{name}.forward"
 
 
 def find_vm_facts(vm_id: str) -> VmFacts | None:
     """Return the facts of the run from this machine that has this VM now; None for another VM."""
-    return next((facts for facts in _iterate_stored_facts() if is_same_id(facts.active_id, vm_id)), None)
+    return next((facts for facts in iterate_facts() if is_same_id(facts.active_id, vm_id)), None)
 
 
-def _iterate_stored_facts() -> Iterator[VmFacts]:
+def iterate_facts() -> Iterator[VmFacts]:
     """Yield the facts of all runs of this machine, without files that can't be read."""
     for path in sorted(facts_folder().glob("*.json")):
         with suppress(LkError):
@@ -177,15 +179,17 @@ def _iterate_stored_facts() -> Iterator[VmFacts]:
 def list_overdue(now: float | None = None) -> list[VmFacts]:
     """Return the VMs of runs from this machine that may exist although their run has ended or their time is over.
 
-    A VM without code is overdue too, if the process that rented it has ended. ``now`` is as for ``overdue_lines``.
+    A VM without code is overdue too, if no process can send the code. ``now`` is as for ``overdue_lines``.
     """
     latest = (time.time() if now is None else now) - RELEASE_SECONDS
-    return [facts for facts in _iterate_stored_facts() if not facts.is_deleted and _is_overdue(facts, latest)]
+    undeleted = (facts for facts in iterate_facts() if facts.vm_id and not facts.is_deleted)
+    return [facts for facts in undeleted if _is_overdue(facts, latest)]
 
 
 def _is_overdue(facts: VmFacts, latest: float) -> bool:
     ended = facts.state.get("ended", 0) if facts.state.get("is_final") else facts.ends_at
-    is_lost = not facts.is_started and facts.starts_at < latest and not has_active_owner(facts.vm_id)
+    can_start = job_path(facts.token).exists() or has_active_owner(facts.token)
+    is_lost = not facts.is_started and facts.starts_at < latest and not can_start
     return (ended or 0) < latest or is_lost
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lk_jupyter.config.files import write_private
-from lk_jupyter.protocol.vm_run import make_run_key
+from lk_jupyter.protocol.vm_run import make_vm_key
 from lk_jupyter.vms.facts import forward_path
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ class SharedPort:
     """
 
     def __init__(self, vm_run: VmRun, port: int, name: str) -> None:
-        vm_id = make_run_key(vm_run.facts.active_id)
+        vm_id = make_vm_key(vm_run.facts.active_id)
         self.path = f"lk/ports/{vm_id}/{name}/"
         self._forward: PortForward = vm_run.forward(port, is_private=True)
         self.socket, self.port = self._forward.socket, self._forward.port or port

@@ -1,10 +1,12 @@
 """Runs on a VM: rent a VM, start the code, read state and log, and delete the VM when the code has ended.
 
-A run on a VM has the id ``vm-`` and the id of its VM. Its facts are in a file of this machine, so that any later kernel
-can follow the run, and can list a VM that should be deleted. ``remote/vm`` supervises the code on the VM.
+A run on a VM has the id ``vm-`` and its token. Its facts are in a file of this machine before anything is rented, so
+that any later process can follow the run, and can find and delete its VM. ``remote/vm`` supervises the code on the VM.
+
+One process at a time drives a run (``vms/driver.py``): the process that started the run, then a detached process.
 
 A VM that failed or was reclaimed is replaced, if the run has retries: another VM, paid by the rest of the same maximum
-cost, starts the code with the last checkpoint. The run keeps the id of its first VM.
+cost, starts the code with the last checkpoint.
 
 No answer of a VM is trusted: its state is checked, and only the results of this run are stored in the bucket.
 """
@@ -31,8 +33,10 @@ from typing import TYPE_CHECKING, Any
 from lk_jupyter.api._endpoint import EXTERNAL
 from lk_jupyter.api.auth import ApiKeyCreate
 from lk_jupyter.api.vms import VM, AttachedVolume
-from lk_jupyter.config.files import take_lock, write_private
-from lk_jupyter.errors import ConnectionFailed, LkError, NotFound, ServerError, UsageError
+from lk_jupyter.config.files import open_locked, write_private
+from lk_jupyter.connection.connection import describe_target
+from lk_jupyter.errors import ApiError, ConnectionFailed, LkError, NotFound, OutcomeUnknown, ServerError, UsageError
+from lk_jupyter.journal.drivers import start_driver
 from lk_jupyter.protocol.bucket import checkpoint_key, returned_key
 from lk_jupyter.protocol.parts import SHIPPED, strip_code
 from lk_jupyter.protocol.vm_run import LINK_HOST, PREFIX, SETUP_SECONDS, parse_run_key
@@ -47,9 +51,10 @@ from lk_jupyter.vms.facts import (
     final_state,
     has_active_owner,
     is_failure,
+    job_path,
     lock_path,
     read_facts,
-    run_path,
+    stop_path,
 )
 from lk_jupyter.vms.jump import jump_command
 from lk_jupyter.vms.offers import VmOffer, VmShape
@@ -58,6 +63,7 @@ from lk_jupyter.vms.ssh import SshEndpoint
 from lk_jupyter.vms.vms import NAME_PREFIX, create_once, poll_states, request_for
 
 if TYPE_CHECKING:
+    from lk_jupyter.api._client import Client
     from lk_jupyter.connection.connection import Connection
     from lk_jupyter.vms.volumes import RunVolume
 
@@ -83,6 +89,10 @@ _FAILURE_LOOKS, _FAILURE_PAUSE = 3, 1.0
 #: The shortest time of code for which a VM is rented in place of another, in seconds.
 _LEAST_SECONDS = 30
 
+#: Seconds to wait for the end of a run whose VM isn't known yet, and between two looks; seconds between two starts of a
+#: missing driver.
+_UNKNOWN_SECONDS, _UNKNOWN_PAUSE, _DRIVER_SECONDS = 20.0, 0.5, 15.0
+
 #: The reason of a run whose VM has no code.
 LOST = "The notebook that rented the VM ended before the code was sent."
 
@@ -98,17 +108,18 @@ class VmRun:
         self._start: threading.Thread | None = None
         self._lock = threading.RLock()
         self._folder = facts_folder()
-        self._offer: VmOffer | None = None
         self._renew: Callable[[], Mapping[str, Any]] | None = None
+        self._failure = ""
         self._is_ending = False
         self.watch = VmWatch(connection.client, facts.active_id, facts.usable_state)
         self.checkpoint: dict[str, Any] = {}
         self._owner_lock: int | None = None
+        self._next_driver = 0.0
 
     @property
     def execution_id(self) -> str:
         """The id of the run."""
-        return PREFIX + self.facts.key
+        return PREFIX + self.facts.token
 
     @classmethod
     def rent(  # noqa: PLR0913 (independent facts)
@@ -122,66 +133,118 @@ class VmRun:
         cap: Decimal | None = None,
         retries: int = 0,
         volume: RunVolume | None = None,
+        has_key: bool = False,
+        job: str = "",
+        is_job_secret: bool = False,
     ) -> VmRun:
-        """Rent a VM for a run of this many seconds. Raises ServerError without capacity, OutcomeUnknown.
+        """Record a run, start its driver, and rent a VM for this many seconds.
 
         ``cap`` is the maximum cost of the run, in credits, and ``retries`` the number of VMs that may replace the VM.
-        ``volume`` is attached, or created.
+        ``volume`` is attached, or created. With ``has_key``, the VM gets an API key to delete itself. ``job`` is the
+        code for other processes of this machine; with ``is_job_secret``, no file stores the code.
+
+        Raises UsageError if the run can't be recorded or driven, ServerError without capacity, OutcomeUnknown.
         """
-        volume_ids = [volume.volume_id] if volume and volume.volume_id else []
-        ttl, requested_at = seconds + SETUP_SECONDS, connection.client.now()
-        new_gb = volume.size_gb if volume and not volume_ids else None
-        lease = int(ttl) if offer.is_leased else None
-        vm = _rent_vm(connection, offer, token, volume_ids, volume_gb=new_gb, lease=lease)
+        volume_id = volume.volume_id or None if volume else None
         facts = VmFacts(
-            vm_id=vm.vm_id,
             token=token,
             base_url=connection.base_url,
             machine=offer.machine,
-            created_at=requested_at if offer.is_leased else connection.client.now(),  # a lease counts from the request
-            ttl=ttl,
+            created_at=connection.client.now(),
+            ttl=seconds + SETUP_SECONDS,
             per_hour=offer.per_hour,
             request=dict(request),
             cap=cap,
             retries=retries,
             has_volume=volume is not None,
-            volume_id=volume_ids[0] if volume_ids else None,
+            volume_id=volume_id,
+            has_key=has_key,
+            offer=offer,
         )
         run = cls(connection, facts)
-        run._offer = offer
-        run._lock_start()
-        try:
-            run._store_facts()
-        except OSError as error:  # without a record, nothing could delete the VM
-            delete_vm(connection.client, facts.vm_id)
-            raise UsageError(f"Can't write to '{run._folder}': {error.strerror}. The VM was deleted.") from None
+        run._record(job, is_job_secret=is_job_secret)
+        run._rent_first_vm(volume.size_gb if volume and not volume_id else None)
         return run
 
+    def _record(self, job: str, *, is_job_secret: bool) -> None:
+        """Store the facts and the code, and start the driver. Raises UsageError; then nothing was rented."""
+        try:
+            self._store_facts()
+            if job and not is_job_secret:
+                write_private(job_path(self.facts.token), job)
+            self.take_lock(create=True)
+            start_driver(
+                self.execution_id, {**describe_target(self._connection.target), "job": job if is_job_secret else ""}
+            )
+        except (OSError, UsageError) as error:
+            self._remove_files("json")
+            if isinstance(error, UsageError):
+                raise
+            raise UsageError(f"Can't write to '{self._folder}': {error.strerror}. Nothing was rented.") from None
+
+    def _rent_first_vm(self, volume_gb: int | None) -> None:
+        """Rent the first VM. If the answer is lost, the driver looks for the VM."""
+        offer, volume_ids = self._restore_offer(), [self.facts.volume_id] if self.facts.volume_id else []
+        lease = int(self.facts.ttl) if offer.is_leased else None
+        try:
+            vm = _rent_vm(self._connection, offer, self.facts.token, volume_ids, volume_gb=volume_gb, lease=lease)
+        except (ApiError, ConnectionFailed, UsageError):
+            self._remove_files("json")
+            raise
+        except OutcomeUnknown as error:
+            self.release_lock()
+            raise OutcomeUnknown(
+                f"{error}\nIf the VM appears, it executes the code as run {self.execution_id}. Stop the run: %lk_abort "
+                f"{self.execution_id}"
+            ) from None
+        except BaseException:
+            self.release_lock()
+            raise
+        # A lease counts from the request.
+        created_at = self.facts.created_at if offer.is_leased else self._client.now()
+        self.store_vm(vm.vm_id, created_at=created_at)
+
+    def store_vm(self, vm_id: str, **changes: float) -> None:
+        """Store the first VM, with the id as the cloud wrote it."""
+        self._store_if_possible(vm_id=vm_id, **changes)
+        self.watch = VmWatch(self._client, vm_id)
+
+    def store_end_without_vm(self, state: dict[str, Any]) -> None:
+        """Store the end of a run for which the cloud lists no VM."""
+        self._store_if_possible(state=state, is_deleted=True)
+
+    def now(self) -> float:
+        """Return the time by the clock of the cloud, in Unix seconds."""
+        return self._client.now()
+
+    @property
+    def client(self) -> Client:
+        """The client of the account that pays for the VM."""
+        return self._client
+
+    def _restore_offer(self) -> VmOffer:
+        """Return the offer that the run was started with."""
+        assert self.facts.offer  # noqa: S101 (each run has an offer)
+        return self.facts.offer
+
     def start(
-        self, request: Mapping[str, Any], *, has_key: bool, renew: Callable[[], Mapping[str, Any]] | None = None
+        self, request: Mapping[str, Any] | None = None, *, renew: Callable[[], Mapping[str, Any]] | None = None
     ) -> None:
-        """Start the code in a thread, when the VM is ready. If that fails, delete the VM.
+        """Drive the run in a thread: start the code when the VM is ready, and delete the VM at the end of the code.
 
-        ``request`` has the files, the script, the requirements and the time limit; with ``has_key``, the VM gets an API
-        key to delete itself. ``renew`` returns the request with new links, for a VM that replaces the VM.
+        ``request`` has the files, the script, the requirements and the time limit. ``renew`` returns the request with
+        new links, for a VM that replaces the VM.
         """
-        self._renew = renew
-        self._start_in_thread(request, has_key=has_key)
+        from lk_jupyter.vms.driver import drive  # noqa: PLC0415 (it needs this module)
 
-    def _start_in_thread(self, request: Mapping[str, Any], **options: Any) -> None:
-        self._start = threading.Thread(
-            target=self._start_code,
-            args=(request,),
-            kwargs=options,
-            name=f"lk-vm-{self.facts.key[:8]}",
-            daemon=True,
-        )
+        self.set_renewal(renew)
+        name = f"lk-vm-{self.facts.token[:8]}"
+        self._start = threading.Thread(target=drive, args=(self, request), name=name, daemon=True)
         self._start.start()
 
     def state(self) -> dict[str, Any]:
         """Return the state of the code: ``status``, and ``is_final`` after the end. Raises ConnectionFailed."""
-        if not self.facts.is_started:
-            self._read_changes()
+        self.read_changes()
         if self.facts.state.get("is_final"):
             return self.facts.state
         if not self.facts.is_started:
@@ -211,9 +274,9 @@ class VmRun:
         return None
 
     def _replace_failed_vm(self, state: dict[str, Any], vm_id: str) -> dict[str, Any]:
-        """Replace a VM that failed, in a thread, if the run has retries; otherwise return the final state."""
-        if self._has_other_owner() and len(self.facts.reasons) < self.facts.retries:
-            self._read_changes()
+        """Let the driver replace a VM that failed, if the run has retries; otherwise return the final state."""
+        if self._has_other_owner() and len(self.facts.reasons) < self.facts.retries and not self.is_stopped:
+            self.read_changes()
             return {"status": "pending"}
         with self._lock:
             if self.facts.state.get("is_final"):  # by another thread, meanwhile
@@ -222,29 +285,71 @@ class VmRun:
                 return {"status": "pending"}
             if not self._can_replace():
                 return state
-            if not (self._start and self._start.is_alive()):
+            if self.facts.is_started:
+                self._failure = state.get("details") or "The VM failed"
                 self._store_facts(is_started=False)
-                self._start_in_thread({}, has_key=True, failure=state.get("details") or "The VM failed")
         return {"status": "pending"}
 
-    def _lock_start(self) -> None:
-        """Lock a file until this process ends, so that other processes leave the start of the code to this process."""
-        with suppress(OSError):
-            self._owner_lock = os.open(lock_path(self.facts.vm_id), os.O_RDWR | os.O_CREAT, 0o600)
-            take_lock(self._owner_lock)
+    def take_lock(self, *, create: bool = False) -> bool:
+        """Lock the run until this process ends, so that no other process drives it; return whether it is locked.
+
+        Raises OSError if the file can't be opened.
+        """
+        if self._owner_lock is None:
+            self._owner_lock = open_locked(lock_path(self.facts.token), os.O_CREAT if create else 0)
+            if self._owner_lock is not None and not create:
+                self.facts = read_facts(self.facts.token)
+        return self._owner_lock is not None
+
+    def release_lock(self) -> None:
+        """Let another process drive the run."""
+        descriptor, self._owner_lock = self._owner_lock, None
+        if descriptor is not None:
+            os.close(descriptor)
+
+    def _remove_files(self, *suffixes: str) -> None:
+        """Remove the files that only a driver needs, the lock last, and the files with these suffixes."""
+        for suffix in (*suffixes, "job", "stop", "lock"):
+            with suppress(OSError):
+                (self._folder / f"{self.facts.token}.{suffix}").unlink(missing_ok=True)
+        self.release_lock()
 
     def _has_other_owner(self) -> bool:
-        """Return whether another process of this machine started the run, and is active."""
-        return self._owner_lock is None and has_active_owner(self.facts.vm_id)
+        """Return whether another process of this machine drives the run."""
+        return self._owner_lock is None and has_active_owner(self.facts.token)
 
-    def _read_changes(self) -> None:
+    @property
+    def is_stopped(self) -> bool:
+        """Whether the user has stopped the run, in any process."""
+        return self._is_ending or stop_path(self.facts.token).exists()
+
+    def set_renewal(self, renew: Callable[[], Mapping[str, Any]] | None) -> None:
+        """Set the function that returns the request with new links; None if this process doesn't know the code."""
+        self._renew = renew
+
+    @property
+    def can_send(self) -> bool:
+        """Whether this process knows the code of the run."""
+        return self._renew is not None
+
+    def read_changes(self) -> None:
         """Read the facts again, which another process may have changed; connect to another VM if that changed."""
+        with self._lock, suppress(UsageError):
+            before, self.facts = self.facts, self._merge_facts(read_facts(self.facts.token))
+            if self.facts.active_id != before.active_id:
+                self._disconnect()
+                self.watch = VmWatch(self._client, self.facts.active_id, self.facts.usable_state)
+
+    def _merge_facts(self, stored: VmFacts) -> VmFacts:
+        """Return the facts of the driver, with the end that another process has stored; others use the stored facts."""
         if self._owner_lock is None:
-            with self._lock, suppress(UsageError):
-                before, self.facts = self.facts, read_facts(self.facts.vm_id)
-                if self.facts.active_id != before.active_id:
-                    self._disconnect()
-                    self.watch = VmWatch(self._client, self.facts.active_id, self.facts.usable_state)
+            return stored
+        changes: dict[str, Any] = {}
+        if stored.state.get("is_final") and not self.facts.state.get("is_final"):
+            changes["state"] = stored.state
+        if stored.is_deleted and stored.active_id == self.facts.active_id and not self.facts.is_deleted:
+            changes |= {"is_deleted": True, "billed": stored.billed}
+        return self.facts.model_copy(update=changes) if changes else self.facts
 
     def _disconnect(self) -> None:
         """Close the connection, so that the next command connects to the current VM."""
@@ -255,7 +360,7 @@ class VmRun:
 
     def _can_replace(self) -> bool:
         """Return whether another VM may continue the code: only the process that started the run can send the code."""
-        return not self._is_ending and self._renew is not None and len(self.facts.reasons) < self.facts.retries
+        return not self.is_stopped and self.can_send and len(self.facts.reasons) < self.facts.retries
 
     def end(self, state: dict[str, Any]) -> None:
         """Store the results of code that has ended, delete the VM and the VM's API key; later calls do nothing."""
@@ -310,6 +415,13 @@ class VmRun:
     def abort(self, grace: float) -> None:
         """Interrupt the code with SIGINT, end it after ``grace`` seconds, and delete the VM."""
         self._is_ending = True
+        self.read_changes()
+        with suppress(OSError):
+            if not self.facts.is_deleted:
+                write_private(stop_path(self.facts.token), f"{grace:g}")
+        if not self.facts.vm_id:
+            self._await_unknown_vm()
+            return
         if self.facts.state.get("is_final"):
             self.delete()
         elif self.facts.is_started:
@@ -320,6 +432,14 @@ class VmRun:
         else:
             self.end(final_state("aborted", "Aborted before the code was sent."))
         self.delete()
+
+    def _await_unknown_vm(self) -> None:
+        """Wait for a while until the driver has found the VM of a request without an answer, and deleted the VM."""
+        end = time.monotonic() + _UNKNOWN_SECONDS
+        self.state()  # starts a missing driver
+        while not self.facts.is_deleted and time.monotonic() < end:
+            time.sleep(_UNKNOWN_PAUSE)
+            self.read_changes()
 
     def release(self) -> None:
         """Delete the VM of a run whose time is over, with the results if the VM still answers. Raises LkError."""
@@ -380,7 +500,7 @@ class VmRun:
 
     @property
     def _log_path(self) -> Path:
-        return run_path(self.facts.vm_id, ".log")
+        return self._folder / f"{self.facts.token}.log"
 
     @property
     def _saved_prefix(self) -> str:
@@ -411,20 +531,25 @@ class VmRun:
 
     def _store_facts(self, **changes: Any) -> None:
         with self._lock:
+            with suppress(UsageError):  # before the first facts
+                self.facts = self._merge_facts(read_facts(self.facts.token))
             self.facts = self.facts.model_copy(update=changes)
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            write_private(run_path(self.facts.vm_id, ".json"), self.facts.model_dump_json())
+            write_private(self._folder / f"{self.facts.token}.json", self.facts.model_dump_json())
+            if self.facts.is_deleted:
+                self._remove_files()
 
     def _store_if_possible(self, **changes: Any) -> None:
         """Change the facts, also if the disk is full: then the VM must be deleted nevertheless."""
         with suppress(OSError):
             self._store_facts(**changes)
 
-    def _start_code(self, request: Mapping[str, Any], *, has_key: bool, failure: str = "") -> None:
+    def start_code(self, request: Mapping[str, Any] | None = None) -> None:
         """Send the code to the VM. After a failure, replace the VM if the run has retries, or delete the VM."""
+        failure, self._failure = self._failure, ""
         while True:
             try:
-                self._send_code(self._replace_vm(failure) if failure else request, has_key=has_key)
+                self._send_code(self._replace_vm(failure) if failure else request or self._renew_request())
             except Exception as error:  # noqa: BLE001 (the run shows the reason)
                 reason = str(error).partition("\n")[0] or type(error).__name__
                 failure = f"The VM didn't start the code: {reason}"
@@ -435,17 +560,31 @@ class VmRun:
             else:
                 return
 
-    def _send_code(self, request: Mapping[str, Any], *, has_key: bool) -> None:
+    def _renew_request(self) -> Mapping[str, Any]:
+        """Return the request with new links; for a VM that replaced another, with the last checkpoint."""
+        assert self._renew  # noqa: S101 (a driver without the code deletes the VM)
+        request = self._renew()
+        return self._continue_request(request, self.facts.ttl) if self.facts.reasons else request
+
+    def _continue_request(self, request: Mapping[str, Any], ttl: float) -> Mapping[str, Any]:
+        """Return the request for a VM that continues the code from the last checkpoint, within ``ttl`` seconds."""
+        listing = read_checkpoint(self._connection.storage, self.facts.token)
+        seconds = min(request["timeout"], int(ttl - SETUP_SECONDS))
+        changes = {"timeout": seconds, "attempt": len(self.facts.reasons) + 1}
+        return {**request, **changes, **({"restore": listing} if listing else {})}
+
+    def _send_code(self, request: Mapping[str, Any]) -> None:
         self._wait_until_usable()
         folder = shlex.quote(f".lk/{self.facts.token[:12]}")
         self._send_first(f"umask 077 && mkdir -p {folder} && tar -x -f - -C {folder}", _pack_agent())
-        api = self._create_key() if has_key else None
+        api = self._create_key() if self.facts.has_key else None
+        self.read_changes()
         if self.facts.state.get("is_final"):  # aborted meanwhile, perhaps before the key existed
             if self.facts.is_deleted:
                 self._revoke_key()
             return
         seconds = self.remaining_seconds()
-        if self._offer and self._offer.is_leased:  # the results are read before the broker deletes the VM
+        if self._restore_offer().is_leased:  # the results are read before the broker deletes the VM
             seconds -= LINGER_SECONDS
         extra = {"vm_id": self.facts.active_id, "api": api, "linger": LINGER_SECONDS, "ttl": seconds}
         keys = {"link": LINK_HOST, "save": self._saved_prefix, "volume": self.facts.volume_path}
@@ -481,18 +620,16 @@ class VmRun:
         )
         request = self._renew()
         ttl = self._compute_affordable_seconds(request["timeout"] + SETUP_SECONDS)
-        listing = read_checkpoint(self._connection.storage, self.facts.token)
+        request = self._continue_request(request, ttl)
         vm = self._rent_again()
         start = {"current_id": vm.vm_id, "rented_at": self._client.now(), "is_counted": False}
         with self._lock:
-            self._store_facts(**start, ttl=ttl, log_start=log_size(listing), is_deleted=False)
+            self._store_facts(**start, ttl=ttl, log_start=log_size(request.get("restore")), is_deleted=False)
             self.watch = VmWatch(self._client, vm.vm_id)
             if self.facts.state.get("is_final"):
                 self.delete()
                 raise UsageError("The run was aborted before its code was sent again.")
-        seconds = min(request["timeout"], int(ttl - SETUP_SECONDS))
-        changes = {"timeout": seconds, "attempt": len(self.facts.reasons) + 1}
-        return {**request, **changes, **({"restore": listing} if listing else {})}
+        return request
 
     def _compute_affordable_seconds(self, wish: float) -> float:
         """Return the time of another VM, at most ``wish`` seconds, that the rest of the maximum cost pays for."""
@@ -509,16 +646,15 @@ class VmRun:
 
     def _rent_again(self) -> VM:
         """Rent another VM; repeat that while the cloud has no capacity. Raises the errors of the API."""
-        assert self._offer  # noqa: S101 (checked before)
         volume_ids = [self.facts.volume_id] if self.facts.volume_id else []
         if self.facts.has_volume and not volume_ids:
             raise UsageError("The VM ended before the id of its new volume was known. See your volumes: %lk_volumes")
         end = time.monotonic() + _REPLACE_SECONDS
         while True:
-            if self._is_ending:
+            if self.is_stopped:
                 raise UsageError("The run was aborted before another VM was rented.")
             try:
-                return _rent_vm(self._connection, self._offer, self.facts.token, volume_ids)
+                return _rent_vm(self._connection, self._restore_offer(), self.facts.token, volume_ids)
             except (ServerError, ConnectionFailed):  # neither leaves a VM whose answer was lost
                 if time.monotonic() > end:
                     raise
@@ -527,6 +663,9 @@ class VmRun:
     def _wait_until_usable(self) -> None:
         for status in poll_states(self._client, self.facts.active_id):
             self.watch.add(status)
+            self.read_changes()
+            if self.is_stopped or self.facts.state.get("is_final"):
+                raise UsageError("The run was aborted before its code was sent.")
             if status.usable:
                 self._store_facts(address=status.ip_address, **self._find_volume(status.volumes or []))
                 return
@@ -573,19 +712,21 @@ class VmRun:
         return {"url": self._connection.base_url + EXTERNAL, "key": created.api_key, "org": org}
 
     def _find_state_before_start(self) -> dict[str, Any]:
-        if self._start and self._start.is_alive():
-            return {"status": "pending"}
-        if self.facts.state.get("is_final"):
-            return self.facts.state
-        if self.facts.is_started:
-            return {"status": "running"}
-        if self._has_other_owner():
-            return {"status": "pending"}
-        return final_state("system_failure", LOST)
+        """Return the state before the code was sent; start a driver if no process drives the run."""
+        is_driven = self._owner_lock is not None or self._has_other_owner()
+        if not is_driven and time.monotonic() > self._next_driver:
+            self._next_driver = time.monotonic() + _DRIVER_SECONDS
+            try:
+                start_driver(self.execution_id, describe_target(self._connection.target))
+            except UsageError:
+                return final_state("system_failure", LOST)
+        return {"status": "pending"}
 
     def _find_state_without_answer(self, error: Exception) -> dict[str, Any]:
         """Return the saved state of a VM that has ended. Raises ConnectionFailed if the VM is active."""
-        self._read_changes()
+        self.read_changes()
+        if self.facts.state.get("is_final"):
+            return self.facts.state
         if state := self._read_saved_state():
             return state
         if isinstance(error, LkError):
@@ -665,15 +806,15 @@ def _get_run_registry() -> dict[tuple[str, str], VmRun]:
 
 def open_run(connection: Connection, execution_id: str) -> VmRun:
     """Return a run by its id, the same object for each caller. Raises UsageError for a run of another machine."""
-    run_key = parse_run_key(execution_id)
-    if run_key is None:
+    token = parse_run_key(execution_id)
+    if token is None:
         raise UsageError(f"'{execution_id}' isn't a run on a VM. List runs: %lk_runs")
-    runs, key = _get_run_registry(), (connection.base_url, run_key)
+    runs, key = _get_run_registry(), (connection.base_url, token)
     if key not in runs:
-        runs[key] = VmRun(connection, read_facts(run_key))
+        runs[key] = VmRun(connection, read_facts(token))
     return runs[key]
 
 
 def keep_run(connection: Connection, run: VmRun) -> None:
     """Let ``open_run`` return this run."""
-    _get_run_registry()[connection.base_url, run.facts.key] = run
+    _get_run_registry()[connection.base_url, run.facts.token] = run

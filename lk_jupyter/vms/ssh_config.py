@@ -7,7 +7,7 @@ import shlex
 from pathlib import Path
 
 from lk_jupyter.config.files import write_private_bytes
-from lk_jupyter.protocol.vm_run import make_run_key
+from lk_jupyter.protocol.vm_run import make_vm_key
 from lk_jupyter.vms.facts import host_keys_path
 from lk_jupyter.vms.ids import short_id
 from lk_jupyter.vms.jump import proxy_line
@@ -115,7 +115,7 @@ def _remove_host(text: str, host: str) -> str:
 def _build_key_alias(vm_id: str) -> str:
     """Return the name of a VM in the file with the host keys; no pattern, and no option."""
     plain = vm_id.replace("-", "").lower()
-    return f"lk-{plain if re.fullmatch(_PLAIN_ID, plain, re.ASCII) else make_run_key(vm_id)}"
+    return f"lk-{plain if re.fullmatch(_PLAIN_ID, plain, re.ASCII) else make_vm_key(vm_id)}"
 
 
 def _find_ssh_folder() -> Path:

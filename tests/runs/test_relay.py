@@ -20,7 +20,7 @@ from lk_jupyter.runs.history.history import history
 from lk_jupyter.runs.observers.relay import RelayProgress
 from lk_jupyter.runs.relay import Leg, RelayFacts, list_members, read_relay, relay_folder
 from lk_jupyter.runs.run import Run
-from lk_jupyter.serverext.relays import continue_relays
+from lk_jupyter.serverext.drivers import continue_runs
 from lk_jupyter.text.units import credits_label
 
 #: Counts to LAST, and saves each step.
@@ -124,7 +124,7 @@ def test_the_jupyter_server_continues_a_relay_whose_kernel_was_killed(session):
         run_id = child.stdout.readline().strip()
         wait_until(lambda: read_relay(run_id.removeprefix("r-")).is_started)
         os.kill(child.pid, signal.SIGKILL)
-    asyncio.run(continue_relays())
+    asyncio.run(continue_runs())
     wait_until(lambda: read_relay(run_id.removeprefix("r-")).state.get("is_final"))
     assert stat.S_IMODE((relay_folder() / f"{run_id.removeprefix('r-')}.json").stat().st_mode) == 0o600
     run = Run.attach(session, run_id)

@@ -465,7 +465,7 @@ import time
 facts = VmFacts(vm_id="f" * 32, token="t", base_url="http://other.invalid", machine="vm.a100", ttl=3600,
                 per_hour="1.59", created_at=time.time() - 7200)
 facts_folder().mkdir(parents=True, exist_ok=True)
-path = facts_folder() / f"{facts.vm_id}.json"
+path = facts_folder() / f"{facts.token}.json"
 _ = path.write_text(facts.model_dump_json())"""
 
 

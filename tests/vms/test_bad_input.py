@@ -104,7 +104,7 @@ def test_a_clock_that_jumps_neither_deletes_an_active_vm_nor_makes_its_time_long
 def test_two_kernels_that_release_a_vm_delete_it_once_with_one_bill(session, vms):
     run = rent(session)
     run._store_facts(key_id=run._create_key() and run.facts.key_id)
-    kernels = [hosted.VmRun(session, facts.read_facts(run.facts.vm_id)) for _ in range(2)]
+    kernels = [hosted.VmRun(session, facts.read_facts(run.facts.token)) for _ in range(2)]
     barrier, failures = threading.Barrier(2), []
 
     def release(kernel):
@@ -119,7 +119,7 @@ def test_two_kernels_that_release_a_vm_delete_it_once_with_one_bill(session, vms
         thread.start()
     for thread in threads:
         thread.join()
-    stored, [vm] = facts.read_facts(run.facts.vm_id), vms.client.vms.list()[:1]
+    stored, [vm] = facts.read_facts(run.facts.token), vms.client.vms.list()[:1]
     assert (failures, living(vms), active_keys(vms)) == ([], [], [])
     assert (stored.is_deleted, stored.billed, stored.state["status"]) == (True, vm.billed, "aborted")
 

@@ -15,7 +15,7 @@ from lk_jupyter.api import _lifecycle
 from lk_jupyter.api._lifecycle import EndProof, Sighting, StateDoubt
 from lk_jupyter.api.states import VM_PHASES, Phase, read_phase
 from lk_jupyter.errors import ConnectionFailed, LkError
-from lk_jupyter.protocol.vm_run import make_run_key, parse_run_key
+from lk_jupyter.protocol.vm_run import make_vm_key, parse_run_key
 from lk_jupyter.vms import ends, facts, hosted
 from lk_jupyter.vms import vms as rented
 from lk_jupyter.vms.offers import list_offers
@@ -118,7 +118,7 @@ def test_a_deletion_that_is_accepted_and_ignored_is_reported_and_repeated_until_
 def test_an_id_is_sent_as_the_server_wrote_it_and_names_a_run_and_its_files_safely(cloud, connected, vm_id):
     cloud.vm_ids = [vm_id]
     run = rent_vm(connected)
-    assert parse_run_key(run.execution_id) == run.facts.key == make_run_key(vm_id)
+    assert parse_run_key(run.execution_id) == run.facts.key == make_vm_key(vm_id)
     assert facts.read_facts(run.facts.key).vm_id == vm_id
     assert [path.parent for path in facts.facts_folder().rglob("*.json")] == [facts.facts_folder()]
     run.watch.read()

@@ -17,11 +17,18 @@ from lk_jupyter.vms import facts, hosted
 pytest.importorskip("asyncssh")
 pytest.importorskip("jupyter_server")
 
+#: Rents a VM and sends no code; its detached driver is killed, and no file has the code.
 PROGRAM = """
 import lk_jupyter
-from lk_jupyter.vms import hosted
-hosted.VmRun._start_code = lambda *_, **__: None
-print(lk_jupyter.connect().run("1", on="vm", gpu="A100", max_cost=5, timeout=7200).execution_id)
+from lk_jupyter.journal import drivers
+from lk_jupyter.vms import facts, hosted
+hosted.VmRun.start = lambda *_, **__: None
+run_id = lk_jupyter.connect().run("1", on="vm", gpu="A100", max_cost=5, timeout=7200).execution_id
+for driver in drivers._drivers.values():
+    driver.kill()
+    driver.wait()
+facts.job_path(run_id.removeprefix("vm-")).unlink()
+print(run_id)
 """
 
 
@@ -85,4 +92,4 @@ def test_a_run_that_another_process_starts_is_left_to_that_process(session, vms,
         child.wait()
     until(lambda: run.status == "system_failure")
     assert living(vms) == []
-    assert facts.lock_path(facts_of(run).vm_id).exists()
+    assert not facts.lock_path(facts_of(run).token).exists()

@@ -85,7 +85,6 @@ def choose_vm(session: Connection, options: RunOptions, count: int = 1) -> VmOff
 def find_vm_checkpoint(session: Connection, name: str) -> dict[str, Any]:
     """Return the files of the checkpoint of a run on a VM. Raises UsageError for a run without a checkpoint."""
     from lk_jupyter.vms.checkpoints import read_checkpoint  # noqa: PLC0415 (few runs are on VMs)
-    from lk_jupyter.vms.facts import read_facts  # noqa: PLC0415
 
     key = parse_run_key(resolve(session, name))
     if key is None:
@@ -93,7 +92,7 @@ def find_vm_checkpoint(session: Connection, name: str) -> dict[str, Any]:
             f"--resume: run {name} wasn't on a VM, so a VM can't use its checkpoint. Nothing was rented. Leave out "
             "--on vm."
         )
-    listing = read_checkpoint(session.storage, read_facts(key).token)
+    listing = read_checkpoint(session.storage, key)
     if listing is None:
         raise UsageError(
             f"--resume: run {name} has no checkpoint. Nothing was rented. Its code must save files in "

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from lk_jupyter.api.execution import StreamingExecutionRequest, StreamingStartResponse
 from lk_jupyter.config.settings import setting
 from lk_jupyter.errors import UsageError
-from lk_jupyter.protocol.parts import add_token_to_name
-from lk_jupyter.protocol.vm_run import SETUP_SECONDS
+from lk_jupyter.journal.journal import journal
+from lk_jupyter.protocol.vm_run import PREFIX, SETUP_SECONDS
 from lk_jupyter.runs.package.bundle import Bundle
 from lk_jupyter.runs.package.rented import find_vm_checkpoint
-from lk_jupyter.runs.submit.start import use_separate_folder
+from lk_jupyter.runs.submit.vm_job import build_job, write_job
 from lk_jupyter.text.units import credits_label, limit_label, moment_label
-from lk_jupyter.vms.checkpoints import checkpoint_settings
 from lk_jupyter.vms.hosted import KEY_SECONDS, VmRun, keep_run
 from lk_jupyter.vms.shell import ssh_library
 
@@ -98,21 +96,23 @@ def require_consent(bundle: Bundle) -> None:
 
 
 def start_on_vm(
-    connection: Connection, bundle: Bundle, renew: Callable[[], Bundle] | None = None
+    connection: Connection, bundle: Bundle, plain: Bundle, renew: Callable[[], Bundle]
 ) -> StreamingStartResponse:
     """Rent a VM and start the run on it as soon as the VM is ready. Raises the errors of the API.
 
-    ``renew`` returns the bundle with new links, for a VM that replaces a failed VM.
+    ``bundle`` has links, and ``plain`` is the same without links, for other processes of this machine. ``renew``
+    returns the bundle with new links, for a VM that replaces a failed VM.
     """
     request = bundle.request
     if bundle.vm_offer is None or not isinstance(request, StreamingExecutionRequest):
         raise UsageError("Only Python code runs on a VM. Nothing was rented. Leave out --on vm.")
     resume = getattr(bundle.options, "resume", None)
     restore = {"restore": find_vm_checkpoint(connection, resume)} if resume else {}
-    job = {**_build_job(bundle), **restore}
+    job = {**build_job(bundle), **restore}
     facts = {**request.model_dump(mode="json", include={"run_name", "labels", "metadata"}), "file_name": job["script"]}
     cap = bundle.worst_case if bundle.max_cost is None else bundle.max_cost
     retries = getattr(bundle.options, "retries", 0)
+    journal().update(bundle.token, execution_id=PREFIX + bundle.token)
     run = VmRun.rent(
         connection,
         bundle.vm_offer,
@@ -122,21 +122,10 @@ def start_on_vm(
         cap=cap,
         retries=retries,
         volume=bundle.vm_volume,
+        has_key=has_key(bundle),
+        job=write_job(plain, restore),
+        is_job_secret=bool(bundle.secrets or bundle.hidden),
     )
     keep_run(connection, run)
-    run.start(job, has_key=has_key(bundle), renew=renew and (lambda: {**_build_job(renew()), **restore}))
+    run.start(job, renew=lambda: {**build_job(renew()), **restore})
     return StreamingStartResponse(execution_id=run.execution_id, status="pending", streaming_url="")
-
-
-def _build_job(bundle: Bundle) -> dict[str, Any]:
-    """Return the request for the VM: files with links, the script, the requirements and the time limit."""
-    assert isinstance(bundle.request, StreamingExecutionRequest)  # noqa: S101 (checked before)
-    script = add_token_to_name(bundle.request.file_name or bundle.source.file_name, bundle.token)
-    request = use_separate_folder(bundle.request.model_copy(update={"file_name": script}), bundle.token)
-    return {
-        "files": {**json.loads(request.import_files or "{}"), script: request.code},
-        "script": script,
-        "requirements": request.requirements_content,
-        "timeout": bundle.timeout,
-        "checkpoints": checkpoint_settings(bundle.token),
-    }

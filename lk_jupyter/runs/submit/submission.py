@@ -329,7 +329,7 @@ class Submission:
         if complete.vm_offer:
             from lk_jupyter.runs.submit.on_vm import start_on_vm  # noqa: PLC0415 (few runs are on VMs)
 
-            return start_on_vm(self._session, complete, self._renew_links)
+            return start_on_vm(self._session, complete, self.bundle, self._renew_links)
         if getattr(complete.options, "relay", False):
             from lk_jupyter.runs.submit.on_relay import start_relay  # noqa: PLC0415 (few runs are relays)
 
