@@ -12,6 +12,7 @@ import os
 import subprocess
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -38,8 +39,8 @@ _LOCK_PAUSE, _LOCK_SECONDS = 0.3, 2.0
 
 _DETACHED = getattr(subprocess, "DETACHED_PROCESS", 0) | getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)  # Windows
 
-#: The started drivers by the id of their run: Python warns about a process that nothing refers to.
-_drivers: dict[str, subprocess.Popen[bytes]] = {}
+#: The started drivers by the id of their run: Python warns about an active process that nothing refers to.
+_drivers: defaultdict[str, list[subprocess.Popen[bytes]]] = defaultdict(list)
 
 
 def start_driver(run_id: str, request: Mapping[str, Any]) -> None:
@@ -100,8 +101,7 @@ def _find_lock(run_id: str) -> Path:
 def start_missing_drivers() -> None:
     """Start a driver for each run of this machine that no process drives; its account is the settings' account."""
     for run_id in _iterate_driverless_runs():
-        process = _drivers.get(run_id)
-        if process is None or process.poll() is not None:
+        if all(process.poll() is not None for process in _drivers[run_id]):
             with suppress(OSError, ValueError, TypeError):
                 _open_driver(run_id, subprocess.DEVNULL, subprocess.DEVNULL)
 
@@ -119,7 +119,7 @@ def _open_driver(run_id: str, stdin: int, stdout: int) -> subprocess.Popen[bytes
         start_new_session=True,
         creationflags=_DETACHED,
     )
-    _drivers[run_id] = process
+    _drivers[run_id].append(process)
     return process
 
 

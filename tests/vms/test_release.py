@@ -24,7 +24,7 @@ from lk_jupyter.journal import drivers
 from lk_jupyter.vms import facts, hosted
 hosted.VmRun.start = lambda *_, **__: None
 run_id = lk_jupyter.connect().run("1", on="vm", gpu="A100", max_cost=5, timeout=7200).execution_id
-for driver in drivers._drivers.values():
+for driver in sum(drivers._drivers.values(), []):
     driver.kill()
     driver.wait()
 facts.job_path(run_id.removeprefix("vm-")).unlink()
