@@ -64,7 +64,11 @@ class VmDriver:
         run = self._run
         run.read_changes()
         return choose_step(
-            run.facts, now=run.now(), can_send=run.can_send, is_stopped=run.is_stopped, absences=self._absences
+            run.facts,
+            now=run.now(),
+            can_send=run.can_send or self._request is not None,
+            is_stopped=run.is_stopped,
+            absences=self._absences,
         )
 
     def take_step(self, step: Step) -> None:
@@ -91,10 +95,10 @@ class VmDriver:
         client, name = self._run.client, NAME_PREFIX + self._run.facts.token[:12]
         rows = [vm for vm in client.vms.list() if name in {vm.display_name, vm.name}]
         user_id = client.user.status().user_id if rows else None
-        own = [vm for vm in rows if is_same_user(vm.user_id, user_id)]
-        active = [vm for vm in own if vm.phase is not Phase.ENDED]
-        if not own:
+        user_vms = [vm for vm in rows if is_same_user(vm.user_id, user_id)]
+        active = [vm for vm in user_vms if vm.phase is not Phase.ENDED]
+        if not user_vms:
             self._absences += 1
             return
-        vm: VM = (active or own)[0]
+        vm: VM = (active or user_vms)[0]
         self._run.store_vm(vm.vm_id)

@@ -398,8 +398,8 @@ class VmRun:
             self._forget_host()
             billed, cost = vm.billed, self.facts.earlier_cost
             total = cost if self.facts.is_counted else billed and cost + billed
-            self._store_if_possible(billed=total, is_deleted=True)
             self.watch.notice = ""
+            self._store_if_possible(billed=total, is_deleted=True)
 
     def _revoke_key(self) -> None:
         if self.facts.key_id:
@@ -549,7 +549,9 @@ class VmRun:
         failure, self._failure = self._failure, ""
         while True:
             try:
-                self._send_code(self._replace_vm(failure) if failure else request or self._renew_request())
+                self._send_code(
+                    self._replace_vm(failure) if failure else self._renew_request() if request is None else request
+                )
             except Exception as error:  # noqa: BLE001 (the run shows the reason)
                 reason = str(error).partition("\n")[0] or type(error).__name__
                 failure = f"The VM didn't start the code: {reason}"

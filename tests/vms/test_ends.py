@@ -1,6 +1,7 @@
 """The end of a VM, on clouds whose single answers about it are wrong, and ids of VMs in any form."""
 
 import json
+import re
 import threading
 import time
 
@@ -52,7 +53,7 @@ def connected(cloud, home):
 def rent_vm(connected):
     """Rent a VM of a run on the stand-in; its code isn't sent."""
     offers = list_offers(connected.client.vms.availability())
-    return hosted.VmRun.rent(connected, next(each for each in offers if each.machine == "vm.a100"), "t" * 32, 60, {})
+    return hosted.VmRun.rent(connected, next(each for each in offers if each.machine == "vm.a100"), "a" * 32, 60, {})
 
 
 def test_absences_prove_an_end_only_together_and_over_some_time(monkeypatch):
@@ -106,20 +107,21 @@ def test_a_deletion_that_is_accepted_and_ignored_is_reported_and_repeated_until_
         f"VM {vm_id[:8]} may still be active and billed: the cloud accepted its deletion"
     )
     assert "repeated in the background" in run.watch.notice
-    assert facts.read_facts(vm_id).is_deleted is False  # listed until the end is proven
+    assert facts.read_facts(run.facts.token).is_deleted is False  # listed until the end is proven
     with pytest.raises(ConnectionFailed, match=f"%lk_vm delete {vm_id[:8]}"):
         run.delete()
     works.set()
     wait_until(lambda: run.facts.is_deleted)
-    assert (facts.read_facts(vm_id).is_deleted, run.watch.notice) == (True, "")
+    assert (facts.read_facts(run.facts.token).is_deleted, run.watch.notice) == (True, "")
 
 
 @pytest.mark.parametrize("vm_id", ODD_IDS)
 def test_an_id_is_sent_as_the_server_wrote_it_and_names_a_run_and_its_files_safely(cloud, connected, vm_id):
     cloud.vm_ids = [vm_id]
     run = rent_vm(connected)
-    assert parse_run_key(run.execution_id) == run.facts.key == make_vm_key(vm_id)
-    assert facts.read_facts(run.facts.key).vm_id == vm_id
+    assert parse_run_key(run.execution_id) == run.facts.token
+    assert re.fullmatch("[0-9a-f]{32}", make_vm_key(vm_id))
+    assert facts.read_facts(run.facts.token).vm_id == vm_id
     assert [path.parent for path in facts.facts_folder().rglob("*.json")] == [facts.facts_folder()]
     run.watch.read()
     assert not run.watch.has_failed
@@ -153,7 +155,7 @@ def test_a_run_whose_vm_never_starts_ends_soon_with_the_word_and_the_vm_is_delet
     monkeypatch.setattr(rented, "PAUSES", (0.02,))
     run = rent_vm(connected)
     cloud.vms[run.facts.vm_id]["status"] = word
-    run.start({}, has_key=False)
+    run.start({"timeout": 60})
     wait_until(lambda: run.watch.notice)
     assert f"as '{word}', and may bill it" in run.watch.notice
     run._start.join(PATIENCE)
