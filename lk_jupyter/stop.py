@@ -33,7 +33,6 @@ from lk_jupyter.api.user import is_same_user
 from lk_jupyter.config.settings import setting
 from lk_jupyter.errors import ConnectionFailed, LkError, UsageError
 from lk_jupyter.protocol import relay, vm_run
-from lk_jupyter.protocol.vm_run import normalize_id
 from lk_jupyter.text.terminal import one_line
 
 if TYPE_CHECKING:
@@ -253,7 +252,7 @@ def _stop_vm(connection: Connection, vm_id: str, end: float) -> str:
 
     facts = next((each for each in _iterate_undeleted_vms(connection) if is_same_id(each.active_id, vm_id)), None)
     if facts is not None:
-        return _stop_run(connection, vm_run.PREFIX + facts.vm_id, end)
+        return _stop_run(connection, vm_run.PREFIX + facts.key, end)
     delete_vm(connection.client, vm_id)
     return ""
 
@@ -315,7 +314,7 @@ def _iterate_unlisted_vms(connection: Connection, listed: Sequence[str]) -> Iter
     """Yield the VMs of this machine whose deletion isn't confirmed, and that the cloud doesn't list."""
     for facts in _iterate_undeleted_vms(connection):
         vm_id = facts.active_id
-        if normalize_id(vm_id) in map(normalize_id, listed):
+        if vm_run.normalize_id(vm_id) in map(vm_run.normalize_id, listed):
             continue
         state = "not listed"
         with suppress(LkError):
@@ -372,9 +371,12 @@ def _has_local_start(connection: Connection, resource: ActiveResource) -> bool:
 
 def find_resource(active: ActiveList, text: str) -> ActiveResource | None:
     """Return the active resource with this id, start of an id, or name; None without one. Raises UsageError."""
-    wish = normalize_id(text.removeprefix(vm_run.PREFIX))
-    exact = [each for each in active.resources if text in {each.id, each.name} or wish == normalize_id(each.id)]
-    fitting = exact or [each for each in active.resources if len(wish) >= 4 and normalize_id(each.id).startswith(wish)]
+    key, wish = vm_run.parse_run_key(text), vm_run.normalize_id(text)
+    exact = [each for each in active.resources if text in {each.id, each.name} or wish == vm_run.normalize_id(each.id)]
+    exact = exact or [each for each in active.resources if each.kind == "VM" and key == vm_run.make_run_key(each.id)]
+    fitting = exact or [
+        each for each in active.resources if len(wish) >= 4 and vm_run.normalize_id(each.id).startswith(wish)
+    ]
     if len(fitting) > 1:
         ids = ", ".join(one_line(each.id) for each in fitting[:5])
         raise UsageError(f"'{text}' matches several active resources: {ids}. Nothing was stopped. Use an id.")

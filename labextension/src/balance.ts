@@ -69,7 +69,15 @@ export function currentBurnRate({ burnRate, running, machines }: Billable): Burn
 function runThing(run: Workload, price: number | null): BurningThing {
   const name = unturned(run.run_name || run.file_name || '');
   const hardware = machineName(run.hardware_profile ?? '');
-  return { kind: 'run', id: run.execution_id, name, hardware, per_hour: price === null ? null : String(price) };
+  const { status: state } = run;
+  return {
+    kind: 'run',
+    id: run.execution_id,
+    name,
+    hardware,
+    state: state ?? '',
+    per_hour: price === null ? null : String(price)
+  };
 }
 
 /** Return the price of everything that is billed now, in credits per hour: the sum of the known prices. */

@@ -10,6 +10,7 @@ export const COMMANDS = {
   openQuickstart: 'lk:open-quickstart',
   openRun: 'lk:open-run',
   abortRun: 'lk:abort-run',
+  stopAll: 'lk:stop-all',
   copyRunId: 'lk:copy-run-id',
   rerunCell: 'lk:run-cell-again',
   goToCell: 'lk:go-to-cell',

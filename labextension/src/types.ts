@@ -197,6 +197,8 @@ export interface BurnRateContent {
   per_hour: string;
   complete: boolean;
   label: string;
+  /** Number of active things that a stop of everything stops, billed or not. */
+  stoppable?: number;
   /** Lists that couldn't be read, and budgets that VMs and deployments have exceeded. */
   warnings?: string[];
   /** VMs of runs from this machine that should be deleted, with their cost. */

@@ -166,7 +166,8 @@ async def _compute_burn_rate(upstream: Upstream) -> dict[str, Any]:
     overdue = await asyncio.to_thread(overdue_lines, upstream.client.now())
     rate = active.rate
     sums = {"per_hour": f"{rate.per_hour:f}", "complete": rate.complete, "label": rate.label}
-    return {"things": things, **sums, "warnings": [*active.problems, *warnings], "overdue": overdue}
+    stoppable = sum(each.kind != "volume" for each in active.resources)
+    return {"things": things, **sums, "stoppable": stoppable, "warnings": [*active.problems, *warnings], "overdue": overdue}
 
 
 def _list_exceeded_budgets(upstream: Upstream) -> list[str]:

@@ -142,6 +142,7 @@ class BurnRateContent(BaseModel):
     per_hour: str
     complete: bool
     label: str
+    stoppable: int = Field(0, description="Number of active things that a stop of everything stops, billed or not.")
     warnings: list[str] = Field(
         [], description="Lists that couldn't be read, and budgets that VMs and deployments have exceeded."
     )

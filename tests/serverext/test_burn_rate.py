@@ -25,6 +25,7 @@ def test_a_page_gets_the_rate_that_the_balance_shows(make_cloud, home, tmp_path)
             "per_hour": "0",
             "complete": True,
             "label": "0 credits/h",
+            "stoppable": 0,
             **none,
         }
         vm = connected.client.vms.create(VM)

@@ -11,6 +11,7 @@ import {
   timeRemaining
 } from '../balance';
 import { Topic } from '../cloudTypes';
+import { COMMANDS, asUiCall } from '../commands';
 import { Login } from '../components/Login';
 import { Notice, NoticeText } from '../components/Notice';
 import { momentLabel } from '../format';
@@ -26,6 +27,7 @@ export function Head({ tools, notice }: { tools: Tools; notice: NoticeText }) {
     <>
       <h2 className="lk-unseen">{trans.__('GPU cloud')}</h2>
       {signedIn && <Money tools={tools} />}
+      {signedIn && <StopAll tools={tools} />}
       {signedIn &&
         tools.cloud.data.burnRate?.overdue?.map(text => <Notice key={text} notice={{ kind: 'error', text }} />)}
       {signedIn &&
@@ -74,6 +76,18 @@ function Money({ tools: { cloud } }: { tools: Tools }) {
       </div>
     </dl>
   );
+}
+
+/** A button that stops everything that is billed by time, while anything is active. */
+function StopAll({ tools: { cloud, commands } }: { tools: Tools }) {
+  const { burnRate, running } = cloud.data;
+  return burnRate?.stoppable || running?.length ? (
+    <div className="lk-row">
+      <button type="button" onClick={() => void commands.execute(COMMANDS.stopAll, asUiCall())}>
+        {trans.__('Stop all …')}
+      </button>
+    </div>
+  ) : null;
 }
 
 /** A warning if the credits last less than an hour. The figures are above. */

@@ -67,6 +67,10 @@ export const cloudPlugin: JupyterFrontEndPlugin<Cloud> = {
         await abortRuns(cloud, id, members, isUiCall(args));
       }
     });
+    add(COMMANDS.stopAll, trans.__('Stop everything that is billed by time …'), async () => {
+      const { stopAll } = await import('../stopAll');
+      await stopAll(cloud);
+    });
     return cloud;
   }
 };
