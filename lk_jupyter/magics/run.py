@@ -76,6 +76,7 @@ from lk_jupyter.runs.monitor import RunMonitor
 from lk_jupyter.runs.observers.default import default_observers
 from lk_jupyter.runs.outcome import RAISE_LIMIT, SHORT_ID
 from lk_jupyter.runs.package.bundle import Bundle
+from lk_jupyter.runs.package.local_devices import local_device_notices
 from lk_jupyter.runs.package.prepare import prepare, prepare_cell
 from lk_jupyter.runs.package.secret_scan import require_consent
 from lk_jupyter.runs.package.starts import describe_starts
@@ -84,7 +85,6 @@ from lk_jupyter.runs.run import Run
 from lk_jupyter.runs.submit.budget import budget_usage
 from lk_jupyter.runs.submit.preconditions import require_preconditions
 from lk_jupyter.runs.submit.submission import Submission
-from lk_jupyter.runs.variables.local_devices import local_device_notices
 from lk_jupyter.session import Session, current
 from lk_jupyter.text.units import moment_label, whole_seconds_label
 from lk_jupyter.views.plan import plan_view

@@ -55,11 +55,11 @@ from lk_jupyter.runs.notebooks.warm_pythons import (
 )
 from lk_jupyter.runs.observers.start_time import times_label
 from lk_jupyter.runs.package.bundle import Bundle
+from lk_jupyter.runs.package.local_devices import local_device_notices
 from lk_jupyter.runs.package.machine import IN_TOOLBAR
 from lk_jupyter.runs.package.secret_scan import require_consent
 from lk_jupyter.runs.run import Run
 from lk_jupyter.runs.submit.budget import budget_usage
-from lk_jupyter.runs.variables.local_devices import local_device_notices
 from lk_jupyter.session import Session, current
 from lk_jupyter.text.units import duration_label, whole_seconds_label
 from lk_jupyter.views.plan import session_plan_view

@@ -167,7 +167,13 @@ async def _compute_burn_rate(upstream: Upstream) -> dict[str, Any]:
     rate = active.rate
     sums = {"per_hour": f"{rate.per_hour:f}", "complete": rate.complete, "label": rate.label}
     stoppable = sum(each.kind != "volume" for each in active.resources)
-    return {"things": things, **sums, "stoppable": stoppable, "warnings": [*active.problems, *warnings], "overdue": overdue}
+    return {
+        "things": things,
+        **sums,
+        "stoppable": stoppable,
+        "warnings": [*active.problems, *warnings],
+        "overdue": overdue,
+    }
 
 
 def _list_exceeded_budgets(upstream: Upstream) -> list[str]:

@@ -19,8 +19,8 @@ from lk_jupyter.machines.catalogue import cost_at_limit, machine_cost
 from lk_jupyter.magics._engine.ask import prompt_user, shows_questions
 from lk_jupyter.options.runs import RunOptions, format_line
 from lk_jupyter.runs.package.bundle import Bundle
+from lk_jupyter.runs.package.local_devices import local_device_notices
 from lk_jupyter.runs.submit.start import longest_notebook
-from lk_jupyter.runs.variables.local_devices import local_device_notices
 from lk_jupyter.runs.variables.payload import changed_environment
 from lk_jupyter.session import Session
 from lk_jupyter.text.units import credits_label, size_label, whole_seconds_label

@@ -32,13 +32,13 @@ from lk_jupyter.runs.fanout.member import LOST, NOT_STARTED, REFUSED, STARTED, S
 from lk_jupyter.runs.fanout.plan import MAX_RUNS, RunPlan, prepare_plans
 from lk_jupyter.runs.fanout.score import Score
 from lk_jupyter.runs.interrupts import AtInterrupt, SafeEvent, call_in_background, true_interrupts
+from lk_jupyter.runs.package.local_devices import local_device_notices
 from lk_jupyter.runs.package.secret_scan import require_consent
 from lk_jupyter.runs.reattach import is_same, open_run
 from lk_jupyter.runs.run import Run
 from lk_jupyter.runs.scalars import scalar_frame
 from lk_jupyter.runs.submit.budget import enforce_budgets_for_all
 from lk_jupyter.runs.submit.submission import Submission, SubmissionCancelled
-from lk_jupyter.runs.variables.local_devices import local_device_notices
 from lk_jupyter.text.scalars import choose_score
 from lk_jupyter.text.units import credits_label
 

@@ -35,13 +35,13 @@ def local_device_notices(bundle: Bundle) -> list[Notice]:
     if origin is None or not bundle.payload.carries or bundle.machine.card is None:
         return []
     chosen = named("in", getattr(bundle.options, "inputs", []))
-    sent = {variable.name for variable in bundle.payload.inputs}.difference(chosen)
-    values = {name: value for name, value in origin.values.items() if name in sent and _can_mean_no_gpu(value)}
+    names = {variable.name for variable in bundle.payload.inputs}.difference(chosen)
+    values = {name: value for name, value in origin.values.items() if name in names and _can_mean_no_gpu(value)}
     assignments = _find_assignments(values)
     return [
         Notice(_format_notice(name, value, assignments.get(name)), WARNING)
         for name, value in values.items()
-        if _is_chosen_here(name, value, assignments.get(name))
+        if _describes_this_computer(name, value, assignments.get(name))
     ]
 
 
@@ -58,7 +58,7 @@ def _is_device(value: Any) -> bool:
     return is_torch and getattr(value, "type", "") in _WITHOUT_GPU
 
 
-def _is_chosen_here(name: str, value: Any, assignment: ast.Assign | ast.AnnAssign | None) -> bool:
+def _describes_this_computer(name: str, value: Any, assignment: ast.Assign | ast.AnnAssign | None) -> bool:
     """Return whether the hardware of this computer decided about a value, and not its author."""
     if assignment is None or assignment.value is None:
         return _is_device(value)
