@@ -165,7 +165,7 @@ async def _compute_burn_rate(upstream: Upstream) -> dict[str, Any]:
     warnings = await asyncio.to_thread(_list_exceeded_budgets, upstream)
     overdue = await asyncio.to_thread(overdue_lines, upstream.client.now())
     rate = active.rate
-    sums = {"per_hour": f"{rate.per_hour:f}", "complete": rate.complete, "label": rate.label}
+    sums = {"per_hour": f"{rate.per_hour:f}", "complete": rate.complete, "label": rate.label, "overdue": overdue}
     stoppable = sum(each.kind != "volume" for each in active.resources)
     return {
         "things": things,
