@@ -13,13 +13,14 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from datetime import datetime, timezone
 from queue import Empty, SimpleQueue
 from typing import Any
 
 from lk_jupyter._extras import library
+from lk_jupyter.api import hosted_probe
 from lk_jupyter.api._proxy import uses_proxies
 from lk_jupyter.api.hosted import HostedServer
+from lk_jupyter.api.hosted_probe import ProbeCount, build_message, probe_kernel
 from lk_jupyter.errors import ConnectionFailed, InvalidResponse
 from lk_jupyter.protocol.json_limits import MOST_MESSAGE_BYTES, format_megabytes, load_encodable_json
 
@@ -42,6 +43,7 @@ DIED = "The session's Python died and was restarted on the same machine; its var
 TOO_LARGE = "The kernel sent a message above the limit of {}. The message wasn't read. The cell may have run."
 _TOO_BIG = 1009  # of RFC 6455
 
+LOSS = "The machine doesn't answer any more, and may be active and billed. The cell may have run. List it: %lk_runs"
 LOST = "The cell didn't reach the session. Run the cell again."
 CUT = (
     "The connection broke before the result of the cell arrived. The cell ran: check its variables before you rerun "
@@ -90,16 +92,29 @@ class Channel:
     """A connection to a kernel, renewed after a break; the server stores messages meanwhile.
 
     ``over`` returns the reason why no answer will arrive, or an empty string, and is called while there is no
-    connection. ``died`` counts restarts of the kernel.
+    connection. ``describe_loss`` returns the error for a machine that answers no probe. ``died`` counts restarts of
+    the kernel.
     """
 
-    def __init__(self, server: HostedServer, kernel: str, over: Callable[[], str]) -> None:
+    def __init__(
+        self,
+        server: HostedServer,
+        kernel: str,
+        over: Callable[[], str],
+        describe_loss: Callable[[], str] = lambda: LOSS,
+    ) -> None:
         self.gone = ""
         self.died = 0
+        self.is_lost = False
         self._server = server
+        self._kernel = kernel
         self._over = over
-        self._id = uuid.uuid4().hex
-        self._url = server.channels_url(kernel, self._id)
+        self._describe_loss = describe_loss
+        self._probes = ProbeCount()
+        self._arrivals = 0
+        self._probe_due = 0.0  # on the monotonic clock
+        self._is_probing = threading.Lock()
+        self._use_new_session()
         self._waiting: dict[str, SimpleQueue[Message | str]] = {}
         self._checks: dict[str, tuple[list[str], set[str]]] = {}  # question → requests before it, its missing ends
         self._started: set[str] = set()  # requests of which a message arrived
@@ -114,7 +129,7 @@ class Channel:
     @property
     def is_connected(self) -> bool:
         """Return whether the connection is open, and the kernel can answer."""
-        return self._ready.is_set() and not self.gone and not self._closed.is_set()
+        return self._ready.is_set() and not (self.gone or self.is_lost or self._closed.is_set())
 
     def close(self) -> None:
         """Close the connection; the kernel stays."""
@@ -124,15 +139,18 @@ class Channel:
 
     def ask(self, kind: str, content: Message) -> Asked:
         """Send a request. Raises ConnectionFailed with the reason if no kernel can answer."""
-        message = self._build_message(kind, content)
+        message = build_message(kind, content, self._id)
         name = message["header"]["msg_id"]
+        started = time.monotonic()
         while not self._ready.wait(_TICK):
-            pass
+            self.check_silence(time.monotonic() - started)
+            if self.is_lost:
+                raise ConnectionFailed(self._describe_loss())
         if self.gone:
             raise ConnectionFailed(self.gone)
         if not self._waiting:
             self.numbers.missing.clear()
-        self._waiting[name] = SimpleQueue()
+        self._waiting[name], self._probes = SimpleQueue(), ProbeCount()
         self._send_message(message)
         return Asked(self, name, self._waiting[name])
 
@@ -141,17 +159,10 @@ class Channel:
         self._waiting.pop(name, None)
         self._started.discard(name)
 
-    def _build_message(self, kind: str, content: Message) -> Message:
-        header = {
-            "msg_id": uuid.uuid4().hex,
-            "msg_type": kind,
-            "session": self._id,
-            "username": "",
-            "version": "5.3",
-            "date": datetime.now(timezone.utc).isoformat(),
-        }
-        shell = {"channel": "shell", "parent_header": {}, "metadata": {}, "buffers": []}
-        return {"header": header, "content": content, **shell}
+    def _use_new_session(self) -> None:
+        """Let the next connection have a new session id: a half dead connection can block the old session."""
+        self._id = uuid.uuid4().hex
+        self._url = self._server.channels_url(self._kernel, self._id)
 
     def _send_message(self, message: Message) -> None:
         """Send once. After a break, the next connection checks whether the message has arrived."""
@@ -212,15 +223,17 @@ class Channel:
     def send_check_question(self) -> None:
         """Send a question behind unanswered requests: its answer proves that earlier requests never get an answer."""
         if self._waiting:
-            question = self._build_message("kernel_info_request", {})
+            question = build_message("kernel_info_request", {}, self._id)
             self._checks[question["header"]["msg_id"]] = list(self._waiting), {"kernel_info_reply", "idle"}
             self._send_message(question)
 
     def _handle_message(self, message: Message) -> None:
         parent, kind = message.get("parent_header", {}).get("msg_id", ""), message["header"]["msg_type"]
         self.numbers.add(str(message["header"].get("msg_id", "")))
+        self._arrivals, self.is_lost = self._arrivals + 1, False
         if parent in self._waiting:
             self._started.add(parent)
+            self._probes = ProbeCount()
         if kind == "status" and message["content"]["execution_state"] in _DEAD:
             self.died += 1
             self._fail_requests(list(self._waiting), DIED)
@@ -243,6 +256,49 @@ class Channel:
             if waiting := self._waiting.get(name):
                 waiting.put(reason)
 
+    def check_silence(self, seconds: float) -> None:
+        """Probe the kernel in a thread if a request has been silent for so long that its machine may be lost."""
+        is_due = seconds >= hosted_probe.PROBE_SILENCE and time.monotonic() >= self._probe_due
+        if is_due and self._is_probing.acquire(blocking=False):
+            threading.Thread(target=self._probe, name="lk-probe", daemon=True).start()
+
+    def _probe(self) -> None:
+        """Probe the kernel once: fail requests that get no answer, and renew a connection that is half dead."""
+        pause = hosted_probe.SILENT_PAUSE
+        try:
+            names, arrivals = list(self._waiting), self._arrivals
+            has_started = any(name in self._started for name in names)
+            probe = probe_kernel(self._server, self._kernel)
+            if probe.shell:
+                self._closed.wait(hosted_probe.GRACE_SECONDS)
+            names = [name for name in names if name in self._waiting]
+            if self._closed.is_set() or (self._ready.is_set() and not names):
+                return
+            conclusion = self._probes.add(probe, has_started=has_started)
+            if conclusion == "running":
+                pause = hosted_probe.ALIVE_PAUSE
+            elif conclusion == "silent":
+                pause = hosted_probe.ALIVE_PAUSE if probe.is_busy and has_started else pause
+            elif conclusion == "lost":
+                self.is_lost = True
+                self._fail_requests(names, self._describe_loss())
+            elif self._probes.finished > 1:  # no end arrived afterwards either
+                self._fail_requests([name for name in names if name not in self._started], LOST)
+                self._fail_requests([name for name in names if name in self._started], CUT)
+            elif arrivals == self._arrivals:
+                self._renew_connection()
+        except (ConnectionFailed, InvalidResponse, RuntimeError):  # RuntimeError after a close
+            self._renew_connection()  # without a connection, ``over`` decides
+        finally:
+            self._probe_due = time.monotonic() + pause
+            self._is_probing.release()
+
+    def _renew_connection(self) -> None:
+        """Replace the connection: the next connection checks whether the requests are still processed."""
+        if self._socket and not self._closed.is_set():
+            self._use_new_session()
+            self._socket.close()
+
     def _end_channel(self, reason: str) -> None:
         self.gone = reason
         self._closed.set()
@@ -260,8 +316,10 @@ class Asked:
         self.reply: Message = {}
         self.is_over = False
         self.lost_messages = 0
+        self.is_unfinished = False  # whether the last state, and perhaps output, didn't arrive
         self._is_idle = False
-        self._silent_seconds = 0.0
+        self._last_message = time.monotonic()
+        self._is_checked = False
 
     def messages(self, tick: float = _TICK) -> Iterator[Message | None]:
         """Yield messages until the answer, and None after ``tick`` seconds without a message.
@@ -272,9 +330,10 @@ class Asked:
             try:
                 message = self._messages.get(timeout=tick)
             except Empty:
-                self._check_after_silence(tick)
+                self._check_after_silence()
                 yield None
                 continue
+            self._last_message, self._is_checked = time.monotonic(), False
             if isinstance(message, str):
                 self.forget()
                 if self.reply and message == CUT:  # only the state after the reply was lost
@@ -290,11 +349,17 @@ class Asked:
             if self.reply and self._is_idle:
                 self.forget()
 
-    def _check_after_silence(self, seconds: float) -> None:
-        """Check after a long silence whether the kernel has the request: a restarting kernel can lose requests."""
-        before, self._silent_seconds = self._silent_seconds, self._silent_seconds + seconds
-        if before < _SILENCE <= self._silent_seconds:
+    def _check_after_silence(self) -> None:
+        """Check after a silence whether the kernel has the request, and later whether the machine answers at all."""
+        seconds = time.monotonic() - self._last_message
+        if self.reply and seconds >= hosted_probe.IDLE_SILENCE:
+            self.is_unfinished = True
+            self.forget()
+            return
+        if seconds >= _SILENCE and not self._is_checked:
+            self._is_checked = True
             self._channel.send_check_question()
+        self._channel.check_silence(seconds)
 
     def forget(self) -> None:
         """Ignore further messages."""

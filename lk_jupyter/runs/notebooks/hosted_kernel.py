@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from lk_jupyter.api.execution import is_final
 from lk_jupyter.api.hosted import HostedServer
 from lk_jupyter.api.hosted_channel import Asked, lost_label
+from lk_jupyter.api.hosted_probe import UNFINISHED
 from lk_jupyter.errors import LkError, UsageError
 from lk_jupyter.options.runs import ServerOptions
 from lk_jupyter.protocol.metadata import KERNEL_KEY
@@ -76,6 +78,16 @@ class HostedKernel:
         """Interrupt the active code."""
         self.server.interrupt(self.kernel_id)
 
+    def describe_loss(self, what: str, command: str) -> str:
+        """Return the error for a machine that answers no probe, with its id, its cost and the command that stops it."""
+        cost = "cost unknown"
+        with suppress(LkError):
+            cost = f"{self.run.bill(self.run.record).label} so far"
+        return (
+            f"The machine of {what} doesn't answer any more. The cell may have run. Run {self.run.execution_id} may "
+            f"still be active and billed ({cost}).\nStop the machine: {command}"
+        )
+
     def stop(self) -> None:
         """Stop the machine and its bill."""
         stop_server(self.run)
@@ -90,4 +102,5 @@ def unsigned_notices(count: int) -> list[Notice]:
 
 def lost_notices(cell: Asked) -> list[Notice]:
     """Return the notice about messages of a cell that were lost with a connection, if any."""
-    return [Notice(lost_label(cell.lost_messages), WARNING)] if cell.lost_messages else []
+    unfinished = UNFINISHED if cell.is_unfinished else ""
+    return [Notice(text, WARNING) for text in (lost_label(cell.lost_messages), unfinished) if text]

@@ -161,7 +161,12 @@ class WarmPython:
         self._notices: list[Notice] = []  # for the receipt of the current cell
         self._restored: list[Notice] = []  # for the receipt of the first cell of a new Python
         self.digests: dict[str, str | None] = {}
-        self.channel = Channel(kernel.server, kernel.kernel_id, self._close_if_ended)
+        self.channel = Channel(
+            kernel.server,
+            kernel.kernel_id,
+            self._close_if_ended,
+            lambda: kernel.describe_loss(f"session {name}", f"%lk_sessions stop {name}"),
+        )
         connected_warm_pythons[self.run.execution_id] = self
 
     def __repr__(self) -> str:
