@@ -69,7 +69,7 @@ def _build_parser() -> argparse.ArgumentParser:
     add("--probe-starts", action="store_true",
         help="send requests that lack a required field to start runs; a run that starts anyway is aborted "
             "and billed")  # fmt: skip
-    add("--spend", action="store_true", help="start two short runs, and request 8 tokens from a model")
+    add("--spend", action="store_true", help="start four short runs, and request 8 tokens from a model")
     add("--max-credits", type=_parse_credits, default=MOST_CREDITS, metavar="CREDITS",
         help=f"credits that --spend may cost at most; default: {MOST_CREDITS}")  # fmt: skip
     add("--run-limit", type=_parse_seconds, metavar="DURATION",

@@ -7,11 +7,12 @@ unit, rounding and delay.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import ROUND_CEILING, Decimal
+from itertools import product
 from typing import Any
 
 from pydantic import ValidationError
@@ -24,6 +25,7 @@ from lk_jupyter.api.execution import Execution, ExecutionMetrics, ExecutionRecor
 from lk_jupyter.api.workloads import Workloads
 from lk_jupyter.check.findings import Report
 from lk_jupyter.check.reading import read_answer
+from lk_jupyter.check.run_rules import is_same_id
 from lk_jupyter.connection.credits import available_credits
 from lk_jupyter.errors import LkError
 from lk_jupyter.machines.catalogue import cost_at
@@ -37,6 +39,7 @@ _SECOND, _PART = 1.5, 0.25
 
 RECORD, HISTORY = "GET /execution/{execution_id}", "GET /billing/history"
 WORKLOADS, BALANCE = "GET /workloads/list", "GET /billing/credits"
+_BILL_RESPONSE = "Shows the bill, and reports the difference."
 METRICS, TIMING = "GET /execution/{execution_id}/metrics", "GET /execution/{execution_id}/timing"
 
 
@@ -80,8 +83,41 @@ class EndedRun:
         self._compare_timing(record)
         watch.report(record)
 
+    def compare_bills(self, longer_id: str) -> None:
+        """Compare the bills of this run and of a longer run: only two durations show the unit of a bill."""
+        records = []
+        for execution_id in (self.execution_id, longer_id):
+            watch = _BillWatch(EndedRun(self.client, self.report, execution_id, self.price, None))
+            watch.wait()
+            record = read_again(self.report, Execution.get, execution_id)
+            if not isinstance(record, ExecutionRecord) or record.billed is None:
+                return
+            records.append(record)
+        words, fits = explain_bills(records, self.price)
+        if fits:
+            self.report.add_measurement(RECORD, "one price for two runs", words, "Unit and rounding of two bills")
+        else:
+            meaning = "The bills of a short and a longer run have another unit, rounding or price"
+            self.report.add_difference(RECORD, "one price for two runs", words, meaning, _BILL_RESPONSE)
+
+    def _find_row(self, method: Callable[..., Any], operation: str) -> Any:
+        """Return the row of the run; None without a row. Record an id in another form."""
+        rows = self._read_rows(method)
+        row = next((row for row in rows if row.execution_id == self.execution_id), None)
+        if row is None and (
+            row := next((row for row in rows if is_same_id(row.execution_id, self.execution_id)), None)
+        ):
+            self.report.add_difference(
+                operation,
+                "the id of the run",
+                "the id in another form",
+                "A list writes the id of a run in another form",
+                "Compares ids without their form.",
+            )
+        return row
+
     def _compare_history(self, record: ExecutionRecord) -> None:
-        row = next((row for row in self._read_rows(Billing.history) if row.execution_id == self.execution_id), None)
+        row = self._find_row(Billing.history, HISTORY)
         if row is None:
             meaning = "A run that has ended isn't in the history"
             self.report.add_difference(HISTORY, "the run", "no such run", meaning, "Reads the record.")
@@ -95,7 +131,7 @@ class EndedRun:
                 )
 
     def _compare_list(self) -> None:
-        row = next((row for row in self._read_rows(Workloads.list) if row.execution_id == self.execution_id), None)
+        row = self._find_row(Workloads.list, WORKLOADS)
         if row is not None:
             meaning = "A run that has ended is listed as active"
             self.report.add_difference(
@@ -104,8 +140,7 @@ class EndedRun:
 
     def check_listed(self) -> None:
         """Record whether the list of active runs contains the active run."""
-        rows = read_again(self.report, Workloads.list)
-        if rows is None or any(row.execution_id == self.execution_id for row in rows):
+        if self._find_row(Workloads.list, WORKLOADS) is not None:
             return
         meaning = "A run that is active isn't listed"
         self.report.add_difference(
@@ -208,14 +243,12 @@ class _BillWatch:
                 "Estimates the cost from the price.",
             )
             return
-        form, fits = explain_bill(record, self._run.price)
+        form, fits = explain_bills([record], self._run.price)
         if fits:
             report.add_measurement(RECORD, "price by seconds", form, "Unit and rounding of the bill")
         else:
             meaning = "The bill has another unit, rounding or price"
-            report.add_difference(
-                RECORD, "price by seconds", form, meaning, "Shows the bill, and reports the difference."
-            )
+            report.add_difference(RECORD, "price by seconds", form, meaning, _BILL_RESPONSE)
         report.add_measurement(RECORD, "a bill", f"{self._in_record:.1f} seconds after the end", "Delay of the bill")
         self._report_balance(record.billed)
 
@@ -245,20 +278,34 @@ _UNITS = {"credits": 1, "cents": 100, "thousandths of a credit": 1000}
 _ROUNDINGS = (0, 1, 10, 60, 300, 3600)
 
 
-def explain_bill(record: ExecutionRecord, price: Decimal) -> tuple[str, bool]:
-    """Return the time and rounding that explain a bill, in words, and whether the bill is in credits and explained."""
-    billed = record.billed or Decimal(0)
-    for unit, factor in _UNITS.items():
-        for rounding in _ROUNDINGS:
-            for name, seconds in _iterate_spans(record):
-                counted = _round_up(seconds, rounding)
-                cost = factor * (cost_at(price, counted) or Decimal(0))
-                if cost and abs(cost - billed) <= max(_compute_last_place(billed) / 2, cost / 50):
-                    rounded = f"rounded up to {rounding} seconds" if rounding else "not rounded up"
-                    words = f"{billed:f} {unit} for {counted:.1f} seconds ({name}, {rounded})"
-                    return f"{words}, {_count_decimals(billed)} decimals", unit == "credits"
-    name, seconds = next(_iterate_spans(record), ("no duration", 0.0))
-    return f"{billed:f} for {seconds:.1f} seconds ({name}) at {price:f} credits per hour", False
+def explain_bills(records: Sequence[ExecutionRecord], price: Decimal) -> tuple[str, bool]:
+    """Return the unit, time and rounding that explain the bills of runs, in words, and whether they are as expected.
+
+    Expected are bills in credits for the seconds from start to end.
+    """
+    spans = [dict(_iterate_spans(record)) for record in records]
+    bills = [record.billed or Decimal(0) for record in records]
+    shared = [name for name in spans[0] if all(name in each for each in spans)]
+    for unit, rounding, name in product(_UNITS, _ROUNDINGS, shared):
+        counted = [_round_up(each[name], rounding) for each in spans]
+        costs = [_UNITS[unit] * (cost_at(price, seconds) or Decimal(0)) for seconds in counted]
+        if all(_is_bill(bill, cost) for bill, cost in zip(bills, costs, strict=True)):
+            rounded = f"rounded up to {rounding} seconds" if rounding else "not rounded up"
+            decimals = max(_count_decimals(bill) for bill in bills)
+            words = f"{_describe_bills(bills, counted, unit)} ({name}, {rounded}), {decimals} decimals"
+            return words, unit == "credits" and rounding <= 1 and name == shared[0]
+    seconds = [each[shared[0]] if shared else 0.0 for each in spans]
+    name = shared[0] if shared else "no duration"
+    return f"{_describe_bills(bills, seconds, '')} ({name}) at {price:f} credits per hour", False
+
+
+def _is_bill(bill: Decimal, cost: Decimal) -> bool:
+    return bool(cost) and abs(cost - bill) <= max(_compute_last_place(bill) / 2, cost / 50)
+
+
+def _describe_bills(bills: Sequence[Decimal], seconds: Sequence[float], unit: str) -> str:
+    pairs = zip(bills, seconds, strict=True)
+    return " and ".join(f"{bill:f}{' ' * bool(unit)}{unit} for {time:.1f} seconds" for bill, time in pairs)
 
 
 def _iterate_spans(record: ExecutionRecord) -> Iterator[tuple[str, float]]:

@@ -77,8 +77,8 @@ class Check:
             reading.check_reads(session, self.report, description, probe_starts=probe_starts)
         if session and spends:
             watch(
-                f"Spending at most {spends.worst:.4f} credits for 2 runs on {spends.machine.hardware_profile} and "
-                "for a chat …"
+                f"Spending at most {spends.worst:.4f} credits for {spending.RUNS} runs on "
+                f"{spends.machine.hardware_profile} and for a chat …"
             )
             spending.spend_and_check(session, self.report, spends)
         if session and limit:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import suppress
+from datetime import datetime, timedelta, timezone
+from decimal import Decimal, InvalidOperation
 from typing import Any
 from urllib.parse import quote
 from uuid import uuid4
@@ -18,12 +20,16 @@ from lk_jupyter.api._tolerant import read
 from lk_jupyter.api.orgs import Orgs
 from lk_jupyter.api.states import is_run_id
 from lk_jupyter.api.user import User
+from lk_jupyter.api.vms import COMING_STATES, UP_STATES
 from lk_jupyter.check.findings import Report
+from lk_jupyter.check.lost_start import find_run_ids
 from lk_jupyter.check.published import Description, is_in_group, list_body_fields
 from lk_jupyter.config.assumptions import ABSENT, find_assumption
 from lk_jupyter.config.read_only import is_read_only
 from lk_jupyter.connection.connection import Connection
-from lk_jupyter.errors import LkError
+from lk_jupyter.errors import LkError, OutcomeUnknown
+from lk_jupyter.protocol.metadata import REQUEST_KEY
+from lk_jupyter.protocol.parts import add_token_to_name
 from lk_jupyter.runs.abort import abort_soon
 from lk_jupyter.runs.submit.start import longest_named
 from lk_jupyter.storage._credentials import Credentials
@@ -34,7 +40,7 @@ from lk_jupyter.storage._sign import Request
 _INCOMPLETE: dict[str, dict[str, Any]] = {"POST /serverless/route": {}, "POST /voucher/validate": {}}
 
 #: Starts without a required field. The refusal contains the limit of the server. A server that accepts such a start
-#: bills the run, so these requests need the user's consent.
+#: bills the run, so these requests need the user's consent. A mark of each start finds a run without an answer.
 _TOO_LONG = 100_000_000
 _INCOMPLETE_STARTS: dict[str, dict[str, Any]] = {
     "POST /execution/streaming/start": {"timeout": _TOO_LONG},
@@ -42,6 +48,11 @@ _INCOMPLETE_STARTS: dict[str, dict[str, Any]] = {
     "POST /execution/compose/start": {},
     "POST /execution/gpu_selection/start": {},
 }
+
+#: Number of VMs whose ids are checked, the form of an id, and the time by which clocks may differ.
+_SAMPLED_VMS = 3
+_UUID = re.compile(r"[0-9a-f]{8}-?([0-9a-f]{4}-?){3}[0-9a-f]{12}")
+_CLOCKS = timedelta(minutes=5)
 
 #: Fields with the id of a run in a successful answer.
 _RUN_IDS = {"execution_id", "executionId", "run_id", "job_id", "id"}
@@ -74,6 +85,9 @@ def check_reads(connection: Connection, report: Report, description: Description
             read_answer(report, endpoint, answer)
     if not is_known_organization:
         report.add_missing("GET /orgs/{slug}", "the organization of the key", "The server returned no organization")
+    _check_prices(report)
+    _check_vm_ids(report)
+    _check_account(report)
     _probe_prefix(report, "chat_prefix", "/models")
     _probe_prefix(report, "batch_prefix", "/batches")
     if is_read_only():
@@ -192,6 +206,107 @@ def read_answer(report: Report, endpoint: Endpoint, raw: RawAnswer) -> Any:
     return answer
 
 
+def _read_exchange(report: Report, path: str) -> Any:
+    """Return the last successful answer of a read operation as JSON; None without an answer."""
+    answers = [
+        each.body
+        for each in report.exchanges
+        if (each.method, each.path) == ("GET", EXTERNAL + path) and each.status == 200
+    ]
+    return answers[-1] if answers else None
+
+
+#: Operation → the list in its answer, the field with the name of a row, and the field with the price.
+_PRICED = {
+    "/machine-types": ("machine_types", "hardware_profile", "price_per_hour"),
+    "/vms/availability": ("available_instance_variants", "hardware_profile", "price_per_hour"),
+    "/inference/models": ("models", "serving_name", "price_per_hour"),
+}
+
+
+def _iterate_prices(report: Report) -> Iterator[tuple[str, Decimal]]:
+    """Yield operation and price of everything with a price per hour."""
+    for path, (key, _, field) in _PRICED.items():
+        for row in _iterate_rows(_read_exchange(report, path), key):
+            with suppress(InvalidOperation, ValueError):
+                price = Decimal(str(row[field])) if row.get(field) is not None else None
+                if price is not None and price.is_finite():
+                    yield path, price
+
+
+def _iterate_rows(content: Any, key: str) -> Iterator[dict[str, Any]]:
+    rows = content.get(key) if isinstance(content, dict) else content
+    yield from (row for row in rows if isinstance(row, dict)) if isinstance(rows, list) else ()
+
+
+#: A price per hour above this limit, in credits, has another unit.
+_HIGHEST_PRICE = 200
+
+
+def _check_prices(report: Report) -> None:
+    """Record prices that can't be prices: budgets and estimates rely on them."""
+    odd: dict[str, list[Decimal]] = {}
+    for path, price in _iterate_prices(report):
+        if not 0 < price < _HIGHEST_PRICE:
+            odd.setdefault(path, []).append(price)
+    for path, prices in odd.items():
+        report.add_difference(
+            f"GET {path}",
+            "a price above 0, in credits per hour",
+            f"{len(prices)} prices such as {prices[0]:f}",
+            "A cost that is computed with this price is wrong",
+            "Treats a price of 0 as unknown.",
+        )
+
+
+def _check_vm_ids(report: Report) -> None:
+    """Record VMs whose id has an unusual form, or isn't accepted in a request."""
+    rows = [row for row in _iterate_rows(_read_exchange(report, "/vms/list"), "vms") if row.get("vm_id")]
+    for row in rows[:_SAMPLED_VMS]:
+        vm_id = str(row["vm_id"])
+        form = "" if _UUID.fullmatch(vm_id) else "an id in another form"
+        try:
+            answer = report.probe("GET", f"{EXTERNAL}/vms/{quote(vm_id, safe='')}/status")
+        except LkError:  # a lost answer shows nothing about ids
+            continue
+        other_id = answer.json.get("vm_id") if isinstance(answer.json, dict) else None
+        if answer.status >= 300 and str(row.get("status")).lower() in UP_STATES | COMING_STATES:
+            form = f"HTTP {answer.status} for the id in the list"
+        elif answer.status < 300 and other_id is not None and other_id != vm_id:
+            form = "another form of the id in the status of the VM"
+        if form:
+            report.add_difference(
+                "GET /vms/list",
+                "a UUID that other operations accept",
+                form,
+                "The ids of VMs have another form",
+                "Sends each id exactly as the server wrote it.",
+            )
+            return
+
+
+def _check_account(report: Report) -> None:
+    """Record an account without an id, and a server whose clock differs."""
+    account = _read_exchange(report, "/user/status")
+    if isinstance(account, dict) and not account.get("user_id"):
+        report.add_difference(
+            "GET /user/status",
+            "a user_id",
+            "none",
+            "The server doesn't show whose key this is",
+            "If the answer to a start is lost, lk_jupyter reports the run, but doesn't follow it.",
+        )
+    ahead = report.client.utc_now - datetime.now(timezone.utc)
+    if abs(ahead) > _CLOCKS:
+        report.add_difference(
+            "every operation",
+            "the clock of this computer",
+            f"{ahead.total_seconds() / 60:+.0f} minutes",
+            "The clocks of this computer and the server differ",
+            "Uses the clock of the server.",
+        )
+
+
 def _is_empty(answer: Any) -> bool:
     """Return whether an answer is a list without elements, or an object with only empty lists."""
     if isinstance(answer, (Listing, Page)):
@@ -224,13 +339,25 @@ def _probe_incomplete_requests(
         body = requests.get(str(endpoint))
         if body is None or not _is_refused(endpoint, body, description):
             continue
-        answer = report.probe(endpoint.method, endpoint.server + endpoint.path, body)
+        token = uuid4().hex
+        marked = _mark_start(endpoint, body, token) if str(endpoint) in _INCOMPLETE_STARTS else body
+        try:
+            answer = report.probe(endpoint.method, endpoint.server + endpoint.path, marked)
+        except OutcomeUnknown as lost:
+            answer = RawAnswer(0, "", str(lost).partition("\n")[0].encode())
         if answer.is_absent:
             absent.append(str(endpoint))
-        elif answer.status < 300:
+        elif not 300 <= answer.status < 500:
             words = "The server accepted a request without a required field."
+            outcome = f"HTTP {answer.status}" if answer.status else answer.content.decode()
+            if answer.status >= 300 or not answer.status:
+                words = "The server didn't refuse a request without a required field"
             report.add_difference(
-                str(endpoint), "HTTP 422", f"HTTP {answer.status}", words, _abort_started_runs(report, answer)
+                str(endpoint),
+                "HTTP 422",
+                outcome,
+                words,
+                _abort_started_runs(report, answer, token, is_start=marked is not body),
             )
         name = "notebook_limit" if "job_type" in body else "longest_run"
         if "timeout" in body and (longest := longest_named(answer.content.decode(errors="replace"))):
@@ -240,14 +367,32 @@ def _probe_incomplete_requests(
     return absent
 
 
-def _abort_started_runs(report: Report, answer: RawAnswer) -> str:
-    """Abort the runs in an answer, and return the results in words."""
+def _mark_start(endpoint: Endpoint, body: dict[str, Any], token: str) -> dict[str, Any]:
+    """Return a start with a mark, in the fields that the operation has."""
+    marks = {"file_name": add_token_to_name("lk_check.py", token), "metadata": {REQUEST_KEY: token}}
+    return {**body, **{name: value for name, value in marks.items() if name in list_body_fields(endpoint)}}
+
+
+def _abort_started_runs(report: Report, answer: RawAnswer, token: str, *, is_start: bool) -> str:
+    """Abort the runs in an answer, otherwise with the mark of a start, and return the results in words."""
+    run_ids = dict.fromkeys(_iterate_run_ids(answer.json))
     outcomes = []
-    for run_id in dict.fromkeys(_iterate_run_ids(answer.json)):
+    for run_id in run_ids or (find_run_ids(report.client, token) if is_start else ()):
         abort = abort_soon(report.client, run_id)
         outcomes.append(f"Aborted run {run_id}." if abort.wait() else abort.words)
     report.notes += outcomes
-    return " ".join(outcomes) or "A run may have been started, and the server returned no id. Check: %lk_runs"
+    if outcomes or not is_start:
+        return " ".join(outcomes) or "Shows the reason from the server."
+    return (
+        f"No list has a run with the mark of this start. If one is active, it costs {_describe_price(report)}. List "
+        "active runs: %lk_runs Stop one: %lk_abort ID"
+    )
+
+
+def _describe_price(report: Report) -> str:
+    """Return the highest price of a machine, in words: a start without a machine may have any."""
+    prices = [price for _, price in _iterate_prices(report)]
+    return f"at most {max(prices):f} credits per hour" if prices else "an unknown price"
 
 
 def _iterate_run_ids(answer: object) -> Iterator[str]:

@@ -25,7 +25,7 @@ class CheckOptions(Options):
         "Send start requests that lack a field. If the server accepts such a request, what it starts is aborted "
         "and billed."
     )
-    spend: bool = switch("Start two short runs, and request 8 tokens from a model.")
+    spend: bool = switch("Start four short runs, and request 8 tokens from a model.")
     max_credits: Decimal = option(
         MOST_CREDITS, "Maximum cost of --spend, in credits.", metavar="CREDITS", gt=0, allow_inf_nan=False
     )

@@ -217,6 +217,7 @@ def test_a_run_that_a_probed_start_has_started_is_aborted_and_reported(strange, 
 
 def test_an_empty_list_is_not_seen_and_no_difference(strange, connected):
     strange.on("GET /files", {"data": []}).on("GET /vms/list", {"vms": [{"vm_id": IDS[0]}]})
+    strange.on("GET /vms/{}/status", {"vm_id": IDS[0], "status": "ready"})
     report = checked(connected)
     unseen = {each.operation for each in report.findings if each.found == "not seen" and not each.deviates}
     assert {"GET /files", "GET /workloads/list"} <= unseen
@@ -341,7 +342,7 @@ def test_the_unit_and_the_rounding_of_a_bill_are_reported(strange, connected, mo
     report = ended_run(strange, connected, monkeypatch, **record)
     rows = [each for each in report.findings if each.operation == "GET /execution/{execution_id}"]
     assert words in {each.found for each in rows}
-    expected = words.partition(" ")[2].startswith("credits")
+    expected = "credits for 30.0 seconds (from start to end" in words
     assert next(each for each in rows if each.found == words).deviates is not expected
 
 
@@ -390,7 +391,7 @@ def test_metrics_and_timing_without_an_example_are_not_seen(strange, connected, 
 
 
 def test_a_worst_case_above_the_limit_is_refused_before_anything_is_sent(strange, connected):
-    with pytest.raises(UsageError, match=r"may cost 0\.0363 credits.*more than --max-credits 0\.01.*Nothing was spent"):
+    with pytest.raises(UsageError, match=r"may cost 0\.0416 credits.*more than --max-credits 0\.01.*Nothing was spent"):
         checked(connected, spend=True, max_credits=Decimal("0.01"))
     assert not strange.runs
 
