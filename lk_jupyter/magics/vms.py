@@ -379,11 +379,18 @@ def _delete_volumes(options: VolumesOptions, _shell: InteractiveShell) -> None:
         return
     apply_to_each(
         volumes,
-        lambda each: client.block.delete(each.volume_id),
+        lambda each: _delete_volume(client, each.volume_id),
         lambda each: each.volume_id,
         _REMAINING_VOLUMES,
     )
     display(Note(f"Deleted {what}."))
+
+
+def _delete_volume(client: Client, volume_id: str) -> None:
+    """Delete a volume. Raises ConnectionFailed if the list has the volume afterwards, too."""
+    client.block.delete(volume_id)
+    if any(each.volume_id == volume_id for each in client.block.list()):
+        raise ConnectionFailed(f"The cloud accepted the deletion of volume '{volume_id}', but still lists the volume.")
 
 
 def _check_options(options: CreateVmOptions) -> None:

@@ -435,3 +435,12 @@ def test_a_deployment_whose_stop_is_accepted_and_ignored_is_reported_as_active(c
     shown = run_cell(f"%lk_undeploy {IDS[0]}")
     assert "may still be active and billed: the cloud still reports it as 'pending'" in shown
     assert f"%lk_undeploy {IDS[0][:8]}" in shown
+
+
+def test_a_volume_whose_deletion_has_no_effect_is_not_reported_as_deleted(cloud, run_cell):
+    cloud.on("GET /storage/block", {"volumes": [{"volume_id": "vol-7", "size_gb": 10}]})
+    cloud.on("DELETE /storage/block/vol-7", (202, {"status": "accepted"}))
+    shown = run_cell("%lk_volumes delete vol-7 --yes")
+    assert "accepted the deletion of volume 'vol-7', but still lists the volume" in shown
+    assert "Volumes that may still exist and be billed: vol-7." in shown
+    assert "Deleted vol-7" not in shown
