@@ -252,7 +252,7 @@ def _stop_vm(connection: Connection, vm_id: str, end: float) -> str:
 
     facts = next((each for each in _iterate_undeleted_vms(connection) if is_same_id(each.active_id, vm_id)), None)
     if facts is not None:
-        return _stop_run(connection, vm_run.PREFIX + facts.key, end)
+        return _stop_run(connection, vm_run.PREFIX + facts.token, end)
     delete_vm(connection.client, vm_id)
     return ""
 
@@ -369,11 +369,24 @@ def _has_local_start(connection: Connection, resource: ActiveResource) -> bool:
     return any(charge.resource == resource.id for charge in charge_book().charges(connection.base_url))
 
 
+def _has_run(vm_id: str, run_id: str) -> bool:
+    """Return whether a run of this machine with this id has the VM now."""
+    from lk_jupyter.vms.facts import read_facts  # noqa: PLC0415 (most accounts have no VMs)
+    from lk_jupyter.vms.ids import is_same_id  # noqa: PLC0415
+
+    token = vm_run.parse_run_key(run_id)
+    if token is None:
+        return False
+    with suppress(UsageError):
+        return is_same_id(read_facts(token).active_id, vm_id)
+    return False
+
+
 def find_resource(active: ActiveList, text: str) -> ActiveResource | None:
     """Return the active resource with this id, start of an id, or name; None without one. Raises UsageError."""
-    key, wish = vm_run.parse_run_key(text), vm_run.normalize_id(text)
+    wish = vm_run.normalize_id(text)
     exact = [each for each in active.resources if text in {each.id, each.name} or wish == vm_run.normalize_id(each.id)]
-    exact = exact or [each for each in active.resources if each.kind == "VM" and key == vm_run.make_run_key(each.id)]
+    exact = exact or [each for each in active.resources if each.kind == "VM" and _has_run(each.id, text)]
     fitting = exact or [
         each for each in active.resources if len(wish) >= 4 and vm_run.normalize_id(each.id).startswith(wish)
     ]
