@@ -140,6 +140,10 @@ class Session(Connection):
         Returns:
             An ActiveList, with the cost per hour of each resource in credits, and the lists that couldn't be read.
 
+        Example:
+            >>> [resource.name for resource in session.active().resources]
+            []
+
         Source: ``GET /workloads/list``, ``GET /vms/list``, ``GET /storage/block``, ``GET /inference/list``
         """
         from lk_jupyter.stop import read_active  # noqa: PLC0415 (few sessions need it)

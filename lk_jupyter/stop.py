@@ -28,7 +28,7 @@ from lk_jupyter.account.active import (
 )
 from lk_jupyter.api._lifecycle import Sighting, delete_until_ended
 from lk_jupyter.api.inference import StopDeploymentRequest
-from lk_jupyter.api.states import Phase
+from lk_jupyter.api.states import LifecyclePhase
 from lk_jupyter.api.user import is_same_user
 from lk_jupyter.config.settings import setting
 from lk_jupyter.errors import ConnectionFailed, LkError, UsageError
@@ -319,7 +319,7 @@ def _iterate_unlisted_vms(connection: Connection, listed: Sequence[str]) -> Iter
         state = "not listed"
         with suppress(LkError):
             record = connection.client.vms.status(vm_id)
-            if record.phase is Phase.ENDED:
+            if record.phase is LifecyclePhase.ENDED:
                 continue
             state = record.status
         hardware, price = facts.machine.removeprefix("vm.").upper(), facts.per_hour or None

@@ -328,7 +328,7 @@ class Case:
             truth = self.read_truth()
             if not any(self.find_new(truth, kind) for kind in ("vm", "run")) or time.monotonic() > end:
                 return truth
-            time.sleep(0.3)
+            time.sleep(0.2)
 
     def find_new(self, truth: Truth, kind: str) -> dict[str, str]:
         """Return the active objects that this case has created."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from lk_jupyter._threads import start
 from lk_jupyter.api.machine_types import MachineType
-from lk_jupyter.api.states import DEPLOYMENT_PHASES, Phase, is_final, read_phase
+from lk_jupyter.api.states import DEPLOYMENT_PHASES, LifecyclePhase, is_final, read_phase
 from lk_jupyter.api.vms import VM
 from lk_jupyter.connection.rental import COMPUTER, end_label, find_stated_ends
 from lk_jupyter.errors import OperationNotAvailable
@@ -144,7 +144,7 @@ def sum_prices(resources: Iterable[ActiveResource]) -> Rate:
 
 def active_vms(vms: Iterable[VM]) -> list[VM]:
     """Return the VMs that have not ended: a state that no one knows may be billed."""
-    return [vm for vm in vms if vm.phase is not Phase.ENDED]
+    return [vm for vm in vms if vm.phase is not LifecyclePhase.ENDED]
 
 
 def active_deployments(deployments: Iterable[Deployment]) -> list[Deployment]:
@@ -154,7 +154,7 @@ def active_deployments(deployments: Iterable[Deployment]) -> list[Deployment]:
 
 def _is_idle(deployment: Deployment) -> bool:
     is_paused = deployment.status.lower() == "paused"  # its next request starts it
-    return is_paused or read_phase(deployment.status, DEPLOYMENT_PHASES) is Phase.ENDED
+    return is_paused or read_phase(deployment.status, DEPLOYMENT_PHASES) is LifecyclePhase.ENDED
 
 
 def price_resources(
@@ -291,7 +291,7 @@ def _price_vms(vms: Iterable[VM], prices: Prices) -> Iterator[ActiveResource]:
         yield ActiveResource(
             *("VM", vm.vm_id, name, hardware, price),
             state=vm.status,
-            is_billed=vm.phase is not Phase.STARTING,
+            is_billed=vm.phase is not LifecyclePhase.STARTING,
             owner=vm.user_id,
         )
 

@@ -10,7 +10,7 @@ from contextlib import suppress
 import httpx
 
 from lk_jupyter.api._endpoint import Endpoint
-from lk_jupyter.api._proxy import Proxy, find_proxy
+from lk_jupyter.api._proxy import ProxyServer, find_proxy
 from lk_jupyter.api._retry import Loss, RequestOutcome
 from lk_jupyter.errors import InvalidResponse, LkError, OutcomeUnknown
 
@@ -116,7 +116,7 @@ def refused_by_proxy(url: str, host: str) -> RequestOutcome:
     return RequestOutcome(Loss.UNREACHABLE, f"{Loss.UNREACHABLE.value} {host}: {fix}")
 
 
-def _find_failure_proxy(failure: Exception) -> Proxy | None:
+def _find_failure_proxy(failure: Exception) -> ProxyServer | None:
     """Return the proxy of a failed request; a failure without a request used no proxy."""
     if isinstance(failure, httpx.RequestError):
         with suppress(RuntimeError):
@@ -124,7 +124,7 @@ def _find_failure_proxy(failure: Exception) -> Proxy | None:
     return None
 
 
-def _explain_proxy_failure(failure: Exception, proxy: Proxy) -> str:
+def _explain_proxy_failure(failure: Exception, proxy: ProxyServer) -> str:
     """Return why the connection to a proxy failed; empty for a failure of the server."""
     causes = list(_iterate_causes(failure))
     words = next((words for kind, words in _PROXY_REASONS if any(isinstance(cause, kind) for cause in causes)), "")

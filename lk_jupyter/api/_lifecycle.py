@@ -11,7 +11,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from enum import Enum
 
-from lk_jupyter.api.states import Phase
+from lk_jupyter.api.states import LifecyclePhase
 from lk_jupyter.errors import ConnectionFailed, InvalidResponse, LkError, NotFound, OperationNotAvailable
 
 #: Answers without an object that prove its end, and the least seconds between the first and the last of them.
@@ -72,9 +72,9 @@ class StateDoubt:
         """Whether the state was odd for so long that the object counts as failed."""
         return self._since is not None and time.monotonic() - self._since >= ODD_SECONDS
 
-    def add(self, phase: Phase) -> bool:
+    def add(self, phase: LifecyclePhase) -> bool:
         """Add a state, and return whether the object counts as failed."""
-        if phase in {Phase.STARTING, Phase.RUNNING, Phase.ENDED}:
+        if phase in {LifecyclePhase.STARTING, LifecyclePhase.RUNNING, LifecyclePhase.ENDED}:
             self._since = None
         elif self._since is None:
             self._since = time.monotonic()

@@ -21,7 +21,7 @@ _EXAMPLE = "http://proxy.example:8080"
 
 
 @dataclass(frozen=True)
-class Proxy:
+class ProxyServer:
     """A proxy: the variable that names it, and its address with the user name and password of the user."""
 
     variable: str
@@ -31,7 +31,7 @@ class Proxy:
         return f"proxy {self.host} ({self.variable})"
 
     def __repr__(self) -> str:
-        return f"Proxy({self.variable!r}, {self.url!r})"
+        return f"ProxyServer({self.variable!r}, {self.url!r})"
 
     @property
     def host(self) -> str:
@@ -49,7 +49,7 @@ class Proxy:
         return self.address.scheme in _SOCKS
 
 
-def find_proxy(url: str) -> Proxy | None:
+def find_proxy(url: str) -> ProxyServer | None:
     """Return the proxy of the environment for requests to this address; None for a direct connection."""
     try:
         target = urlsplit(url)
@@ -83,13 +83,13 @@ def uses_proxies(base_url: str, *, package: str = "socksio", install: str = "htt
     return True
 
 
-def _read_proxies() -> dict[str, Proxy]:
+def _read_proxies() -> dict[str, ProxyServer]:
     """Return the proxies of the environment: by the scheme of the requests, or ``all``."""
     proxies = {}
     for scheme, address in getproxies().items():
         if scheme in {"http", "https", "all"} and address:
             parts = urlsplit(address if "://" in address else f"http://{address}")
-            proxies[scheme] = Proxy(_find_variable(f"{scheme}_proxy"), parts)
+            proxies[scheme] = ProxyServer(_find_variable(f"{scheme}_proxy"), parts)
     return proxies
 
 

@@ -22,7 +22,7 @@ from lk_jupyter.api._models import (
     count_problem,
     unless_null,
 )
-from lk_jupyter.api.states import DEPLOYMENT_PHASES, UNKNOWN, Phase, read_phase
+from lk_jupyter.api.states import DEPLOYMENT_PHASES, UNKNOWN, LifecyclePhase, read_phase
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -88,7 +88,7 @@ class Deployment(Model):
     created_at: Timestamp | None = None
 
     @property
-    def phase(self) -> Phase:
+    def phase(self) -> LifecyclePhase:
         """The meaning of the state."""
         return read_phase(self.status, DEPLOYMENT_PHASES)
 

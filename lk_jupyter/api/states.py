@@ -50,7 +50,7 @@ UNKNOWN = "unknown"
 LABELS = dict.fromkeys(("system_failure", "failed_system"), "platform failure") | {"failed_user": "failed"}
 
 
-class Phase(Enum):
+class LifecyclePhase(Enum):
     """What a state means for a VM or a deployment.
 
     In the phases ENDING, HALTED and UNKNOWN, the object isn't usable and may cost credits.
@@ -64,42 +64,48 @@ class Phase(Enum):
     UNKNOWN = "unknown"
 
 
-def _list_words(text: str, phase: Phase) -> dict[str, Phase]:
+def _list_words(text: str, phase: LifecyclePhase) -> dict[str, LifecyclePhase]:
     return dict.fromkeys(text.split(), phase)
 
 
 _SHARED_PHASES = {
-    **_list_words("pending provisioning queued creating starting booting initializing requested", Phase.STARTING),
-    **_list_words("allocating building deploying launching scheduled scheduling", Phase.STARTING),
-    **_list_words("running ready active up", Phase.RUNNING),
-    **_list_words("terminating deleting destroying stopping shutting_down deallocating draining", Phase.ENDING),
-    **_list_words("terminated failed error deleted destroyed errored", Phase.ENDED),
+    **_list_words(
+        "pending provisioning queued creating starting booting initializing requested", LifecyclePhase.STARTING
+    ),
+    **_list_words("allocating building deploying launching scheduled scheduling", LifecyclePhase.STARTING),
+    **_list_words("running ready active up", LifecyclePhase.RUNNING),
+    **_list_words(
+        "terminating deleting destroying stopping shutting_down deallocating draining", LifecyclePhase.ENDING
+    ),
+    **_list_words("terminated failed error deleted destroyed errored", LifecyclePhase.ENDED),
 }
 
 #: State of a VM → phase. A stopped or reclaimed VM may still cost credits, until it is deleted.
-VM_PHASES: Mapping[str, Phase] = {
+VM_PHASES: Mapping[str, LifecyclePhase] = {
     **_SHARED_PHASES,
-    **_list_words("stopped preempted reclaimed evicted deallocated hibernated suspended paused halted", Phase.HALTED),
-    **_list_words("interrupted inactive shutdown shut_down off powered_off shelved expired", Phase.HALTED),
-    **_list_words("unreachable lost", Phase.HALTED),
+    **_list_words(
+        "stopped preempted reclaimed evicted deallocated hibernated suspended paused halted", LifecyclePhase.HALTED
+    ),
+    **_list_words("interrupted inactive shutdown shut_down off powered_off shelved expired", LifecyclePhase.HALTED),
+    **_list_words("unreachable lost", LifecyclePhase.HALTED),
 }
 
 #: State of a deployment → phase. A paused deployment starts at its next request.
-DEPLOYMENT_PHASES: Mapping[str, Phase] = {
+DEPLOYMENT_PHASES: Mapping[str, LifecyclePhase] = {
     **_SHARED_PHASES,
-    **_list_words("downloading loading warming updating scaling", Phase.STARTING),
-    **_list_words("created healthy serving paused", Phase.RUNNING),
-    **_list_words("preempted reclaimed evicted suspended halted unhealthy degraded", Phase.HALTED),
-    "stopped": Phase.ENDED,
+    **_list_words("downloading loading warming updating scaling", LifecyclePhase.STARTING),
+    **_list_words("created healthy serving paused", LifecyclePhase.RUNNING),
+    **_list_words("preempted reclaimed evicted suspended halted unhealthy degraded", LifecyclePhase.HALTED),
+    "stopped": LifecyclePhase.ENDED,
 }
 
 
-def read_phase(status: str, phases: Mapping[str, Phase]) -> Phase:
+def read_phase(status: str, phases: Mapping[str, LifecyclePhase]) -> LifecyclePhase:
     """Return the phase of a state; ``phases`` is the table of VMs or of deployments."""
-    return phases.get(_normalize_word(status), Phase.UNKNOWN)
+    return phases.get(_normalize_word(status), LifecyclePhase.UNKNOWN)
 
 
-def list_states(phase: Phase, phases: Mapping[str, Phase]) -> frozenset[str]:
+def list_states(phase: LifecyclePhase, phases: Mapping[str, LifecyclePhase]) -> frozenset[str]:
     """Return the states of a phase."""
     return frozenset(state for state, other in phases.items() if other is phase)
 

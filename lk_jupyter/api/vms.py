@@ -7,7 +7,7 @@ from contextlib import suppress
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import AliasChoices, Field, ValidatorFunctionWrapHandler, WrapValidator
+from pydantic import AfterValidator, AliasChoices, Field, ValidatorFunctionWrapHandler, WrapValidator
 from pydantic.json_schema import SkipJsonSchema
 
 from lk_jupyter.api._endpoint import DELETE, GET, PATCH, POST, Group
@@ -22,23 +22,30 @@ from lk_jupyter.api._models import (
     count_problem,
     unless_null,
 )
-from lk_jupyter.api.states import UNKNOWN, VM_PHASES, Phase, list_states, read_phase
+from lk_jupyter.api.states import UNKNOWN, VM_PHASES, LifecyclePhase, list_states, read_phase
 
 #: States of a machine that is usable once the machine has an address.
-UP_STATES = list_states(Phase.RUNNING, VM_PHASES)
+UP_STATES = list_states(LifecyclePhase.RUNNING, VM_PHASES)
 
 #: States of a starting machine.
-COMING_STATES = list_states(Phase.STARTING, VM_PHASES)
+COMING_STATES = list_states(LifecyclePhase.STARTING, VM_PHASES)
 
 #: States of an ended machine. Any other word means that the machine is active and costs credits.
-ENDED_STATES = list_states(Phase.ENDED, VM_PHASES)
+ENDED_STATES = list_states(LifecyclePhase.ENDED, VM_PHASES)
+
+
+def _require_text(vm_id: str) -> str:
+    """Return an id that isn't empty. Raises ValueError: no request could name the machine."""
+    if not vm_id:
+        raise ValueError("the id is empty")
+    return vm_id
+
 
 #: The id of a machine, under any name of a server.
 VmId = Annotated[
     str,
-    Field(
-        min_length=1, validation_alias=AliasChoices("vm_id", "vmId", "id", "instance_id"), coerce_numbers_to_str=True
-    ),
+    Field(validation_alias=AliasChoices("vm_id", "vmId", "id", "instance_id"), coerce_numbers_to_str=True),
+    AfterValidator(_require_text),
 ]
 
 InstanceType = Literal["on-demand", "spot"]
@@ -138,7 +145,7 @@ def means_no_capacity(detail: str) -> bool:
 
 def is_usable(status: str, ip_address: str | None) -> bool:
     """Return whether a machine may be reachable: ``ready`` can precede the address, and the reverse."""
-    return bool(ip_address) and read_phase(status, VM_PHASES) in {Phase.RUNNING, Phase.UNKNOWN}
+    return bool(ip_address) and read_phase(status, VM_PHASES) in {LifecyclePhase.RUNNING, LifecyclePhase.UNKNOWN}
 
 
 class VM(Model):
@@ -168,7 +175,7 @@ class VM(Model):
     volume_migration_in_progress: bool | None = None
 
     @property
-    def phase(self) -> Phase:
+    def phase(self) -> LifecyclePhase:
         """The meaning of the state."""
         return read_phase(self.status, VM_PHASES)
 
@@ -207,7 +214,7 @@ class VMStatus(Model):
     lease_ends_at: SkipJsonSchema[LeaseEnd] = Field(None, description="Only at a broker: when it deletes the VM.")
 
     @property
-    def phase(self) -> Phase:
+    def phase(self) -> LifecyclePhase:
         """The meaning of the state."""
         return read_phase(self.status, VM_PHASES)
 

@@ -121,6 +121,9 @@ def package_providing(module: str, installed: Mapping[str, list[str]] | None = N
     return (top, False) if re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", top) and not similar_package(top) else None
 
 
+#: The module that each run gets as files: no index has to provide it.
+_OUR_MODULE = "lk_jupyter"
+
 #: The name at the start of a requirement.
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]*")
 
@@ -134,7 +137,7 @@ def installed_requirements(names: AbstractSet[str], requirements: Iterable[str] 
     package.
     """
     provided, frequent = providers(), frequent_packages()
-    foreign = names - set(sys.stdlib_module_names)
+    foreign = names - set(sys.stdlib_module_names) - {_OUR_MODULE}
     matches = (_NAME.match(text) for text in requirements if text != "auto")
     listed = {normalize_name(match[0]) for match in matches if match}
     unknown = sorted(name for name in foreign - provided.keys() - frequent.keys() if normalize_name(name) not in listed)

@@ -17,7 +17,7 @@ from decimal import ROUND_UP, Decimal
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
-from lk_jupyter.api.states import DEPLOYMENT_PHASES, FINAL_STATES, Phase, read_phase
+from lk_jupyter.api.states import DEPLOYMENT_PHASES, FINAL_STATES, LifecyclePhase, read_phase
 from lk_jupyter.config import settings
 from lk_jupyter.config.files import CONFIG_FILE
 from lk_jupyter.errors import ApiError, InvalidResponse, LkError, NotFound, UsageError
@@ -324,7 +324,7 @@ def _record_vm_ends(connection: Spender, charges: list[RecordedCharge]) -> None:
     with suppress(ApiError, InvalidResponse):
         rows = {normalize_id(vm.vm_id): vm for vm in connection.client.vms.list()}
         recorded = {normalize_id(charge.resource or "") for charge in charge_book().charges(connection.base_url)}
-        unrecorded = [vm for key, vm in rows.items() if key not in recorded and vm.phase is not Phase.ENDED]
+        unrecorded = [vm for key, vm in rows.items() if key not in recorded and vm.phase is not LifecyclePhase.ENDED]
         for charge in charges:
             if charge.resource is None:
                 fitting = [vm for vm in unrecorded if charge.name in {vm.display_name, vm.name}]
@@ -337,7 +337,7 @@ def _record_vm_ends(connection: Spender, charges: list[RecordedCharge]) -> None:
             vm = rows.get(normalize_id(charge.resource))
             if vm is None:
                 _record_absence(connection, charge)
-            elif vm.phase is Phase.ENDED:
+            elif vm.phase is LifecyclePhase.ENDED:
                 billed = vm.billed if vm.croesus_billed is None else vm.croesus_billed
                 charge_book().update(charge.token, ends=time.time(), cost=billed, deadline=None)
             else:
@@ -374,7 +374,7 @@ def _record_deployment_ends(connection: Spender, charges: list[RecordedCharge]) 
                 _record_absence(connection, charge)
             elif row.status == "paused":  # a question wakes it up: its stated end remains
                 charge_book().update(charge.token, ends=time.time())
-            elif read_phase(row.status, DEPLOYMENT_PHASES) is Phase.ENDED:
+            elif read_phase(row.status, DEPLOYMENT_PHASES) is LifecyclePhase.ENDED:
                 charge_book().update(charge.token, ends=time.time(), deadline=None)
             else:
                 _record_presence(charge)

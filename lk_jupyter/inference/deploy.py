@@ -22,7 +22,7 @@ from lk_jupyter.api.inference import (
     DeploymentState,
     StopDeploymentRequest,
 )
-from lk_jupyter.api.states import DEPLOYMENT_PHASES, Phase, list_states
+from lk_jupyter.api.states import DEPLOYMENT_PHASES, LifecyclePhase, list_states
 from lk_jupyter.errors import BadRequest, ConnectionFailed, DeploymentFailed, Invalid, UsageError
 from lk_jupyter.inference.catalogue import suggest_models
 from lk_jupyter.inference.chat_target import is_called
@@ -35,7 +35,7 @@ PACE = 1.0
 #: Fields by which servers pick the GPU of a deployment.
 _SELECTORS = re.compile("hardware_profile|gpu_type", re.IGNORECASE)
 
-OVER = list_states(Phase.ENDED, DEPLOYMENT_PHASES)
+OVER = list_states(LifecyclePhase.ENDED, DEPLOYMENT_PHASES)
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,9 @@ def create_once(client: Client, request: CreateDeploymentRequest) -> DeploymentS
 
     def find() -> Candidates[DeploymentState | Deployment]:
         every = client.inference.list(include_terminated=True)
-        new[:] = [each for each in every if each.deployment_id not in earlier_ids and each.phase is not Phase.ENDED]
+        new[:] = [
+            each for each in every if each.deployment_id not in earlier_ids and each.phase is not LifecyclePhase.ENDED
+        ]
         fitting = [each for each in new if each.hf_model_id in {request.hf_model_id, ""}]
         ids = ", ".join(each.deployment_id for each in new)
         advice = f" New since then: {ids}. Stop it: %lk_undeploy {new[0].deployment_id}" if new else ""
@@ -133,7 +135,7 @@ def stop_deployment(client: Client, deployment_id: str) -> str:
         if row is None:
             return Sighting.ABSENT
         state = row.status
-        return Sighting.ENDED if row.phase is Phase.ENDED else Sighting.ACTIVE
+        return Sighting.ENDED if row.phase is LifecyclePhase.ENDED else Sighting.ACTIVE
 
     try:
         delete_until_ended(lambda: client.inference.stop(StopDeploymentRequest(deployment_id=deployment_id)), look)

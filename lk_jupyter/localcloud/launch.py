@@ -128,7 +128,7 @@ def stop(data: Path) -> bool:
     os.kill(address.pid, signal.SIGTERM)
     deadline = time.monotonic() + _STOP_SECONDS
     while time.monotonic() < deadline:
-        if not is_alive(address) or _has_stopped_serving(address):
+        if not is_alive(address) or _is_zombie(address.pid):
             (data / ADDRESS_FILE).unlink(missing_ok=True)  # Windows ends a process without a last word
             return True
         time.sleep(_POLL_SECONDS)
@@ -206,9 +206,11 @@ def is_alive(address: Address) -> bool:
     return True
 
 
-def _has_stopped_serving(address: Address) -> bool:
-    """Whether a cloud has removed its address and answers no more: its parent, a kernel, may not wait for its end."""
-    return not (address.data / ADDRESS_FILE).exists() and not proves_itself(address)
+def _is_zombie(pid: int) -> bool:
+    """Return whether a process has ended, but its parent, such as a kernel, hasn't waited for its end."""
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/stat").read_text("ascii", "replace").rpartition(")")[2].split()[0] == "Z"
+    return False
 
 
 def _has_lost_race(log: Path) -> bool:

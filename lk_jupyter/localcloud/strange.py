@@ -196,8 +196,14 @@ def _require_gpu_type(model: Any) -> Any:
     return create_model(model.__name__, __base__=_ByType, **{**fields, "gpu_type": (str, ...)})
 
 
+def _refuse_metadata(model: Any) -> Any:
+    has_metadata = isinstance(model, type) and issubclass(model, BaseModel) and "metadata" in model.model_fields
+    return _extend_model(model, metadata=(None, None)) if has_metadata else model
+
+
 _BODIES: tuple[tuple[str, Callable[[Any], Any]], ...] = (
     ("longest_run", _limit_timeout),
+    ("refused_fields", _refuse_metadata),
     ("notebook_limit", _limit_notebooks),
     ("bucket_folder_image", _move_mount),
     ("deployment_gpu_field", _require_gpu_type),

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from lk_jupyter.api.states import Phase
+from lk_jupyter.api.states import LifecyclePhase
 from lk_jupyter.api.user import is_same_user
 from lk_jupyter.errors import InvalidResponse, LkError
 from lk_jupyter.vms.facts import final_state
@@ -40,6 +40,20 @@ def drive(run: VmRun, request: Mapping[str, Any] | None = None) -> None:
         except (LkError, InvalidResponse, OSError, ValueError, TypeError):  # of the network, the disk, or an odd answer
             failures += 1
         pause.wait(min(LOOK_SECONDS * 2**failures, _LONGEST_PAUSE))
+
+
+def drive_in_thread(
+    run: VmRun, request: Mapping[str, Any] | None = None, *, renew: Callable[[], Mapping[str, Any]] | None = None
+) -> None:
+    """Drive a run in a thread: start the code when the VM is ready, and delete the VM at the end of the code.
+
+    ``request`` has the files, the script, the requirements and the time limit. ``renew`` returns the request with new
+    links, for a VM that replaces the VM.
+    """
+    run.set_renewal(renew)
+    thread = threading.Thread(target=drive, args=(run, request), name=f"lk-vm-{run.facts.token[:8]}", daemon=True)
+    run.keep_driver(thread)
+    thread.start()
 
 
 def read_clock(run: VmRun) -> None:
@@ -96,7 +110,7 @@ class VmDriver:
         rows = [vm for vm in client.vms.list() if name in {vm.display_name, vm.name}]
         user_id = client.user.status().user_id if rows else None
         user_vms = [vm for vm in rows if is_same_user(vm.user_id, user_id)]
-        active = [vm for vm in user_vms if vm.phase is not Phase.ENDED]
+        active = [vm for vm in user_vms if vm.phase is not LifecyclePhase.ENDED]
         if not user_vms:
             self._absences += 1
             return

@@ -11,7 +11,7 @@ from decimal import Decimal
 
 from lk_jupyter.api._client import Client
 from lk_jupyter.api._lifecycle import ODD_SECONDS, EndProof, Sighting, StateDoubt, delete_until_ended
-from lk_jupyter.api.states import Phase
+from lk_jupyter.api.states import LifecyclePhase
 from lk_jupyter.api.vms import VM, AttachedVolume, TerminateVMResponse, VMStatus
 from lk_jupyter.errors import ConnectionFailed, LkError, NotFound
 from lk_jupyter.text.terminal import one_line, shorten_text
@@ -49,7 +49,7 @@ def find_sighting(vm: VM | VMStatus | None) -> Sighting:
     """Return what an answer shows about a VM."""
     if vm is None:
         return Sighting.ABSENT
-    return Sighting.ENDED if vm.phase is Phase.ENDED else Sighting.ACTIVE
+    return Sighting.ENDED if vm.phase is LifecyclePhase.ENDED else Sighting.ACTIVE
 
 
 class VmWatch:
@@ -92,7 +92,7 @@ class VmWatch:
         """Add the state of the VM, and describe a state that is neither starting, running nor final in ``notice``."""
         self._state, self.reason = vm.status, describe_reason(vm)
         self.proof.add(find_sighting(vm))
-        self._doubt.add(Phase.RUNNING if vm.status == self._usable_state else vm.phase)
+        self._doubt.add(LifecyclePhase.RUNNING if vm.status == self._usable_state else vm.phase)
         self.notice = ""
         if self._doubt.is_open:
             self.notice = (

@@ -227,20 +227,9 @@ class VmRun:
         assert self.facts.offer  # noqa: S101 (each run has an offer)
         return self.facts.offer
 
-    def start(
-        self, request: Mapping[str, Any] | None = None, *, renew: Callable[[], Mapping[str, Any]] | None = None
-    ) -> None:
-        """Drive the run in a thread: start the code when the VM is ready, and delete the VM at the end of the code.
-
-        ``request`` has the files, the script, the requirements and the time limit. ``renew`` returns the request with
-        new links, for a VM that replaces the VM.
-        """
-        from lk_jupyter.vms.driver import drive  # noqa: PLC0415 (it needs this module)
-
-        self.set_renewal(renew)
-        name = f"lk-vm-{self.facts.token[:8]}"
-        self._start = threading.Thread(target=drive, args=(self, request), name=name, daemon=True)
-        self._start.start()
+    def keep_driver(self, thread: threading.Thread) -> None:
+        """Keep the thread of this process that drives the run."""
+        self._start = thread
 
     def state(self) -> dict[str, Any]:
         """Return the state of the code: ``status``, and ``is_final`` after the end. Raises ConnectionFailed."""

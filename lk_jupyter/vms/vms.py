@@ -11,7 +11,7 @@ from lk_jupyter.api._creation import Candidates
 from lk_jupyter.api._lifecycle import StateDoubt
 from lk_jupyter.api._polling import poll
 from lk_jupyter.api.block import BlockVolume
-from lk_jupyter.api.states import Phase
+from lk_jupyter.api.states import LifecyclePhase
 from lk_jupyter.api.user import is_same_user
 from lk_jupyter.api.vms import VM, CreateVMRequest, InstanceSpecs, NewVolume, VMStatus, means_no_capacity
 from lk_jupyter.errors import LkError, ServerError, UsageError
@@ -92,7 +92,7 @@ class _VmSearch:
     def find(self) -> Candidates[VM]:
         """Return the machine of the request, or advice about machines with its name and about a new volume."""
         rows = self._client.vms.list()
-        self._new = [vm for vm in rows if vm.vm_id not in self._earlier_vms and vm.phase is not Phase.ENDED]
+        self._new = [vm for vm in rows if vm.vm_id not in self._earlier_vms and vm.phase is not LifecyclePhase.ENDED]
         fitting = [vm for vm in self._new if self._request.display_name in {vm.display_name, vm.name}]
         user_id = self._client.user.status().user_id if fitting else None
         for vm in fitting:
@@ -136,7 +136,7 @@ def poll_states(client: Client, vm_id: str, advice: str = "") -> Iterator[VMStat
     doubt = StateDoubt()
     for status in poll(lambda: client.vms.status(vm_id), PATIENCE, PAUSES, advice):
         yield status
-        if status.usable or status.phase is Phase.ENDED or doubt.add(status.phase):
+        if status.usable or status.phase is LifecyclePhase.ENDED or doubt.add(status.phase):
             return
 
 
@@ -146,7 +146,7 @@ def active_vms(client: Client) -> list[VM]:
 
 
 def _has_ended(vm: VM) -> bool:
-    return vm.phase is Phase.ENDED
+    return vm.phase is LifecyclePhase.ENDED
 
 
 def find_vm(client: Client, text: str) -> VM:

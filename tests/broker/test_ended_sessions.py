@@ -58,7 +58,7 @@ def test_the_notice_of_a_session_has_the_end_of_its_key_if_that_is_before_the_ti
     assert release_label(20, 3600, client) == f"before the key ends at {label}"
     assert release_label(5, 3600, client) == f"after 5 min without work, or before the key ends at {label}"
     assert release_label(20, 300, client) == "at its time limit of 5 min"
-    assert release_label(5, 3600, SimpleNamespace(lease_end=None)).endswith("at its time limit of 60 min")
+    assert release_label(5, 3600, SimpleNamespace(lease_end=None)).endswith("at its time limit of 1 h")
 
 
 def test_a_cell_that_would_start_while_its_session_saves_is_refused():

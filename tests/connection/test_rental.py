@@ -13,7 +13,7 @@ from magics.people import add_person
 
 from lk_jupyter import session as session_module
 from lk_jupyter.api.inference import CreateDeploymentRequest, StopDeploymentRequest
-from lk_jupyter.api.states import Phase
+from lk_jupyter.api.states import LifecyclePhase
 from lk_jupyter.api.vms import CreateVMRequest, NewVolume
 from lk_jupyter.config import settings
 from lk_jupyter.connection import rental
@@ -161,7 +161,7 @@ def test_another_account_neither_deletes_nor_forgets_a_rental(session, cloud):
             assert release_rentals(other) == []
             for charge in charge_book().overdue(1e12):
                 charge_book().update(charge.token, unclear_at=1.0)
-    assert session.client.vms.status(vm.vm_id).phase is not Phase.ENDED
+    assert session.client.vms.status(vm.vm_id).phase is not LifecyclePhase.ENDED
     [charge] = charge_book().overdue(1e12)
     assert charge.resource == vm.vm_id
     charge_book().update(charge.token, unclear_at=None)

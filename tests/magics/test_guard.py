@@ -11,6 +11,7 @@ import pytest
 from cloud_process import forked_kernels
 from conftest import RunningCloud
 from magics.kernels import ALL_IS_SHOWN
+from magics.test_front_ends import LAB
 from patience import PATIENCE
 
 from lk_jupyter.journal.journal import journal
@@ -198,7 +199,11 @@ def run_asked(kernel, code, act):
         act()
 
     keep = {"output_hook": lambda message: shown.append((message["msg_type"], message["content"]))}
-    kernel.client.execute_interactive(code, stdin_hook=on_question, timeout=PATIENCE, **keep)
+    before, kernel.client.session.metadata = kernel.client.session.metadata, LAB
+    try:
+        kernel.client.execute_interactive(code, stdin_hook=on_question, timeout=PATIENCE, **keep)
+    finally:
+        kernel.client.session.metadata = before
     return asked[0], str([content for kind, content in shown if kind not in {"execute_input", "status"}])
 
 

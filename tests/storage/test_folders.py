@@ -213,7 +213,7 @@ def test_a_file_may_be_given_a_folder_for_a_target(storage, folder, tmp_path):
 
 def test_a_folder_that_is_named_like_an_object_is_told_from_nothing(storage, folder, tmp_path):
     storage.put(folder, "fo/named")
-    with pytest.raises(NoSuchObject, match="To delete everything in it: 'fo/named/'"):
+    with pytest.raises(NoSuchObject, match="To download the folder, add a slash: 'fo/named/'"):
         storage.get("fo/named", tmp_path / "x")
     with pytest.raises(NoSuchObject, match="No file 'fo/nothing'"):
         storage.get("fo/nothing", tmp_path / "x")

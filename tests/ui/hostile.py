@@ -52,6 +52,7 @@ LINKS: dict[str, dict[str, Any]] = {
     "lk:go-to-cell": {"notebook": "PATH", "cellId": "cell-0"},
     "lk:open-panel": {},
     "lk:open-bucket": {},
+    "lk:stop-all": {},
     "lk:refresh": {},
 }
 

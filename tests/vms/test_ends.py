@@ -14,11 +14,12 @@ from vms.test_bad_input import add_fault, rent  # noqa: F401 (a fixture)
 from lk_jupyter import session as sessions
 from lk_jupyter.api import _lifecycle
 from lk_jupyter.api._lifecycle import EndProof, Sighting, StateDoubt
-from lk_jupyter.api.states import VM_PHASES, Phase, read_phase
+from lk_jupyter.api.states import VM_PHASES, LifecyclePhase, read_phase
 from lk_jupyter.errors import ConnectionFailed, LkError
 from lk_jupyter.protocol.vm_run import make_vm_key, parse_run_key
 from lk_jupyter.vms import ends, facts, hosted
 from lk_jupyter.vms import vms as rented
+from lk_jupyter.vms.driver import drive_in_thread
 from lk_jupyter.vms.offers import list_offers
 
 pytest.importorskip("asyncssh")
@@ -72,7 +73,7 @@ def test_a_state_that_is_neither_starting_nor_usable_nor_final_is_doubted_until_
     monkeypatch.setattr(_lifecycle, "ODD_SECONDS", 0.0)
     doubt = StateDoubt()
     assert doubt.add(read_phase(word, VM_PHASES))
-    assert not doubt.add(Phase.RUNNING)
+    assert not doubt.add(LifecyclePhase.RUNNING)
     assert not doubt.add(read_phase("provisioning", VM_PHASES))
 
 
@@ -155,7 +156,7 @@ def test_a_run_whose_vm_never_starts_ends_soon_with_the_word_and_the_vm_is_delet
     monkeypatch.setattr(rented, "PAUSES", (0.02,))
     run = rent_vm(connected)
     cloud.vms[run.facts.vm_id]["status"] = word
-    run.start({"timeout": 60})
+    drive_in_thread(run, {"timeout": 60})
     wait_until(lambda: run.watch.notice)
     assert f"as '{word}', and may bill it" in run.watch.notice
     run._start.join(PATIENCE)

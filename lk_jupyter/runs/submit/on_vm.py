@@ -16,6 +16,7 @@ from lk_jupyter.runs.package.bundle import Bundle
 from lk_jupyter.runs.package.rented import find_vm_checkpoint
 from lk_jupyter.runs.submit.vm_job import build_job, write_job
 from lk_jupyter.text.units import credits_label, limit_label, moment_label
+from lk_jupyter.vms.driver import drive_in_thread
 from lk_jupyter.vms.hosted import KEY_SECONDS, VmRun, keep_run
 from lk_jupyter.vms.shell import ssh_library
 
@@ -127,5 +128,5 @@ def start_on_vm(
         is_job_secret=bool(bundle.secrets or bundle.hidden),
     )
     keep_run(connection, run)
-    run.start(job, renew=lambda: {**build_job(renew()), **restore})
+    drive_in_thread(run, job, renew=lambda: {**build_job(renew()), **restore})
     return StreamingStartResponse(execution_id=run.execution_id, status="pending", streaming_url="")
