@@ -216,6 +216,9 @@ class ApiError(LkError):
 
     next_step = ""
 
+    #: Seconds that the server requests before another attempt, at most a minute; None without a request.
+    pause: float | None = None
+
     def __init__(self, status: int, detail: str, request_id: str | None = None) -> None:
         self.status = status
         self.detail = detail

@@ -152,6 +152,15 @@ class Client:
         return time.time() + self._http.ahead
 
     @property
+    def is_closed(self) -> bool:
+        """Whether the client is closed, so that each request fails."""
+        return self._http.is_closed
+
+    def wait_until_closed(self, seconds: float) -> bool:
+        """Wait at most this long until another thread closes the client; return whether the client is closed."""
+        return self._http.wait_until_closed(seconds)
+
+    @property
     def cloud_url(self) -> str:
         """The address of the cloud: the base URL, or the address that a broker reports. Ports of runs are there."""
         return self._http.cloud_url

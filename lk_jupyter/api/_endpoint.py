@@ -71,9 +71,10 @@ class Endpoint:
 
     ``effect`` is the effect on the account: read-only mode, budgets and the audit log depend on the effect.
     ``servers`` are the path prefixes of the servers that offer the operation (the client tries the first), ``auth``
-    is whether a token is sent, ``status`` the status of success, ``repeatable`` whether a second request has the
-    same effect as the first, ``timeout`` the seconds for each step if different from the client's. ``magics`` are
-    the magics that call the operation, ``no_magic`` is the reason if there is no such magic.
+    is whether a token is sent, ``status`` the status of success, ``repeatable`` whether a second request has the same
+    effect as the first, ``creates`` whether each request creates an object that is billed, ``timeout`` the seconds
+    for each step if different from the client's. ``magics`` are the magics that call the operation, ``no_magic`` is
+    the reason if there is no such magic.
     """
 
     def __init__(  # noqa: PLR0913 (one row of facts)
@@ -87,6 +88,7 @@ class Endpoint:
         auth: bool,
         status: int,
         repeatable: bool,
+        creates: bool,
         timeout: float | None,
         magics: tuple[str, ...],
         no_magic: str,
@@ -100,6 +102,7 @@ class Endpoint:
         self.auth = auth
         self.status = status
         self.repeatable = repeatable
+        self.creates = creates
         self.timeout = timeout
         self.magics = magics
         self.no_magic = no_magic
@@ -341,6 +344,7 @@ class _Verb:
         auth: bool = True,
         status: int = 200,
         repeatable: bool | None = None,
+        creates: bool = False,
         timeout: float | None = None,
         magic: str = "",
         no_magic: str = "",
@@ -359,6 +363,7 @@ class _Verb:
                 auth=auth,
                 status=status,
                 repeatable=again,
+                creates=creates,
                 timeout=timeout,
                 magics=tuple(filter(None, magic.split(", "))),
                 no_magic=no_magic,

@@ -95,6 +95,7 @@ E = TypeVar("E")
 _ANSWER_IDS = ("request_id", "inference_id", "id")
 
 #: Words of the audit log for a call without an answer.
+_CLOSED = RequestOutcome(Loss.UNREACHABLE, "This client is closed. Create a new one.")
 _UNANSWERED = {Loss.UNREACHABLE: "not sent", Loss.ANSWER: "no answer"}
 
 #: Maximum length of a server's text in a message.
@@ -201,6 +202,8 @@ class Http:
     def _send_audited(self, call: Call) -> RequestOutcome:
         """Send a request, and record the request in the audit log, even if an interrupt ends the wait."""
         refuse_if_read_only(call.endpoint.effect)
+        if self._closed.is_set():  # nothing is sent, and the files of another user may be in place
+            return _CLOSED
         status: int | str = "interrupted"
         answer = None
         try:
@@ -246,6 +249,15 @@ class Http:
             read_into(content, response, PROBE_BYTES)
         return RawAnswer(outcome.end, response.headers.get("content-type", ""), bytes(content[:PROBE_BYTES]))
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether ``close`` was called."""
+        return self._closed.is_set()
+
+    def wait_until_closed(self, seconds: float) -> bool:
+        """Wait at most this long for ``close``; return whether the client is closed."""
+        return self._closed.wait(seconds)
+
     def close(self) -> None:
         """End the streams and close the connections; calls that wait for another attempt stop."""
         self._closed.set()
@@ -258,7 +270,7 @@ class Http:
     def attempt(self, request: Callable[[], httpx.Response], host: str) -> RequestOutcome:
         """Send a request once."""
         if self._closed.is_set():
-            return RequestOutcome(Loss.UNREACHABLE, "This client is closed. Create a new one.")
+            return _CLOSED
         silence = silent_logs.set(True)
         try:
             response = request()
@@ -401,7 +413,9 @@ class Http:
         if is_absent(outcome) and self.lacks(endpoint, answer.status_code):
             return OperationNotAvailable(str(endpoint), host, answer.status_code, read_request_id(answer))
         if answer.is_error and (outcome.end in AGAIN or not is_page(answer)):
-            return error_for(outcome.end, self._format_error_detail(answer), read_request_id(answer))
+            error = error_for(outcome.end, self._format_error_detail(answer), read_request_id(answer))
+            error.pause = outcome.requested_pause
+            return error
         return self._build_bad_answer_error(answer, host)
 
     def lacks(self, endpoint: Endpoint, status: int) -> bool:

@@ -50,9 +50,20 @@ class RequestOutcome:
     retry_after: str | None = None
     date: str | None = None
 
+    @property
+    def requested_pause(self) -> float | None:
+        """The seconds that the server requests before another attempt, within limits; None without a request."""
+        seconds = server_pause(self.retry_after, datetime.now(timezone.utc), self.date)
+        return None if seconds is None else min(seconds, LONGEST_PAUSE)
+
 
 def _is_any_operation(_: Endpoint) -> bool:
     return True
+
+
+def _creates_nothing(endpoint: Endpoint) -> bool:
+    """Return whether an operation creates nothing that is billed: ``create_once`` repeats the others, after a look."""
+    return not endpoint.creates
 
 
 def _is_repeatable(endpoint: Endpoint) -> bool:
@@ -68,7 +79,7 @@ def _is_read(endpoint: Endpoint) -> bool:
 AGAIN: dict[int | Loss, Callable[[Endpoint], bool]] = {
     Loss.UNREACHABLE: _is_any_operation,
     Loss.ANSWER: _is_repeatable,
-    429: _is_any_operation,
+    429: _creates_nothing,
     500: _is_read,
     # A gateway's message for a missing answer.
     **dict.fromkeys((408, 425, 502, 503, 504, 520, 522, 524), _is_repeatable),
@@ -121,9 +132,8 @@ _backoff_pause = random_pause(0.5, 8)
 
 def pause(state: RetryCallState) -> float:
     """Return the seconds before the next attempt: the server's request within limits, or our growing pause."""
-    outcome = _read_last_outcome(state)
-    requested = server_pause(outcome.retry_after, datetime.now(timezone.utc), outcome.date)
-    return _backoff_pause(state) if requested is None else min(requested, LONGEST_PAUSE)
+    requested = _read_last_outcome(state).requested_pause
+    return _backoff_pause(state) if requested is None else requested
 
 
 def _read_last_outcome(state: RetryCallState) -> RequestOutcome:
@@ -154,3 +164,8 @@ def send_with_retries(
         sleep=sleep_using_event(wakes),
         retry_error_callback=_read_last_outcome,
     )(unless_unwanted)
+
+
+def wait_for_resend(seconds: float) -> bool:
+    """Wait before a request is sent again; return False if the ``unwanted`` event of the thread is set."""
+    return not (unwanted.get() or Event()).wait(seconds)

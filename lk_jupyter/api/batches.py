@@ -137,7 +137,7 @@ class Batches(Group):
         >>> _ = client.batches.cancel(batch.id)
     """
 
-    @POST("/batches", effect="spends", magic="%lk_batch")
+    @POST("/batches", effect="spends", creates=True, magic="%lk_batch")
     def create(self, request: CreateBatchRequest) -> Batch:
         """Start a batch over an uploaded file. Raises NotFound if the file doesn't exist."""
         ...

@@ -458,7 +458,7 @@ class Execution(Group):
         ...     _ = end(run.execution_id)
     """
 
-    @POST("/execution/streaming/start", effect="spends", magic="%%lk_run, %lk_run_notebook")
+    @POST("/execution/streaming/start", effect="spends", creates=True, magic="%%lk_run, %lk_run_notebook")
     def start_streaming(self, request: StreamingExecutionRequest) -> StreamingStartResponse:
         """Submit a Python run; the answer arrives immediately, with the id and the address of the output."""
         ...
@@ -488,7 +488,7 @@ class Execution(Group):
         """Mark a run as completed by the client. This is an older operation."""
         ...
 
-    @POST("/execution/image/start", effect="spends", magic="%%lk_docker, %lk_notebook start")
+    @POST("/execution/image/start", effect="spends", creates=True, magic="%%lk_docker, %lk_notebook start")
     def start_image(self, request: DockerExecutionRequest) -> StartResponse:
         """Submit a run of a container image, or a hosted Jupyter server (``job_type`` customer_notebook)."""
         ...
@@ -503,12 +503,12 @@ class Execution(Group):
         """Abort a container run; an older form of ``workloads.abort``."""
         ...
 
-    @POST("/execution/compose/start", effect="spends", magic="%%lk_compose")
+    @POST("/execution/compose/start", effect="spends", creates=True, magic="%%lk_compose")
     def start_compose(self, request: DockerComposeExecutionRequest) -> StartResponse:
         """Submit a stack of containers, defined by the text of a compose file."""
         ...
 
-    @POST("/execution/gpu_selection/start", effect="spends", magic="%%lk_select")
+    @POST("/execution/gpu_selection/start", effect="spends", creates=True, magic="%%lk_select")
     def start_gpu_selection(self, request: GpuSelectionRequest) -> GpuSelectionStartResponse:
         """Try a script on each GPU machine type of the account; each attempt is billed as a separate run."""
         ...

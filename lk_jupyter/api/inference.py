@@ -190,7 +190,7 @@ class Inference(Group):
 
     is_audited = True
 
-    @POST("/inference/create", effect="spends", magic="%lk_deploy")
+    @POST("/inference/create", effect="spends", creates=True, magic="%lk_deploy")
     def create(self, request: CreateDeploymentRequest) -> DeploymentState:
         """Request replicas for a model. To wait for a healthy replica, read the deployment repeatedly.
 

@@ -298,7 +298,7 @@ class Vms(Group):
 
     is_audited = True
 
-    @POST("/vms/create", effect="spends", timeout=300, magic="%lk_vm create")
+    @POST("/vms/create", effect="spends", creates=True, timeout=300, magic="%lk_vm create")
     def create(self, request: CreateVMRequest) -> VM:
         """Request a machine, which starts while you poll ``status``.
 

@@ -320,7 +320,7 @@ def _delete_vm(client: Client, each: VM) -> str:
     try:
         deleted = deletion.run()
     except ConnectionFailed as problem:
-        repeat_deletion(deletion, lambda _: _forget_host(each))
+        repeat_deletion(client, deletion, lambda _: _forget_host(each))
         raise ConnectionFailed(f"{problem}\nThe deletion is repeated while this kernel is active.") from None
     _forget_host(each)
     count = len(deleted.volumes)

@@ -30,8 +30,11 @@ NO_VM = "The request for the VM had no response, and the cloud lists no VM for t
 
 
 def drive(run: VmRun, request: Mapping[str, Any] | None = None) -> None:
-    """Drive a run, which this process has locked, until its VM is deleted. ``request`` is the code with links."""
-    driver, pause = VmDriver(run, request), threading.Event()
+    """Drive a run, which this process has locked, until its VM is deleted. ``request`` is the code with links.
+
+    When the connection is closed, such as by another sign-in, the detached driver continues.
+    """
+    driver = VmDriver(run, request)
     failures = 0
     while (step := driver.choose_step()) is not Step.LEAVE:
         try:
@@ -39,7 +42,9 @@ def drive(run: VmRun, request: Mapping[str, Any] | None = None) -> None:
             failures = 0
         except (LkError, InvalidResponse, OSError, ValueError, TypeError):  # of the network, the disk, or an odd answer
             failures += 1
-        pause.wait(min(LOOK_SECONDS * 2**failures, _LONGEST_PAUSE))
+        if run.client.wait_until_closed(min(LOOK_SECONDS * 2**failures, _LONGEST_PAUSE)):
+            run.release_lock()
+            return
 
 
 def drive_in_thread(

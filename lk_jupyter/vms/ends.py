@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from decimal import Decimal
+from weakref import WeakKeyDictionary
 
 from lk_jupyter.api._client import Client
 from lk_jupyter.api._lifecycle import ODD_SECONDS, EndProof, Sighting, StateDoubt, delete_until_ended
@@ -160,29 +160,32 @@ def delete_vm(client: Client, vm_id: str, proof: EndProof | None = None) -> Dele
     return VmDeletion(client, vm_id).run(proof=proof)
 
 
-#: Deletions that are repeated in the background: id of the VM → thread.
-_repeats: dict[str, threading.Thread] = {}
+#: Deletions that are repeated in the background: client and id of the VM → thread.
+_repeats: WeakKeyDictionary[Client, dict[str, threading.Thread]] = WeakKeyDictionary()
 
 
-def is_repeated(vm_id: str) -> bool:
+def is_repeated(client: Client, vm_id: str) -> bool:
     """Return whether the deletion of a VM is repeated in the background."""
-    thread = _repeats.get(vm_id)
+    thread = _repeats.get(client, {}).get(vm_id)
     return thread is not None and thread.is_alive()
 
 
-def repeat_deletion(deletion: VmDeletion, on_end: Callable[[DeletedVm], object]) -> None:
-    """Repeat a deletion in a thread until the end of the VM is proven, then call ``on_end``, which may raise."""
+def repeat_deletion(client: Client, deletion: VmDeletion, on_end: Callable[[DeletedVm], object]) -> None:
+    """Repeat a deletion in a thread until the end of the VM is proven, then call ``on_end``, which may raise.
+
+    The thread ends with the connection: a closed client can't delete anything.
+    """
 
     def work() -> None:
-        while True:
-            time.sleep(REPEAT_SECONDS)
+        while not client.wait_until_closed(REPEAT_SECONDS):
             with suppress(LkError):
                 on_end(deletion.run())
                 return
 
-    if not is_repeated(deletion.vm_id):
-        _repeats[deletion.vm_id] = threading.Thread(target=work, name=f"lk-delete-{deletion.vm_id[:8]}", daemon=True)
-        _repeats[deletion.vm_id].start()
+    if not is_repeated(client, deletion.vm_id):
+        thread = threading.Thread(target=work, name=f"lk-delete-{deletion.vm_id[:8]}", daemon=True)
+        _repeats.setdefault(client, {})[deletion.vm_id] = thread
+        thread.start()
 
 
 def describe_undeleted(vm_id: str, refusal: str) -> str:

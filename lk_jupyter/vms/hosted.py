@@ -369,7 +369,7 @@ class VmRun:
         with self._lock:
             if self.facts.is_deleted:
                 return
-            if is_repeated(self.facts.active_id):
+            if is_repeated(self._client, self.facts.active_id):
                 raise ConnectionFailed(self.watch.notice or "The deletion of the VM is repeated in the background.")
             self._disconnect()
             deletion = VmDeletion(self._client, self.facts.active_id)
@@ -377,7 +377,7 @@ class VmRun:
                 self._record_deletion(deletion.run(proof=self.watch.proof))
             except LkError as problem:
                 self.watch.notice = f"{problem} The deletion is repeated in the background."
-                repeat_deletion(deletion, self._record_deletion)
+                repeat_deletion(self._client, deletion, self._record_deletion)
                 raise
 
     def _record_deletion(self, vm: DeletedVm) -> None:

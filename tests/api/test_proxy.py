@@ -109,8 +109,8 @@ def test_the_text_and_the_repr_of_a_proxy_hide_its_password(environment):
     environment.setenv("HTTPS_PROXY", f"http://me:{PASSWORD}@proxy.example:8080")
     found = find_proxy("https://api.example")
     assert f"{found} {found!r} {[found]}" == (
-        "proxy proxy.example:8080 (HTTPS_PROXY) Proxy('HTTPS_PROXY', 'http://proxy.example:8080') "
-        "[Proxy('HTTPS_PROXY', 'http://proxy.example:8080')]"
+        "proxy proxy.example:8080 (HTTPS_PROXY) ProxyServer('HTTPS_PROXY', 'http://proxy.example:8080') "
+        "[ProxyServer('HTTPS_PROXY', 'http://proxy.example:8080')]"
     )
 
 

@@ -11,7 +11,7 @@ from typing import Union, get_args, get_origin
 
 import pytest
 from conftest import for_each
-from hypothesis import HealthCheck, LifecyclePhase, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel, RootModel, TypeAdapter
 
@@ -25,7 +25,7 @@ CHEAP = settings(
     max_examples=EXAMPLES,
     deadline=None,
     database=None,
-    phases=[LifecyclePhase.generate],  # shrinking costs minutes, and what fails is small
+    phases=[Phase.generate],  # shrinking costs minutes, and what fails is small
     suppress_health_check=list(HealthCheck),
 )
 

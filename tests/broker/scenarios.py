@@ -17,12 +17,14 @@ _VOLUME = "Child keys create no volumes."
 _MEDIA = "The price of images isn't known before the answer."
 _TOKENS = "The broker limits an answer without max_tokens to 4,096 tokens."
 _MOUNT = "Containers of a key without the scope 'bucket' get no mount."
+_LEASE = "The broker ends the VM, and its plan states that end."
 _LIFE = "The broker issues storage credentials for 12 hours."
 _VM_KEY = "The broker deletes the VM, without an API key on the VM: tests/broker/test_rentals.py has the cell."
 _STATUS = "For a start without a usable answer, the broker answers with HTTP 502."
 
 #: Test → why it doesn't apply behind a broker.
 NOT_THROUGH_BROKER = {
+    "test_a_vm_beyond_the_budget_is_refused_before_the_question_and_one_that_exceeds_it_is_reported": _LEASE,
     "test_a_deployment_is_shown_waking_up_and_answers": _DEPLOYMENT,
     "test_an_answer_grows_in_one_output_above_its_receipt": _TOKENS,
     "test_images_go_beside_the_text": _MEDIA,

@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 import pytest
-from vms.on_vm import cloud_with_faults, until
+from vms.on_vm import cloud_with_faults, facts_of, until
 
 import lk_jupyter
 from lk_jupyter import stop
@@ -133,7 +133,7 @@ def test_a_vm_of_this_machine_whose_end_is_unconfirmed_is_listed_and_deleted_tho
 ):
     run = account.run(SLEEP, on="vm", gpu="A100", max_cost=5, timeout=7200)
     fail(server, {"path": "/vms/list", "times": None, "body": '{"vms": [], "total": 0}'})
-    vm_id = run.execution_id.removeprefix("vm-")
+    vm_id = facts_of(run).active_id
     [listed] = account.active().resources
     assert (listed.kind, listed.id, listed.per_hour is not None) == ("VM", vm_id, True)
     server.http.delete(f"{server.base_url}/_faults")

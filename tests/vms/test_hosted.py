@@ -298,7 +298,7 @@ def test_the_log_of_a_vm_that_ends_before_its_log_is_read_may_be_incomplete(sess
     run = start(session, "import time; print('first', flush=True); time.sleep(600)")
     events = run.follow()
     assert next(events).content == "first\n"
-    vms.client.vms.delete(run.execution_id.removeprefix("vm-"))
+    vms.client.vms.delete(facts_of(run).active_id)
     assert text_of(events) == ""
     assert run.log_problem.startswith(INCOMPLETE)
 

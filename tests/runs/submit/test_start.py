@@ -11,7 +11,7 @@ import lk_jupyter
 from lk_jupyter.api import _creation
 from lk_jupyter.api.machine_types import MachineType
 from lk_jupyter.code.source import Source
-from lk_jupyter.errors import Invalid, OutcomeUnknown, PaymentRequired, ServerError, UsageError
+from lk_jupyter.errors import Invalid, OutcomeUnknown, PaymentRequired, RateLimited, ServerError, UsageError
 from lk_jupyter.options.runs import RunOptions
 from lk_jupyter.protocol.parts import remove_token_from_name
 from lk_jupyter.runs.package.bundle import BundleBuilder, Limits
@@ -222,10 +222,23 @@ def test_a_success_without_an_id_is_looked_up(client, server, package, text):
     assert len(gateway.starts) == 1
 
 
-def test_a_rate_limited_start_is_sent_again(client, server, package):
-    server.handler = gateway = Gateway(refusal(429, Retry_After="0"), ok(ACCEPTED))
+def test_a_rate_limited_start_is_sent_again_after_a_look_at_the_lists(client, server, package):
+    server.handler = gateway = Gateway(refusal(429, Retry_After="0"), ok(ACCEPTED), takes=False)
     assert start_once(client, package).execution_id == RUN
     assert len(gateway.starts) == 2
+
+
+def test_a_rate_limited_start_that_created_a_run_is_not_sent_again(client, server, package):
+    server.handler = gateway = Gateway(refusal(429, Retry_After="0"), ok(ACCEPTED))
+    assert start_once(client, package).execution_id == RUN
+    assert len(gateway.starts) == 1
+
+
+def test_a_start_that_stays_rate_limited_is_refused_after_four_requests(client, server, package):
+    server.handler = gateway = Gateway(*[refusal(429, Retry_After="0")] * 5, takes=False)
+    with pytest.raises(RateLimited):
+        start_once(client, package)
+    assert len(gateway.starts) == 4
 
 
 def test_a_refused_start_is_not_sent_again(client, server, package):
