@@ -141,8 +141,8 @@ class Session(Connection):
             An ActiveList, with the cost per hour of each resource in credits, and the lists that couldn't be read.
 
         Example:
-            >>> [resource.name for resource in session.active().resources]
-            []
+            >>> session.active().problems
+            ()
 
         Source: ``GET /workloads/list``, ``GET /vms/list``, ``GET /storage/block``, ``GET /inference/list``
         """

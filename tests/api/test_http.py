@@ -234,10 +234,17 @@ def test_a_start_whose_answer_takes_too_long_is_not_sent_twice(server, start_cli
     assert len(server.requests) == 1
 
 
-def test_a_start_that_the_server_turned_down_for_now_is_sent_again(server, client):
+def test_a_start_that_the_server_turned_down_for_now_may_have_created_a_run_and_is_not_sent_again(server, client):
     server.json({"detail": "Too many requests"}, 429, retry_after="0").json(STARTED)
-    assert client.execution.start_streaming(REQUEST).execution_id == "e1"
-    assert len(server.requests) == 2
+    with pytest.raises(RateLimited) as refusal:
+        client.execution.start_streaming(REQUEST)
+    assert (refusal.value.pause, len(server.requests)) == (0, 1)
+
+
+def test_an_abort_that_the_server_turned_down_for_now_is_sent_again(server, client):
+    server.json({"detail": "Too many requests"}, 429, retry_after="0")
+    server.json({"execution_id": "e1", "status": "aborted", "message": "ok"})
+    assert client.workloads.abort("e1").status == "aborted"
 
 
 def test_a_start_that_the_server_broke_on_is_not_sent_again(server, client):
@@ -256,7 +263,7 @@ def test_too_many_requests_for_too_long_is_an_error(server, client):
     for _ in range(TRIES):
         server.json({"detail": "Too many requests"}, 429)
     with pytest.raises(RateLimited, match="Too many requests"):
-        client.execution.start_streaming(REQUEST)
+        client.workloads.abort("e1")
     assert len(server.requests) == TRIES
 
 

@@ -132,7 +132,9 @@ def test_the_published_description_shows_the_limits_fields_and_methods(strange):
 
 def test_a_run_ends_in_other_words_without_metadata_and_controls(strange):
     code = "print('\\x1b[1mbold\\x1b[0m\\x07 \\\\u001b\\tend')"
-    record = ended(strange, code, metadata={"a": "b"}, file_name="x.py")
+    fields = {"code": code, "execution_type": "cpu", "timeout": 60, "metadata": {"a": "b"}}
+    assert strange.http.post("/execution/streaming/start", json=fields).status_code == 422
+    record = ended(strange, code, file_name="x.py")
     assert (record["status"], record["stdout"], record["file_name"]) == (
         "finalized",
         "[1mbold[0m \\u001b\tend\n",

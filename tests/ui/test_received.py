@@ -290,6 +290,7 @@ QUESTIONS = {
     "lk:go-to-cell": None,
     "lk:open-panel": None,
     "lk:open-bucket": None,
+    "lk:stop-all": "Nothing to stop",
     "lk:refresh": None,
 }
 COMMANDS = "() => window.jupyterapp.commands.listCommands().filter(name => name.startsWith('lk'))"

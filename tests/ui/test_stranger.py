@@ -1,5 +1,6 @@
 """Somebody who has not signed in yet, on a server under a prefix, with a journal of many runs and two organizations."""
 
+import os
 import time
 from dataclasses import replace
 
@@ -15,6 +16,9 @@ from ui.notebook import KERNEL_IS_READY, OpenNotebook, picture, write
 PREFIX = "/user/ada/"
 HOSTILE = "<img src=x onerror=alert(1)>\u202e.ipynb"
 RUNS = 500
+
+#: Milliseconds until Lab shows a sign-in: a second on a quiet machine, as in the nightly set; more beside other tests.
+LIMIT = 1000 if "LK_NIGHTLY" in os.environ else 5000
 
 
 @pytest.fixture
@@ -69,7 +73,7 @@ def test_the_status_bar_shows_the_sign_in_and_the_sign_out_of_a_kernel_within_a_
             for cell, text in ((0, "sign in"), (1, "Local user · "), (2, "sign in")):
                 book.run(cell)
                 book.ended()
-                expect(status_bar).to_contain_text(text, timeout=1000)
+                expect(status_bar).to_contain_text(text, timeout=LIMIT)
         finally:
             response = first.http.delete("/lk/local")
             assert response.status_code == 200, response.text
