@@ -8,12 +8,12 @@ from __future__ import annotations
 import os
 import shlex
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from lk_jupyter._python import module_command
 from lk_jupyter.config.settings import setting
 from lk_jupyter.vms.facts import host_keys_path
 from lk_jupyter.vms.ssh import SshEndpoint
@@ -32,7 +32,7 @@ def jump_command(vm_id: str, endpoint: SshEndpoint) -> list[str]:
     if not jump:
         return []
     if "://" in jump:
-        return [sys.executable, "-m", "lk_jupyter.vms.tunnel", vm_id]
+        return [*module_command("lk_jupyter.vms.tunnel"), vm_id]  # ssh and VS Code start it in any folder
     user, _, address = jump.rpartition("@")
     server = SshEndpoint.of(address)
     files = f'UserKnownHostsFile="{host_keys_path()}" "~/.ssh/known_hosts"'
