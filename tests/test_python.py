@@ -165,13 +165,20 @@ def test_no_command_starts_a_module_of_python_that_the_working_folder_can_replac
 @pytest.mark.parametrize("module", MODULES)
 def test_each_module_that_a_process_executes_imports_nothing_from_the_working_folder(executed, home, module):
     command = [*module_command(module), *MODULES[module]]
-    subprocess.run(command, env=module_environment(), stdin=subprocess.DEVNULL, capture_output=True, timeout=PATIENCE)
+    subprocess.run(
+        command,
+        check=False,
+        env=module_environment(),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        timeout=PATIENCE,
+    )
     assert executed.read_text() == ""
 
 
 def test_ssh_starts_the_tunnel_without_modules_of_the_folder_in_which_ssh_was_started(executed, home, monkeypatch):
     monkeypatch.setenv("LK_SSH_JUMP", "http://127.0.0.1:9")
     line = proxy_line("3f0c", SshEndpoint("127.0.0.1", 22)).replace("%%", "%")
-    done = subprocess.run(shlex.split(line), capture_output=True, text=True, timeout=PATIENCE)
+    done = subprocess.run(shlex.split(line), check=False, capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 1
     assert executed.read_text() == ""

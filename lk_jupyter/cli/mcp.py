@@ -13,15 +13,17 @@ from typing import Any
 
 from lk_jupyter._extras import library
 from lk_jupyter.cli.account import read_skill
-from lk_jupyter.cli.tools import TOOLS
+from lk_jupyter.cli.tools import EFFECTS, TOOLS
 from lk_jupyter.errors import LkError
 
 
 def create_server() -> Any:
     """Return the MCP server. Raises UsageError if the package mcp is missing."""
     server = library("mcp.server", "mcp", "The MCP server").MCPServer("lk", instructions=read_skill())
+    annotations = library("mcp.types", "mcp", "The MCP server").ToolAnnotations
     for tool in TOOLS:
-        server.add_tool(resolve_name(tool))
+        effects = annotations(**EFFECTS[tool.partition(":")[2]], open_world_hint=True)
+        server.add_tool(resolve_name(tool), annotations=effects)
     return server
 
 

@@ -9,27 +9,25 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from lk_jupyter.cli import LIMIT_SECONDS, execute
 from lk_jupyter.cli.output import UNKNOWN, CommandOutput
 
+_READS = {"read_only_hint": True, "destructive_hint": False, "idempotent_hint": True}
+
+#: Name of a tool → what the tool may change, in words of MCP. A repeated start with its key starts nothing.
+EFFECTS: dict[str, dict[str, bool]] = {
+    **dict.fromkeys(("lk_machines", "lk_balance", "lk_plan"), _READS),
+    "lk_start": {"read_only_hint": False, "destructive_hint": False, "idempotent_hint": True},
+    **dict.fromkeys(("lk_wait", "lk_logs", "lk_fetch"), _READS),
+    "lk_stop": {"read_only_hint": False, "destructive_hint": True, "idempotent_hint": True},
+    **dict.fromkeys(("lk_runs", "lk_files"), _READS),
+}
+
 #: The tools, as the entry point ``jupyter_server_mcp.tools`` lists them.
-TOOLS = [
-    f"{__name__}:{name}"
-    for name in (
-        "lk_machines",
-        "lk_balance",
-        "lk_plan",
-        "lk_start",
-        "lk_wait",
-        "lk_logs",
-        "lk_fetch",
-        "lk_stop",
-        "lk_runs",
-        "lk_files",
-    )
-]
+TOOLS = [f"{__name__}:{name}" for name in EFFECTS]
 
 
 async def lk_machines() -> dict[str, Any]:
@@ -74,17 +72,17 @@ async def lk_start(  # noqa: PLR0913, PLR0917 (the parameters of a tool)
 
 async def lk_wait(run: str, seconds: int = 40) -> dict[str, Any]:
     """Wait at most 40 seconds for the end of a run. Exit code 3: the run is still active, so call this again."""
-    return await _call_command("wait", run, f"--seconds={seconds}", run=run)
+    return await _call_command("wait", f"--seconds={seconds}", values=[run], run=run)
 
 
 async def lk_logs(run: str, since: int = 0, seconds: int = 2) -> dict[str, Any]:
     """Return the log of a run from the character ``since``, which is ``next`` of the last call."""
-    return await _call_command("logs", run, f"--since={since}", f"--seconds={seconds}", run=run)
+    return await _call_command("logs", f"--since={since}", f"--seconds={seconds}", values=[run], run=run)
 
 
 async def lk_fetch(run: str, names: list[str] | None = None) -> dict[str, Any]:
     """Return the result of a run that has ended, and its variables: name, type, shape, and value or head."""
-    return await _call_command("fetch", run, *(names or ()), run=run)
+    return await _call_command("fetch", values=[run, *(names or ())], run=run)
 
 
 async def lk_stop(ids: list[str]) -> dict[str, Any]:
@@ -92,7 +90,7 @@ async def lk_stop(ids: list[str]) -> dict[str, Any]:
 
     Exit code 3: the listed ids may still be active and billed, so call this again.
     """
-    return await _call_command("stop", *ids)
+    return await _call_command("stop", values=ids)
 
 
 async def lk_runs(limit: int = 20) -> dict[str, Any]:
@@ -102,7 +100,7 @@ async def lk_runs(limit: int = 20) -> dict[str, Any]:
 
 async def lk_files(folder: str = "", limit: int = 100) -> dict[str, Any]:
     """List a folder of the bucket, with the path of each file in a run."""
-    return await _call_command("ls", *([folder] if folder else []), f"--limit={limit}")
+    return await _call_command("ls", f"--limit={limit}", values=[folder] if folder else [])
 
 
 def _build_run_words(gpu: str, timeout: str, requirements: list[str] | None) -> list[str]:
@@ -110,8 +108,12 @@ def _build_run_words(gpu: str, timeout: str, requirements: list[str] | None) -> 
     return [f"--gpu={gpu}", *words] if gpu else words
 
 
-async def _call_command(name: str, *words: str, run: str = "") -> dict[str, Any]:
-    """Execute a command in a thread, and return its exit code and records; report a command that takes too long."""
+async def _call_command(name: str, *words: str, values: Sequence[str] = (), run: str = "") -> dict[str, Any]:
+    """Execute a command in a thread, and return its exit code and records; report a command that takes too long.
+
+    ``values`` are its arguments without a name. They come from a model, and none of them is an option of the command.
+    """
+    words = (*words, "--", *values) if values else words
     stream = io.StringIO()
     output = CommandOutput(stream, is_json=True)
     try:

@@ -48,8 +48,8 @@ _CONTROL = re.compile(
     r"|[\x00-\x07\x0b\x0c\x0e-\x1f\x7f\x80-\x9f" + _TURNS + "]"
 )
 _CONTROL_BYTES = bytes({*range(0x20), 0x7F} - {*b"\b\t\n\r"})
-#: In UTF-8, of U+0080 to U+009F and of turns, and of some letters.
-_FIRST_BYTES = (b"\xc2", b"\xe2\x80", b"\xe2\x81")
+#: The first bytes, in UTF-8, of U+0080 to U+009F, of U+061C and of other turns; some letters have them too.
+_FIRST_BYTES = (b"\xc2", b"\xd8\x9c", b"\xe2\x80", b"\xe2\x81")
 _UNFINISHED = re.compile(r"\x1b(?:[\]P_^X][^\x07\x1b]*\x1b?|\[[0-?]*[ -/]*|[ -/]*)\Z")
 _MOVE = re.compile(r"(\n|\x1b\[\d*A)")
 

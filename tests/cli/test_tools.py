@@ -8,7 +8,18 @@ import sys
 import pytest
 
 from lk_jupyter.cli import tools
-from lk_jupyter.cli.tools import TOOLS, lk_balance, lk_fetch, lk_machines, lk_plan, lk_start, lk_stop, lk_wait
+from lk_jupyter.cli.tools import (
+    TOOLS,
+    lk_balance,
+    lk_fetch,
+    lk_files,
+    lk_logs,
+    lk_machines,
+    lk_plan,
+    lk_start,
+    lk_stop,
+    lk_wait,
+)
 
 
 def test_an_agent_plans_starts_once_waits_fetches_and_aborts(signed_in):
@@ -27,6 +38,24 @@ def test_an_agent_plans_starts_once_waits_fetches_and_aborts(signed_in):
         assert (await lk_wait("zz zz"))["records"][0]["exit_code"] == 2
 
     asyncio.run(work())
+
+
+@pytest.mark.parametrize("word", ["--help", "-h", "--all", "--yes", "--json", "--gpu=A100", "--", "-", "help"])
+def test_an_argument_that_looks_like_an_option_is_a_value_and_ends_no_server(signed_in, word):
+    started = asyncio.run(lk_start("import time; time.sleep(600)", f"option {word}"))["records"][0]["id"]
+    calls = [
+        lk_wait(word),
+        lk_logs(word),
+        lk_fetch(word, [word]),
+        lk_fetch(started, [word]),
+        lk_stop([word]),
+        lk_files(word),
+    ]
+    answers = [asyncio.run(call) for call in calls]
+    assert all(isinstance(answer["exit_code"], int) for answer in answers)
+    assert not [record for answer in answers for record in answer["records"] if record["event"] == "help"]
+    assert asyncio.run(lk_wait(started, seconds=0))["exit_code"] == 3
+    assert asyncio.run(lk_stop([started]))["exit_code"] == 0
 
 
 def test_a_call_that_takes_too_long_returns_the_command_that_waits(signed_in, monkeypatch):
@@ -55,6 +84,7 @@ def test_an_mcp_client_calls_the_tools_over_stdio(signed_in):
             await session.initialize()
             listed = await session.list_tools()
             assert {tool.name for tool in listed.tools} == {tool.partition(":")[2] for tool in TOOLS}
+            assert [tool.name for tool in listed.tools if tool.annotations.destructive_hint] == ["lk_stop"]
             called = await session.call_tool("lk_start", {"code": "print(1)", "key": "stdio"})
             run = called.structured_content["records"][0]["id"]
             again = await session.call_tool("lk_start", {"code": "print(1)", "key": "stdio"})

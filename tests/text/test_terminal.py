@@ -1,3 +1,5 @@
+import sys
+import unicodedata
 from types import SimpleNamespace
 
 import pytest
@@ -11,6 +13,9 @@ from lk_jupyter.protocol.notice import HINT, Notice
 from lk_jupyter.text.secrets import COLOUR
 from lk_jupyter.text.terminal import LINE_LIMIT, TerminalText, overwrite, plain
 from lk_jupyter.views.table import Table
+
+#: Classes of signs that embed, override or isolate the direction of text.
+TURNING = {"LRE", "RLE", "PDF", "LRO", "RLO", "LRI", "RLI", "FSI", "PDI"}
 
 
 def shown(*chunks):
@@ -94,6 +99,14 @@ def test_no_sequence_comes_from_parts_between_which_something_was_dropped(hostil
 
 def test_turned_text_is_shown_as_it_is_written():
     assert shown("rm \u202egpj.x\u2066\n", "… öä\n") == ["rm gpj.x", "… öä"]
+
+
+def test_each_sign_that_controls_or_turns_text_is_dropped_alone_in_a_line():
+    turns = [chr(code) for code in range(sys.maxunicode) if unicodedata.bidirectional(chr(code)) in TURNING]
+    marks = ["\u061c", "\u200e", "\u200f"]
+    for sign in [*turns, *marks, *map(chr, range(0x80, 0xA0))]:
+        assert shown(f"a{sign}b\n") == ["ab"], ascii(sign)
+        assert plain(f"a{sign}b") == "ab", ascii(sign)
 
 
 def test_a_log_that_goes_far_up_keeps_few_lines_back():
