@@ -600,3 +600,45 @@ def test_sets_of_text_that_are_sent_or_returned_are_reported_once(shared, run_ce
         f"%%lk_run {options}\nreturned = {{'x': letters[0] | {{'y'}}}}"
     )
     assert "these sets differs" not in run_cell(f"%%lk_run {options}\nagain = letters[0] | {{'z'}}")
+
+
+@pytest.mark.parametrize("kind", ["session", "run"])
+def test_the_last_value_is_the_value_that_the_user_saw_last_or_is_refused(shared, run_cell, shell, kind):
+    line = f"{shared} --sync" if kind == "session" else "%%lk_run --machine cpu --sync"
+    run_cell("40 + 2")
+    assert "42\n" in run_cell(f"{line}\nprint(_)")
+    run_cell(f"{line}\n7")
+    assert shell.user_ns["_"] == 7
+    assert "7\n" in run_cell(f"{line}\nprint(_)")
+    run_cell("50")
+    assert "50\n" in run_cell(f"{line}\nprint(_)")
+    run_cell(f"{line}\nclass Picture:\n    pass\nPicture()")
+    place = "is on the machine of session shared" if kind == "session" else "is the last value of a run (Picture)"
+    assert f"'_' {place}" in run_cell("_ + 1")
+    shown = run_cell(f"{line}\nprint(_)")
+    assert ("Picture object at" if kind == "session" else "Assign the value to a variable in the cell") in shown
+    run_cell("60")
+    assert "60\n" in run_cell(f"{line}\nprint(_)")
+
+
+@pytest.mark.parametrize("options", ["--session shared --sync", "--machine cpu --sync"])
+def test_no_text_that_a_cell_and_the_notebook_write_to_an_open_file_is_lost(
+    shared, run_cell, tmp_path, monkeypatch, options
+):
+    monkeypatch.chdir(tmp_path)
+    run_cell("new, added = open('new.txt', 'w'), open('added.txt', 'a+')")
+    for at in range(4):
+        line = f"%%lk_run {options}\n" if at % 2 else ""
+        run_cell(f"{line}for file in (new, added):\n    file.write('line {at}\\n')")
+    run_cell("new.close(), added.close()")
+    lines = "".join(f"line {at}\n" for at in range(4))
+    assert (tmp_path / "new.txt").read_text() == (tmp_path / "added.txt").read_text() == lines
+
+
+def test_a_sentinel_stays_one_object_across_cells_of_a_session_and_in_the_notebook(shared, run_cell, shell):
+    run_cell("MISSING = object()\nrows = {'a': MISSING}\ndef is_missing(value):\n    return value is MISSING")
+    line = f"{shared} --sync"
+    assert "True True\n" in run_cell(f"{line}\nprint(is_missing(MISSING), is_missing(rows['a']))\nfirst = MISSING")
+    assert "True True\n" in run_cell(f"{line}\nprint(first is MISSING, is_missing(rows['a']))\nsecond = [first]")
+    names = shell.user_ns
+    assert names["first"] is names["second"][0] is names["rows"]["a"] is names["MISSING"]

@@ -614,6 +614,107 @@ def test_an_iterator_goes_on_where_the_run_has_left_it(of, taken):
     assert list(here["made"]) == wanted
 
 
+SHARING = {
+    "zip": lambda source: zip(source, source, strict=False),
+    "map": lambda source: map(str, zip(source, enumerate(source), strict=False)),
+    "step": lambda source: itertools.islice(source, 0, None, 3),
+    "stop": lambda source: itertools.islice(source, 1, 9, 2),
+    "longest": lambda source: itertools.zip_longest([0], source, [1, 2]),
+    "compress": lambda source: itertools.compress(source, itertools.cycle([1, 0])),
+    "takewhile": lambda source: itertools.takewhile(bool, enumerate(source, 1)),
+    "accumulate": lambda source: itertools.accumulate(source, initial=5),
+    "twice": lambda source: itertools.islice(itertools.islice(source, 0, None, 2), 1, None, 2),
+}
+
+
+@pytest.mark.parametrize("taken", [0, 1, 2, 30])
+@pytest.mark.parametrize("make", list(SHARING.values())[: None if PICKLES_ITERTOOLS else 2])
+def test_an_iterator_over_a_shared_iterator_continues_at_the_item_where_the_run_stopped(make, taken):
+    def build():
+        source = iter(range(1, 20))
+        rows = make(source)
+        for _ in range(taken % 30):
+            next(rows, None)
+        return {"source": source, "rows": rows, "box": {"rows": rows}}
+
+    def take(names):
+        return [next(names["rows"], None) for _ in range(max(taken, 1))], next(names["source"], None)
+
+    def read(names):
+        return names["rows"] is names["box"]["rows"], take(names), list(names["box"]["rows"])
+
+    expected, here = build(), build()
+    there = There(here)
+    assert take(there.names) == take(expected)
+    assert there.back(here).missing == {}
+    assert read(here) == read(expected)
+
+
+def test_a_generator_expression_whose_position_cannot_be_set_is_reported(notebook):
+    exec("rows = (row for row in enumerate('abc'))", notebook)
+    there = There(notebook, ["rows"])
+    assert next(there.names["rows"]) == (0, "a")
+    reason = "a generator that the run advanced, and its position can't be set here: create it again, or make a list"
+    assert reason in there.back(notebook).missing["rows"]
+
+
+def test_an_iterator_over_an_ordered_dict_keeps_its_position_and_stays_one_object():
+    keys = iter(OrderedDict(a=1, b=2, c=3))
+    here = {"keys": keys, "box": [keys]}
+    there = There(here)
+    assert next(there.names["keys"]) == "a"
+    there.back(here)
+    assert (here["keys"] is here["box"][0] is keys, list(keys)) == (True, ["b", "c"])
+
+
+SENTINELS = """
+MISSING = object()
+class Empty:
+    __slots__ = ()
+NOTHING = Empty()
+class Row:
+    DEFAULT = object()
+    def get(self, value=DEFAULT):
+        return value is Row.DEFAULT
+def is_missing(value=MISSING):
+    return value is MISSING or value is NOTHING
+row, rows = Row(), {"a": MISSING, "b": NOTHING}
+"""
+
+
+def test_a_sentinel_stays_the_same_object_in_the_run_and_after_the_return(notebook):
+    exec(SENTINELS, notebook)
+    sent = {name: notebook[name] for name in ("MISSING", "NOTHING", "Row", "row", "rows", "is_missing")}
+    there = There(notebook, list(sent))
+    received = there.names
+    assert received["rows"]["a"] is received["is_missing"].__defaults__[0] is received["MISSING"]
+    assert received["rows"]["b"] is received["NOTHING"]
+    assert received["Row"].get.__defaults__[0] is received["Row"].DEFAULT
+    exec("new, listed = MISSING, [NOTHING]\nrows['c'] = MISSING", received)
+    there.back(notebook)
+    assert all(notebook[name] is value for name, value in sent.items())
+    assert notebook["new"] is notebook["rows"]["c"] is notebook["rows"]["a"] is sent["MISSING"]
+    assert notebook["listed"][0] is sent["NOTHING"]
+
+
+def test_a_position_behind_the_end_of_a_file_is_reported_and_leaves_no_nul_bytes(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with Path("log.txt").open("w") as log:
+        log.write("first\n")
+        here = {"log": log}
+        there = There(here)
+        there.names["log"].write("second\n")
+        there.names["log"].close()
+        Path("log.txt").write_text("first\n")  # the run returns no file
+        there = There(here)
+        there.names["log"].seek(20)
+        reason = "log is an open file, whose text from the run isn't here: it continues at the end of the file"
+        assert there.back(here).missing == {"log": reason}
+        there.names["log"].close()
+        log.write("third\n")
+    assert Path("log.txt").read_text() == "first\nthird\n"
+
+
 class Late:
     """Becomes a module that is imported where it is read."""
 

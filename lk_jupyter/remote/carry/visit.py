@@ -5,6 +5,7 @@ from __future__ import annotations
 from ..script import run as driver
 from .base import Refused, code_words, is_plain, read_running_code
 from .digests import Digests, digest_or_none, mutable_objects
+from .kinds.files import flush_file
 from .kinds.memory import separated_names
 from .kinds.table import read_content
 from .kinds.widgets import OUTPUT_PREFIX
@@ -22,11 +23,15 @@ if TYPE_CHECKING:
 #: Reason for a variable with more bytes than the limit for variables without ``--out``.
 TOO_LARGE = "has {:,} bytes: a run returns a variable of more than {:,} bytes only with --out {}"
 
+#: The name of the last shown value.
+_LAST = "_"
+
 
 class Visit:
     """The namespace of a run, from the received values to the changes.
 
     ``refused`` is name → reason of unreadable values; ``hidden`` are names that aren't the author's, with values.
+    ``unsent_last`` is the type of the last shown value if the value stays, else empty.
     """
 
     def __init__(self, arriving: Arriving, namespace: dict[str, Any], hidden: dict[str, Any] | None = None) -> None:
@@ -44,6 +49,7 @@ class Visit:
         self._before = {2 * at + 1: digest_received(node, leaves) for at, node in enumerate(arriving.listed["nodes"])}
         self._value_digests: dict[str, str | None] = {}
         self.handles: dict[str, tuple[str, int]] = {}
+        self.unsent_last = ""
         self._new_limit: int | None = None
         self._files: dict[str, dict[str, Any]] = {}
         self._states: dict[str, Any] = {}
@@ -58,6 +64,11 @@ class Visit:
         for name in self._arrived:
             if id(self._namespace[name]) not in self._common:
                 self._value_digests[name] = digest_or_none(digests.digest_any, self._namespace[name])
+
+    def flush_files(self) -> None:
+        """Write the buffers of open files, before the content of written files is read."""
+        for value in [*(value for _, value in self._common.values()), *list(self._namespace.values())]:
+            flush_file(value)
 
     def end(
         self, limit: int | None, requested: Iterable[str] = (), files: Any = (), new_limit: int | None = None
@@ -170,13 +181,15 @@ class Visit:
         hidden = self._hidden or driver.hidden
         self._states = {name: read() for name, (read, _) in NAMELESS.items()}
         changed = {name: state for name, state in self._states.items() if _has_changed(state, self._nameless[name])}
+        is_new = self._namespace.get(_LAST, self) is not self._start.get(_LAST, self)
+        stays = is_new and not self._is_implicit_result(self._namespace.get(_LAST))
+        self.unsent_last = type(self._namespace[_LAST]).__name__ if stays and _LAST not in requested else ""
         changed.update((OUTPUT_PREFIX + name, widget) for name, widget in driver.widgets.items() if widget is not None)
         named = {
             name: value
             for name, value in list(self._namespace.items())
             if not name.startswith("__")
-            and hidden.get(name, hidden) is not value
-            and (name != "_" or self._is_implicit_result(value))
+            and (self._is_implicit_result(value) if name == _LAST else hidden.get(name, hidden) is not value)
             and (
                 name in requested
                 or self._start.get(name, self) is not value
@@ -190,8 +203,11 @@ class Visit:
 
     def _is_implicit_result(self, value: Any) -> bool:
         """Return whether the last shown value is sent without a request."""
+        hidden = self._hidden or driver.hidden
         is_common = id(value) in self._common or any(
-            value is other for name, other in list(self._namespace.items()) if name != "_"
+            value is other
+            for name, other in list(self._namespace.items())
+            if name != _LAST and hidden.get(name, hidden) is not other  # IPython hides ``_1`` and the like
         )
         return is_plain(value) or Digests(self._common).is_leaf(value) or is_common
 

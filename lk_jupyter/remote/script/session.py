@@ -56,11 +56,20 @@ def begin(settings: dict[str, Any], shell: Any) -> None:
     _sign_outputs(shell.kernel.session)
     variables.deliver, variables.is_session = _add_message, True
     driver.frame = lambda kind, payload, stream=None: _answer.update({kind: payload})
+    driver.record_last = lambda _: _adopt_last_values(shell)
     vars(builtins).setdefault("lk_log", _print_values)
     shell.events.register("pre_execute", _mark_busy)
     shell.events.register("pre_run_cell", _count_cell)
     shell.events.register("post_execute", _mark_idle)
     threading.Thread(target=_release_when_idle, args=(settings, shell), name="lk-idle", daemon=True).start()
+
+
+def _adopt_last_values(shell: Any) -> None:
+    """Let the next shown value replace ``_``: IPython replaces only values that it has set itself."""
+    values = {name: shell.user_ns[name] for name in ("_", "__", "___") if name in shell.user_ns}
+    shell.push(values, interactive=False)
+    for name, value in values.items():
+        setattr(shell.displayhook, name, value)
 
 
 def _print_values(step: float | None = None, **values: Any) -> None:

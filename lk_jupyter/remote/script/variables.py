@@ -123,6 +123,7 @@ def _send_back(settings: dict[str, Any]) -> None:
     from ..carry.base import suppress_prints
 
     visit, watch = _carried["visit"], _carried["watch"]
+    visit.flush_files()
     written, refused = _carried["files"].written_files()
 
     def send(limit: int | None, outputs: Any, files: Any, lacking: str = "") -> None:
@@ -142,6 +143,7 @@ def _send_back(settings: dict[str, Any]) -> None:
                 gone=visit.deleted,
                 ambient=watch.changed(),
                 **({"handles": visit.handles} if visit.handles else {}),
+                **({"last": visit.unsent_last} if visit.unsent_last else {}),
             ),
             settings["slots"],
         )

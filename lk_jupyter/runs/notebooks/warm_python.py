@@ -63,7 +63,7 @@ from lk_jupyter.runs.package.secret_scan import require_consent
 from lk_jupyter.runs.submit.start import key_seconds
 from lk_jupyter.runs.submit.upload import upload_variables
 from lk_jupyter.runs.variables.download import download_message, read_outputs
-from lk_jupyter.runs.variables.remote_value import RemoteValue, bind_handles
+from lk_jupyter.runs.variables.remote_value import LAST, RemoteValue, bind_handles, bind_last
 from lk_jupyter.runs.variables.state import (
     blob_reader,
     origin_loader,
@@ -452,6 +452,8 @@ class WarmPython:
         load_origin = origin_loader(payload.settings, blob_reader(storage, payload.settings))
         state = read_state(message, storage, bundle.token, payload.origin, load_origin)
         notices = set_state(state, namespace, in_session=True)
+        if state.last:
+            bind_last(RemoteValue(LAST, self.name, state.last), namespace)
         self._store_digests(namespace, [*payload.origin.values, *state.names, *state.missing])
         if "handles" not in payload.settings:
             return notices

@@ -30,6 +30,7 @@ from lk_jupyter.runs.variables.files import MEANWHILE, acceptable_files, write_f
 from lk_jupyter.runs.variables.fingerprint import Write, fingerprint
 from lk_jupyter.runs.variables.moment import download_moment
 from lk_jupyter.runs.variables.payload import Origin
+from lk_jupyter.runs.variables.remote_value import LAST, UnreturnedValue, bind_last
 from lk_jupyter.text.units import size_label
 
 if TYPE_CHECKING:
@@ -44,9 +45,6 @@ _MAX_FILES = 6
 
 #: Names that IPython sets in every notebook, which a cell may set too.
 _IPYTHON_NAMES = {"In", "Out", "get_ipython", "exit", "quit", "open"}
-
-#: The name of the last value that a cell displayed.
-LAST = "_"
 
 #: The notice about computed tensors: a run returns their values only.
 _DETACHED = "Tensors returned without the graph of their computation: {} (to call backward() later: --session NAME)"
@@ -104,6 +102,7 @@ class ChangedState:
     - ``separated``: names of values that shared memory before the transfer.
     - ``handles``: name → kind and bytes of new values that stay on the machine of a session.
     - ``moment``: when a killed run saved this state, in seconds since 1970; None for the state at the end.
+    - ``last``: the type of the last shown value if the value wasn't returned, else empty.
     - ``refused``: name → reason of the peer for each change that can't be sent.
     """
 
@@ -124,6 +123,7 @@ class ChangedState:
     separated: list[str] = field(default_factory=list)
     handles: dict[str, tuple[str, int]] = field(default_factory=dict)
     refused: dict[str, str] = field(default_factory=dict)
+    last: str = ""
     origin: Origin | None = None
     moment: float | None = None
 
@@ -148,8 +148,7 @@ class ChangedState:
         for name, value in {**self.mixed, **conflicts}.items():
             namespace[name + MEANWHILE] = value
             new_names[name] = name + MEANWHILE
-        if LAST in self.unnamed:
-            _show_as_last(self.unnamed[LAST], namespace)
+        self._set_last(namespace)
         put_nameless(self.unnamed)
         _keep_future(self.names, namespace)
         self._write_files(self.unnamed.get(FILES, {}))
@@ -167,6 +166,13 @@ class ChangedState:
         self.missing.update(ambient.set_states(self.ambient))
         return new_names
 
+    def _set_last(self, namespace: MutableMapping[str, Any]) -> None:
+        """Set ``_`` to the last value that the run displayed, or to a handle that explains its absence."""
+        if LAST in self.unnamed:
+            _show_as_last(self.unnamed[LAST], namespace)
+        elif self.last:
+            bind_last(UnreturnedValue(LAST, kind=self.last), namespace)
+
     def _bind_new_objects(self, namespace: MutableMapping[str, Any]) -> None:
         """Bind the new values of objects that couldn't change in place."""
         for old, new in self.replaced:
@@ -181,10 +187,18 @@ class ChangedState:
 
     def _write_files(self, files: Mapping[str, bytes | None]) -> None:
         """Write and delete the files as the run did."""
+        from lk_jupyter.remote.carry.kinds.files import end_gap  # noqa: PLC0415 (only for variables)
+
         changes = write_files(files, self.origin.files if self.origin else {})
         self.written.update(changes.written)
         self.removed += changes.removed
         self.missing.update(changes.missing)
+        open_files = {**(self.origin.values if self.origin else {}), **self.names}
+        self.missing.update(
+            (name, f"{name} is an open file, whose text from the run isn't here: it continues at the end of the file")
+            for name, value in open_files.items()
+            if end_gap(value)
+        )
 
     def words(self, names: Sequence[str]) -> str:
         """Return names with their sizes, as text."""
@@ -307,6 +321,7 @@ def apply_changes(arriving: Any, origin: Origin) -> ChangedState:
     state.origin, state.detached = origin, list(listed["detached"])
     state.refused = dict(listed["refused"])
     state.handles = {name: (str(kind), int(size)) for name, (kind, size) in dict(listed.get("handles", {})).items()}
+    state.last = str(listed.get("last", ""))
     state.separated = sorted({*origin.separated, *listed.get("separated", ())})
     state.text_sets = sorted({*origin.text_sets, *listed.get("text_sets", ())} - NAMELESS.keys())
     local_changes = _find_local_changes(origin, {entry["n"] for entry in listed["entries"] if entry["k"] != "name"})

@@ -33,6 +33,25 @@ def file_name(file: Any) -> str | None:
     return name.replace(os.sep, "/") if is_small and not hidden else None
 
 
+def flush_file(value: Any) -> None:
+    """Write the buffer of an open file; do nothing for any other value."""
+    if isinstance(value, FILE_KINDS) and not stream_name(value):
+        with suppress(OSError, ValueError):  # a closed file, or a full disk, which the code reports
+            if value.writable():
+                value.flush()
+
+
+def end_gap(value: Any) -> bool:
+    """Move a position behind the end of a file to the end, since a write would leave NUL bytes; return whether."""
+    if not isinstance(value, FILE_KINDS) or stream_name(value):
+        return False
+    with suppress(OSError, ValueError):  # a closed file, or a text that is read line by line
+        if value.writable() and value.tell() > os.fstat(value.fileno()).st_size:
+            value.seek(0, os.SEEK_END)
+            return True
+    return False
+
+
 def file_state(file: Any) -> Any:
     """Return the position in a file, or that the file is closed."""
     if file_name(file) is None:

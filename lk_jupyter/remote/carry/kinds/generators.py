@@ -23,6 +23,11 @@ _ANY = _VARIED | _KEYWORDS
 _LOOPED = ".0"
 
 
+_POSITION = (
+    "is a generator that the run advanced, and its position can't be set here: create it again, or make a list of it"
+)
+
+
 def generator_state(generator: types.GeneratorType[Any, Any, Any]) -> list[Any]:
     """Return whether a generator is new or has ended. Raises Refused for a suspended generator.
 
@@ -111,6 +116,8 @@ def make_generator(function: Any, arguments: tuple[Any, ...], names: tuple[str, 
 
 
 def go_to(generator: types.GeneratorType[Any, Any, Any], state: list[Any]) -> None:
-    """Close a generator that has ended on the peer."""
+    """Close a generator that has ended on the peer. Raises Refused for a position that can't be set here."""
     if state[0] == ENDED:
         generator.close()
+    elif len(state) > 1 and (not generator.gi_frame or state[1] is not generator.gi_frame.f_locals[_LOOPED]):
+        raise Refused(_POSITION)

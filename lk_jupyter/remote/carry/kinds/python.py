@@ -15,6 +15,7 @@ from ..base import PROTOCOL
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
 
@@ -22,14 +23,36 @@ def is_iterator(value: Any) -> bool:
     """Return whether a value iterates over a container without calling a function for each item."""
     kind = type(value)
     is_builtin = kind.__name__.endswith("iterator") and kind.__module__ in ("builtins", "_collections", "array")
-    return kind is reversed or (is_builtin and kind.__name__ != "callable_iterator")
+    return kind in (reversed, _ORDERED) or (is_builtin and kind.__name__ != "callable_iterator")
+
+
+#: The type of iterators over an ``OrderedDict``, which don't know their length.
+_ORDERED: type = type(iter(collections.OrderedDict()))
+
+#: Iterators whose position isn't in their state alone: in place, they would continue at another item.
+_REBUILT = {itertools.accumulate, itertools.cycle, itertools.islice, itertools.zip_longest}
+
+
+def is_rebuilt(iterator: Any, arguments: tuple[Any, ...], is_value: Callable[[Any], bool]) -> bool:
+    """Return whether a run must return an iterator of ``itertools`` as a new object, as its position is in arguments.
+
+    ``is_value`` returns whether a run returns an argument as a new object.
+    """
+    kind = type(iterator)
+    return kind.__module__ == "itertools" and (
+        kind in _REBUILT or any(hasattr(type(argument), "__next__") and is_value(argument) for argument in arguments)
+    )
 
 
 def iterator_state(iterator: Any) -> list[Any]:
     """Return the rest of an iterator: the container, the position, and the number of items."""
     _, container, *place = iterator.__reduce__()
     is_by_place = type(iterator).__name__ == "iterator"  # a class of the notebook may count the calls for items
-    return [container, *(place or [None]), 1 if place and is_by_place else operator.length_hint(iterator)]
+    return [container, *(place or [None]), 1 if place and is_by_place else _count_rest(iterator)]
+
+
+def _count_rest(iterator: Any) -> int:
+    return len(iterator.__reduce__()[1][0]) if type(iterator) is _ORDERED else operator.length_hint(iterator)
 
 
 def advance(iterator: Any, state: list[Any]) -> None:
@@ -41,7 +64,7 @@ def advance(iterator: Any, state: list[Any]) -> None:
         iterator.__setstate__(sys.maxsize - 1)
         next(iterator, None)
     elif remaining:
-        collections.deque(itertools.islice(iterator, operator.length_hint(iterator) - remaining), 0)
+        collections.deque(itertools.islice(iterator, _count_rest(iterator) - remaining), 0)
     else:
         collections.deque(iterator, 0)
 

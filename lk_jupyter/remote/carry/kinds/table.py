@@ -71,6 +71,7 @@ from .python import (
     fill_error,
     is_iterator,
     is_path,
+    is_rebuilt,
     iterator_state,
     make_error,
     reduce_error,
@@ -150,7 +151,9 @@ def read_content(value: Any) -> Any:
         state = (iter(()),)
     is_error = isinstance(value, BaseException)
     may_get_attributes = (make is NEW_OBJECT or is_error) and hasattr(value, "__dict__")
-    if state is None and items is None and pairs is None and not may_get_attributes:
+    is_sentinel = make is NEW_OBJECT and len(arguments) == 1  # such as ``object()``: only the identity counts
+    is_empty = state is None and items is None and pairs is None and not (may_get_attributes or is_sentinel)
+    if is_empty or is_rebuilt(value, arguments, lambda argument: read_content(argument) is None):
         return None
     return [
         arguments[1:] if arguments and isinstance(arguments[0], type) else arguments,
