@@ -63,6 +63,13 @@ def _release_ended_rentals() -> None:
             print(line, file=sys.stderr)  # noqa: T201 (a command)
 
 
+def _continue_runs() -> None:
+    """Start a driver for each run of this computer without one: it sends the code, or deletes a VM at its end."""
+    from lk_jupyter.journal.drivers import start_missing_drivers  # noqa: PLC0415 (the import of this module stays fast)
+
+    start_missing_drivers()
+
+
 def execute(words: list[str], output: CommandOutput, limit: float | None = None) -> int:
     """Execute a command, print its records, and return its exit code; ``limit`` is as for ``main``."""
     from lk_jupyter.cli.failures import exit_code_for, report_timeout  # noqa: PLC0415
@@ -81,6 +88,7 @@ def execute(words: list[str], output: CommandOutput, limit: float | None = None)
             output.limit = TimeLimit(limit, lambda: report_timeout(command, output))
             output.limit.start()
         with one_reading():
+            _continue_runs()
             _release_ended_rentals()
             return command.load()(arguments, output)
     except BrokenPipeError:

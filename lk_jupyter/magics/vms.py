@@ -419,7 +419,7 @@ def _format_vm_end(each: VM | VMStatus, ends: dict[str, float]) -> str:
     if each.lease_ends_at is not None:
         return f"{end_label(each.lease_ends_at.timestamp())} by {BROKER}"
     if (facts := find_vm_facts(each.vm_id)) is not None:
-        enforcer = "the VM itself" if facts.is_started and facts.key_id else COMPUTER
+        enforcer = "the VM itself" if facts.is_guarded else COMPUTER
         return f"{end_label(facts.ends_at)} by {enforcer}"
     end = ends.get(normalize_id(each.vm_id))
     return "none here" if end is None else f"{end_label(end)} by {COMPUTER}"

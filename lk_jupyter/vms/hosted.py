@@ -73,8 +73,9 @@ _PATH = re.compile(r"/[\w./-]{1,200}", re.ASCII)
 #: Seconds without a notebook after which a VM whose code has ended saves the results and deletes itself.
 LINGER_SECONDS = 60.0
 
-#: Seconds after the end of a VM for which the VM's API key is valid.
-KEY_SECONDS = 3600
+#: Seconds after the end of a VM in which it may save results, before its guard deletes it; and for which the VM's API
+#: key is valid.
+SAVE_SECONDS, KEY_SECONDS = 120.0, 300
 
 #: Seconds for attempts to connect to a new VM, and between the attempts.
 _CONNECT_SECONDS, _CONNECT_PAUSE = 300.0, 2.0
@@ -382,7 +383,7 @@ class VmRun:
 
     def _record_deletion(self, vm: DeletedVm) -> None:
         """Record the proven end of the VM; revoke its API key first, which a lost record would leave valid."""
-        self._revoke_key()
+        self._revoke_keys()
         with self._lock:
             self._forget_host()
             billed, cost = vm.billed, self.facts.earlier_cost
@@ -390,10 +391,10 @@ class VmRun:
             self.watch.notice = ""
             self._store_if_possible(billed=total, is_deleted=True)
 
-    def _revoke_key(self) -> None:
-        if self.facts.key_id:
+    def _revoke_keys(self) -> None:
+        for key_id in self.facts.key_ids:
             with suppress(NotFound):
-                self._client.auth.revoke_api_key(self.facts.key_id)
+                self._client.auth.revoke_api_key(key_id)
 
     def _forget_host(self) -> None:
         """Remove the host of the deleted VM from the files of ssh, if ``%lk_vm code`` has added the host."""
@@ -572,8 +573,10 @@ class VmRun:
         self.read_changes()
         if self.facts.state.get("is_final"):  # aborted meanwhile, perhaps before the key existed
             if self.facts.is_deleted:
-                self._revoke_key()
+                self._revoke_keys()
             return
+        if api:
+            self._send_guard(api)
         seconds = self.remaining_seconds()
         if self._restore_offer().is_leased:  # the results are read before the broker deletes the VM
             seconds -= LINGER_SECONDS
@@ -581,6 +584,12 @@ class VmRun:
         keys = {"link": LINK_HOST, "save": self._saved_prefix, "volume": self.facts.volume_path}
         self._run_agent("start", json.dumps({**request, **extra, **keys}).encode())
         self._store_facts(is_started=True)
+
+    def _send_guard(self, api: Mapping[str, str]) -> None:
+        """Let the VM delete itself at its end, before it gets code or data: this computer may be off by then."""
+        limits = {"ttl": self.remaining_seconds(), "save_seconds": SAVE_SECONDS}
+        self._run_agent("guard", json.dumps({"vm_id": self.facts.active_id, "api": api, **limits}).encode())
+        self._store_facts(is_guarded=True)
 
     def remaining_seconds(self) -> float:
         """Return the time until the VM must be deleted, by the clock of the cloud: the local clock may jump."""
@@ -598,7 +607,7 @@ class VmRun:
             billed = delete_vm(self._client, self.facts.active_id, self.watch.proof).billed
         except ConnectionFailed as problem:
             raise UsageError(f"{failure.rstrip('.')}. {problem} No other VM was rented.") from None
-        self._revoke_key()
+        self._revoke_keys()
         self._forget_host()
         cost = self.facts.earlier_cost + (self.facts.cost_at(moment) if billed is None else billed)
         self._store_facts(
@@ -607,7 +616,8 @@ class VmRun:
             reasons=[*self.facts.reasons, failure],
             address=None,
             pinned=None,
-            key_id=None,
+            key_ids=[],
+            is_guarded=False,
         )
         request = self._renew()
         ttl = self._compute_affordable_seconds(request["timeout"] + SETUP_SECONDS)
@@ -693,12 +703,12 @@ class VmRun:
                 return
 
     def _create_key(self) -> dict[str, str]:
-        """Create the API key with which the VM deletes itself, valid for an hour longer than the VM."""
+        """Create the API key with which the VM deletes itself, valid for some minutes longer than the VM."""
         until = self._client.utc_now + timedelta(seconds=self.remaining_seconds() + KEY_SECONDS)
         created = self._client.auth.create_api_key(
             ApiKeyCreate(key_name=NAME_PREFIX + self.facts.token[:12], expires_at=until)
         )
-        self._store_facts(key_id=created.id)
+        self._store_facts(key_ids=[*self.facts.key_ids, created.id])
         org = self._connection.target.org or ""
         return {"url": self._connection.base_url + EXTERNAL, "key": created.api_key, "org": org}
 

@@ -51,7 +51,12 @@ def test_a_cell_of_three_hours_runs_on_a_vm_after_one_question_and_changes_the_v
     [question] = [" ".join(question.split()) for question in questions]
     assert question.startswith("Rent VM A100 at 1.59 credits/h for this cell: at most 4.90 credits for 3 h. Cheaper: ")
     assert "--spot at 0.80 credits/h, but the cloud may reclaim the VM." in question
-    assert re.search(r"At \d\d:\d\d, the VM deletes itself with an API key. The key has your account's", question)
+    assert re.search(r"At \d\d:\d\d, the VM deletes itself with an API key", question)
+    assert "130 to 221 s after the start" in question
+    assert "off before that, billing continues. Its Jupyter server or the next lk_jupyter command deletes" in question
+    [(hour, minute), (key_hour, key_minute)] = re.findall(r"(?:At|rights until) (\d\d):(\d\d)", question)
+    minutes = 60 * (int(key_hour) - int(hour)) + int(key_minute) - int(minute)
+    assert minutes % 1440 in range(1, 10)
     assert living(vms) == []
     [entry] = journal().entries(limit=1)
     assert (entry.machine, entry.state, bool(parse_run_key(entry.execution_id))) == ("vm.a100", "completed", True)

@@ -2,11 +2,14 @@
 
 import io
 import json
+import os
 import shutil
+import signal
 import subprocess
 import sys
 import tarfile
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import SimpleNamespace
 from urllib.parse import unquote
@@ -83,18 +86,14 @@ def cloud():
 
 
 @pytest.fixture
-def start(tmp_path, cloud):
-    """Start code as on a VM; return its folder, its state, and its command in the folder."""
+def prepare(tmp_path, cloud):
+    """Unpack the agent as on a VM; return its folder, its state, and its command in the folder."""
     folder = tmp_path / "vm"
 
-    def start_code(code, around=(), **options):
+    def unpack(around=()):
         folder.mkdir()
         with tarfile.open(fileobj=io.BytesIO(hosted._pack_agent())) as archive:
             archive.extractall(folder)
-        times = {"timeout": 60, "ttl": 60, "linger": 0.1}
-        names = {"vm_id": "1", "save": "save-", "link": "http://link/"}
-        store = {"api": cloud.api, "checkpoints": {"prefix": "c/", "key": "00" * 32}}
-        request = {"files": {"script.py": code}, "script": "script.py", **times, **names, **store, **options}
 
         def run(*words, data=b""):
             command = [*around, sys.executable, "-m", "vm.agent", *words]
@@ -103,10 +102,9 @@ def start(tmp_path, cloud):
         def state():
             return json.loads((folder / "state.json").read_text())
 
-        run("start", data=json.dumps(request).encode())
         return SimpleNamespace(folder=folder, run=run, state=state, end=(folder / "work" / "go").touch)
 
-    yield start_code
+    yield unpack
     cloud.refuse = lambda _method, _path: 0
     if (folder / "work").exists():
         (folder / "work" / "go").touch()
@@ -114,6 +112,23 @@ def start(tmp_path, cloud):
     for process in psutil.process_iter(["cwd"]):  # the cloud ends before the supervisor has asked again
         if (process.info["cwd"] or "").startswith(str(folder)):
             process.kill()
+
+
+@pytest.fixture
+def start(prepare, cloud):
+    """Start code as on a VM; return the prepared VM."""
+
+    def start_code(code, around=(), **options):
+        vm = prepare(around)
+        times = {"timeout": 60, "ttl": 60, "linger": 0.1}
+        names = {"vm_id": "1", "save": "save-", "link": "http://link/"}
+        store = {"api": cloud.api, "checkpoints": {"prefix": "c/", "key": "00" * 32}}
+        request = {"files": {"script.py": code}, "script": "script.py", **times, **names, **store, **options}
+
+        vm.run("start", data=json.dumps(request).encode())
+        return vm
+
+    return start_code
 
 
 @pytest.mark.parametrize(
@@ -214,3 +229,25 @@ def test_code_on_a_full_disk_ends_with_a_reason_and_the_vm_is_deleted(start, clo
             "The disk of the VM is full, so its log can't be written",
         )
         assert log.splitlines()[1:-1] == [f"line {number}" for number in range(log.count("\n") - 1)]
+
+
+def test_a_guard_deletes_its_vm_at_the_end_though_no_code_arrived(prepare, cloud):
+    prepare().run("guard", data=json.dumps({"vm_id": "1", "api": cloud.api, "ttl": 0.3, "save_seconds": 60}).encode())
+    until(lambda: len(cloud.requests) > 1)
+    assert cloud.requests == [("DELETE", "/vms/1"), ("GET", "/vms/1/status")]
+
+
+def test_a_guard_deletes_a_vm_whose_supervisor_hangs_after_the_time_for_results(start, cloud):
+    vm = start("import time; time.sleep(600)", timeout=600)
+    os.kill(int((vm.folder / "pid").read_text()), signal.SIGSTOP)
+    began = time.monotonic()
+    vm.run("guard", data=json.dumps({"vm_id": "1", "api": cloud.api, "ttl": 0.5, "save_seconds": 1.5}).encode())
+    until(lambda: cloud.is_deleted)
+    assert time.monotonic() - began >= 2
+
+
+def test_a_guard_deletes_a_vm_without_its_supervisor_at_the_end(start, cloud):
+    vm = start("import time; time.sleep(600)", timeout=600)
+    os.kill(int((vm.folder / "pid").read_text()), signal.SIGKILL)
+    vm.run("guard", data=json.dumps({"vm_id": "1", "api": cloud.api, "ttl": 0.5, "save_seconds": 600}).encode())
+    until(lambda: cloud.is_deleted)

@@ -3,15 +3,33 @@
 import json
 import subprocess
 import sys
+import threading
 
 import pytest
-from vms.on_vm import active_keys, living, until
+from patience import PATIENCE
+from vms.on_vm import active_keys, living, start, until
 
+from lk_jupyter.errors import ConnectionFailed
+from lk_jupyter.journal import drivers
+from lk_jupyter.magics._output.unfinished_runs import list_unfinished_runs
 from lk_jupyter.vms import facts as vm_facts
+from lk_jupyter.vms import hosted
 
 pytest.importorskip("asyncssh")
 
 START = ("start", "--on", "vm", "--gpu", "A100", "--max-cost", "5", "--timeout", "2h")
+
+#: Starts a run on a VM, and ends with its driver before the VM is ready.
+KILLED = """
+import os, lk_jupyter
+from lk_jupyter.errors import ConnectionFailed
+from lk_jupyter.journal import drivers
+run = lk_jupyter.connect().run("print(1)", on="vm", gpu="A100", max_cost=5, timeout=7200)
+print(run.execution_id, flush=True)
+for driver in sum(drivers._drivers.values(), []):
+    driver.kill()
+os._exit(0)
+"""
 
 
 def lk(*words):
@@ -39,3 +57,41 @@ def test_a_started_run_executes_after_its_command_ended_and_its_vm_is_deleted(se
     assert (living(vms), active_keys(vms)) == ([], [])
     assert records[-1]["cost"] == pytest.approx(float(facts_of(run_id).billed), abs=1e-6)
     until(lambda: not list(vm_facts.facts_folder().glob(f"{run_id.removeprefix('vm-')}.[!jl]*")))
+
+
+@pytest.mark.parametrize("look", [lambda: lk("machines"), lambda: list_unfinished_runs(None)], ids=["lk", "load_ext"])
+def test_the_next_command_deletes_a_vm_whose_end_passed_without_a_driver(look, session, vms):
+    done = subprocess.run([sys.executable, "-c", KILLED], capture_output=True, text=True, check=True)
+    run_id = done.stdout.strip()
+    expired = facts_of(run_id).model_copy(update={"ttl": -60.0})
+    (vm_facts.facts_folder() / f"{expired.token}.json").write_text(expired.model_dump_json())
+    assert len(living(vms)) == 1
+    look()
+    until(lambda: facts_of(run_id).is_deleted)
+    assert (living(vms), active_keys(vms)) == ([], [])
+    for driver in drivers._drivers[run_id]:
+        driver.wait(PATIENCE)
+
+
+def test_a_vm_gets_its_guard_before_code_and_deletes_itself_though_no_code_arrives(session, vms, monkeypatch):
+    monkeypatch.setattr(hosted, "SETUP_SECONDS", 5)
+    run_agent, words, is_over = hosted.VmRun._run_agent, [], threading.Event()
+
+    def break_before_code(vm_run, command, data=b""):
+        words.append(command)
+        if command == "start":
+            is_over.wait(PATIENCE)
+            raise ConnectionFailed("The test has ended.")
+        return run_agent(vm_run, command, data)
+
+    monkeypatch.setattr(hosted.VmRun, "_run_agent", break_before_code)
+    run = start(session, "print(1)", timeout=1)
+    for driver in drivers._drivers[run.execution_id]:
+        driver.kill()
+        driver.wait()
+    until(lambda: words == ["guard", "start"])
+    assert facts_of(run.execution_id).is_guarded
+    until(lambda: not living(vms))
+    is_over.set()
+    hosted.open_run(session, run.execution_id)._start.join(PATIENCE)
+    assert active_keys(vms) == []

@@ -81,6 +81,7 @@ class GoingOn:
 def list_unfinished_runs(shell: InteractiveShell) -> None:
     """Name the runs that were active when last seen. An error here never stops the loading."""
     with suppress(Exception):
+        _continue_runs()
         entries, warnings = _list_entries(), _list_overdue_vms()
         if not entries and not warnings:
             return
@@ -93,6 +94,15 @@ def list_unfinished_runs(shell: InteractiveShell) -> None:
         note.show(GoingOn(entries, checked=False, warnings=warnings), now=True)
         if entries:
             Thread(target=update_states, args=(entries, note), name="lk-going-on", daemon=True).start()
+
+
+def _continue_runs() -> None:
+    """Start a driver for each run on a VM and each relay without one: it deletes a VM whose end has passed."""
+    if not setting("journal").exists():
+        return
+    from lk_jupyter.journal.drivers import start_missing_drivers  # noqa: PLC0415 (only when there is a journal)
+
+    start_missing_drivers()
 
 
 def _list_entries() -> list[JournalEntry]:

@@ -1,14 +1,15 @@
 """Run code on a VM: start the code, write its log, save its results, and delete the VM.
 
-The package is uploaded alone. ``start`` leaves a supervisor behind, which outlives each SSH connection. The other
-commands read the files of the supervisor, in the folder above the package:
+The package is uploaded alone. ``guard``, the first command, leaves a process behind that deletes the VM at its end,
+even if no code arrives. ``start`` leaves a supervisor behind. Both outlive each SSH connection. The other commands read
+the files of the supervisor, in the folder above the package:
 
 - ``log``: the output of the code, valid UTF-8 that only grows, so that a byte offset always means the same text.
 - ``times``: lines with a moment, in Unix seconds, and the size of the log at that moment.
 - ``state.json``: the state of the run, replaced in one step.
 - ``objects``: results of the code, and requests to the code, by their key.
 - ``contact``: the time of this file is the last contact of a notebook.
-- ``pid``: the id of the process of the supervisor.
+- ``pid``, ``guard-pid``: the ids of the processes of the supervisor and of the guard.
 - ``checkpoints``: the checkpoint folder of the code, whose files are stored in the bucket while the code runs.
 
 Secrets arrive on stdin. They are in no command line, no file and no environment variable.
@@ -29,6 +30,7 @@ from .files import (
     ABORT,
     CHECKPOINTS,
     FOLDER,
+    GUARD_PID,
     LOG,
     LOOK,
     OBJECTS,
@@ -37,6 +39,7 @@ from .files import (
     TERM,
     TIMES,
     WORK,
+    has_supervisor,
     last_contact,
     read_state,
     reserve_space,
@@ -73,16 +76,43 @@ def start() -> None:
     write_state({"status": "running"})
     open(LOG, "ab").close()
     reserve_space()
+    if _fork_process(PID):
+        Supervisor(request).run()
+
+
+def guard() -> None:
+    """Read the end of the VM and the API key from stdin, and leave a process behind that deletes the VM at its end."""
+    request = json.load(sys.stdin)
+    os.umask(0o077)
+    if _fork_process(GUARD_PID):
+        _delete_at_end(request)
+
+
+def _delete_at_end(request: Mapping[str, Any]) -> None:
+    """Delete the VM at its end, or some seconds later if the supervisor is still saving results."""
+    end = time.monotonic() + request["ttl"]
+    while time.monotonic() < end or (_may_save() and time.monotonic() < end + request["save_seconds"]):
+        time.sleep(LOOK)
+    VmCloud(request["api"]).delete(request["vm_id"])
+
+
+def _may_save() -> bool:
+    """Return whether code was started whose supervisor may still save results."""
+    return os.path.exists(STATE) and has_supervisor()
+
+
+def _fork_process(path: str) -> bool:
+    """Leave a process behind that outlives the SSH connection, with its id in a file; return whether this is it."""
     if os.fork():
-        return
+        return False
     os.setsid()
-    write_text(PID, str(os.getpid()))
+    write_text(path, str(os.getpid()))
     null = os.open(os.devnull, os.O_RDWR)
     errors = os.open(os.path.join(FOLDER, "errors"), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     for stream, target in ((0, null), (1, errors), (2, errors)):
         os.dup2(target, stream)
     _hide_memory()
-    Supervisor(request).run()
+    return True
 
 
 def _hide_memory() -> None:
@@ -326,8 +356,8 @@ def send_file(path: str) -> int:
 def main(words: list[str]) -> int:
     """Run a command of the notebook, and return the exit code."""
     command, value = words[0], words[1] if len(words) > 1 else ""
-    if command == "start":
-        start()
+    if command in ("start", "guard"):
+        start() if command == "start" else guard()
         return 0
     touch()
     if command == "read":

@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from typing import Any
 
 FOLDER = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-LOG, TIMES, STATE, CONTACT, ABORT, PID = (
-    os.path.join(FOLDER, name) for name in ("log", "times", "state.json", "contact", "abort", "pid")
+LOG, TIMES, STATE, CONTACT, ABORT, PID, GUARD_PID = (
+    os.path.join(FOLDER, name) for name in ("log", "times", "state.json", "contact", "abort", "pid", "guard-pid")
 )
 OBJECTS, WORK = os.path.join(FOLDER, "objects"), os.path.join(FOLDER, "work")
 CHECKPOINTS, STAGED = os.path.join(FOLDER, "checkpoints"), os.path.join(FOLDER, "staged")
@@ -86,13 +86,13 @@ def read_state() -> dict[str, Any]:
             state: dict[str, Any] = json.load(file)
     except (OSError, ValueError):
         return {}
-    if not state.get("is_final") and not _has_supervisor():
+    if not state.get("is_final") and not has_supervisor():
         failure = {"status": "system_failure", "is_final": True, "details": "The supervisor on the VM has ended"}
         state.update(failure, ended=os.path.getmtime(STATE))
     return state
 
 
-def _has_supervisor() -> bool:
+def has_supervisor() -> bool:
     """Return whether the supervisor is active, or starts; a process that has ended may remain in the table."""
     try:
         with open(PID, encoding="ascii") as file:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from lk_jupyter.api.execution import StreamingExecutionRequest, StreamingStartResponse
 from lk_jupyter.config.settings import setting
+from lk_jupyter.connection.rental import ENFORCEMENT
 from lk_jupyter.errors import UsageError
 from lk_jupyter.journal.journal import journal
 from lk_jupyter.protocol.vm_run import PREFIX, SETUP_SECONDS
@@ -22,6 +23,12 @@ from lk_jupyter.vms.shell import ssh_library
 
 if TYPE_CHECKING:
     from lk_jupyter.connection.connection import Connection
+
+#: When the guard of a VM works, and who deletes the VM before.
+GUARD_NOTICE = (
+    "The VM can do so when its SSH works, 130 to 221 s after the start in measurements. If this computer is off before "
+    "that, billing continues. Its Jupyter server or the next lk_jupyter command deletes the VM."
+)
 
 
 def question(bundle: Bundle, purpose: str = "cell") -> str:
@@ -37,15 +44,15 @@ def question(bundle: Bundle, purpose: str = "cell") -> str:
         plan += f" The {volume.label} still exists after the {purpose}. It {volume.price_label} until you delete it."
     if has_key(bundle):
         return (
-            f"{plan} At {until}, the VM deletes itself with an API key. The key has your account's rights until "
-            f"{key_until}, and is revoked when the {purpose} ends. [y/N] "
+            f"{plan} At {until}, the VM deletes itself with an API key. {GUARD_NOTICE} The key has your account's "
+            f"rights until {key_until}, and is revoked when the {purpose} ends. [y/N] "
         )
     if bundle.vm_offer and bundle.vm_offer.is_leased:
         return (
             f"{plan} At {until}, the broker deletes the VM. The VM gets no API key, so this notebook must stay on to "
             "receive the results. [y/N] "
         )
-    return f"{plan} The VM can't delete itself: this notebook must stay on until {until}. [y/N] "
+    return f"{plan} The VM can't delete itself. At {until}, {ENFORCEMENT} [y/N] "
 
 
 def _format_end_notice(bundle: Bundle) -> str:
