@@ -116,16 +116,18 @@ class Journal:
         limit: int | None = None,
         going_on: bool = False,
         base_url: str | None = None,
+        notebook: str | None = None,
         since: float | None = None,
         code_hash: str | None = None,
         with_files: bool = True,
     ) -> list[JournalEntry]:
-        """Return entries, newest first: of a server or a code, created since a moment, still active.
+        """Return entries, newest first: of a server, a notebook or a code, created since a moment, still active.
 
         Requests include their files, which are large, only if ``code_hash`` is given, and ``with_files``.
         """
         conditions: dict[str, Any] = {
             "base_url = ?": base_url,
+            "notebook = ?": notebook,
             "created_at >= ?": since,
             "code_hash = ?": code_hash,
         }

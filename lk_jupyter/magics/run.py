@@ -26,6 +26,7 @@ from lk_jupyter.code.source import Source
 from lk_jupyter.config.consents import keep_machine
 from lk_jupyter.config.files import working_folder
 from lk_jupyter.errors import ApiError, LkError, RunError, UsageError
+from lk_jupyter.journal.entry import current_cell
 from lk_jupyter.journal.journal import JournalEntry
 from lk_jupyter.magics._engine.ask import ask
 from lk_jupyter.magics._engine.kept_machine import (
@@ -80,7 +81,7 @@ from lk_jupyter.runs.package.local_devices import local_device_notices
 from lk_jupyter.runs.package.prepare import prepare, prepare_cell
 from lk_jupyter.runs.package.secret_scan import require_consent
 from lk_jupyter.runs.package.starts import describe_starts
-from lk_jupyter.runs.reattach import discard_start, find_previous_run, find_start, lost_start
+from lk_jupyter.runs.reattach import discard_start, find_last_start, find_previous_run, find_start, lost_start
 from lk_jupyter.runs.run import Run
 from lk_jupyter.runs.submit.budget import budget_usage
 from lk_jupyter.runs.submit.preconditions import require_preconditions
@@ -154,7 +155,7 @@ def lk_run(options: RunOptions, shell: InteractiveShell, cell: str) -> None:
 
 @magic(AttachOptions)
 def lk_attach(options: AttachOptions, shell: InteractiveShell) -> None:
-    """Follow a run again, with its log from the first line. Without an id, follows the only active run.
+    """Follow a run again, with its log from the first line. Without an id, follows the last run of this notebook.
 
     Examples::
 
@@ -167,13 +168,15 @@ def lk_attach(options: AttachOptions, shell: InteractiveShell) -> None:
         f"You interrupted %lk_attach before the log was read. The run may still be active. {stop}"
     ):
         session = current()
-        entry = lost_start(options.run) if options.run else None
+        entry = lost_start(options.run) if options.run else find_last_start(session, current_cell())
         if options.discard:
-            _discard_start(entry, options.run)
+            _discard_start(entry if options.run else None, options.run)
             return
-        run = (
-            find_start(session, entry) if entry else Run.attach(session, options.run or _find_only_active_run(session))
-        )
+        run_id = options.run or (entry and entry.execution_id)
+        if entry and not entry.execution_id:
+            run = find_start(session, entry)
+        else:
+            run = Run.attach(session, run_id or _find_only_active_run(session))
         try:
             run.messages.shows_rich = options.rich
             observers = default_observers(session, options, attached=run, namespace=shell.user_ns)

@@ -29,6 +29,9 @@ _LONG_LOST = 600.0
 
 _SHORTEST_TOKEN = 4
 
+#: The number of a notebook's latest starts among which the last accepted start is searched.
+_MOST_STARTS = 50
+
 
 def find_previous_run(session: Connection, bundle: Bundle) -> Run | None:
     """Return the run that this cell has started with this code on this machine, unless a user has seen its end.
@@ -111,6 +114,14 @@ def lost_start(prefix: str) -> JournalEntry | None:
     entries = [entry for entry in journal().entries(going_on=True) if entry.execution_id is None]
     matches = [entry for entry in entries if entry.token.startswith(prefix)]
     return matches[0] if len(matches) == 1 else None
+
+
+def find_last_start(session: Connection, place: CellContext) -> JournalEntry | None:
+    """Return the last start of this notebook on this server, active or ended; None without a known notebook."""
+    if place.notebook is None:
+        return None
+    entries = journal().entries(base_url=session.base_url, notebook=place.notebook, limit=_MOST_STARTS)
+    return next((entry for entry in entries if entry.state != REFUSED), None)
 
 
 def find_start(session: Connection, entry: JournalEntry) -> Run:

@@ -206,12 +206,11 @@ def test_at_loading_the_runs_that_go_on_are_named_with_one_line_each(kernel, clo
     with kernel.journal() as journal:
         until(lambda: journal.get(run.execution_id).state == "running")
     loaded = kernel.crash()
-    assert f"run {run.execution_id[:8]} · last known state: running · gpu.a100 · from train.ipynb · " in loaded.shown[0]
     kernel.texts_until(loaded, lambda text: f"run {run.execution_id[:8]} · running · " in text)
     go.touch()
     list(cloud.client.follow(run.execution_id))
     ended = kernel.crash()
-    kernel.texts_until(ended, lambda text: f"run {run.execution_id[:8]} · completed, not checked yet" in text)
+    kernel.texts_until(ended, lambda text: f"run {run.execution_id[:8]} · completed, not viewed yet" in text)
     assert kernel.crash().shown == []
 
 
@@ -233,6 +232,34 @@ def test_several_runs_that_lost_their_kernel_are_followed_by_their_cell_again(ke
         kernel.value(f"[open(log).read().startswith({WHOLE!r}) for log in table['log']]") == "[True, True, True, True]"
     )
     assert "before" not in kernel.run(code).shown[-2]
+
+
+def test_attaching_without_an_id_shows_the_last_run_of_the_notebook_also_after_its_end(kernel, cloud, tmp_path):
+    kernel.run("%env JPY_SESSION_NAME=/home/me/last.ipynb")
+    go = tmp_path / "go"
+    go.touch()
+    kernel.run(counting(go, "--name first"))
+    kernel.run("%env JPY_SESSION_NAME=/home/me/other.ipynb")
+    kernel.run("%%lk_run\nprint('another notebook')")
+    kernel.run("%env JPY_SESSION_NAME=/home/me/last.ipynb")
+    assert kernel.run("%lk_attach").text == WHOLE
+    kernel.run("%env JPY_SESSION_NAME=")
+
+
+def test_loading_lists_no_ended_run_of_another_notebook(kernel, cloud, going_on, tmp_path):
+    go = tmp_path / "go"
+    kernel.run("%env JPY_SESSION_NAME=/home/me/train.ipynb")
+    with pytest.raises(Leave):
+        kernel.run(counting(go), on=leave_when(lambda cell: HALF in cell.text))
+    (run,) = going_on()
+    kernel.manager.shutdown_kernel(now=True)
+    go.touch()
+    list(cloud.client.follow(run.execution_id))
+    kernel.manager.start_kernel()
+    loaded = kernel.crash()
+    with kernel.journal() as journal:
+        until(lambda: journal.get(run.execution_id).state == "completed")
+    assert run.execution_id[:8] not in str(loaded.shown)
 
 
 def test_attaching_without_an_id_takes_the_only_active_run_or_lists_them(kernel, faulty, tmp_path):
@@ -287,7 +314,7 @@ def unanswered(signed_in):
 
 def test_a_start_without_an_answer_is_looked_up_and_then_no_longer_listed(unanswered, run_cell):
     unanswered(age=100)
-    assert str(GoingOn(journal().entries(going_on=True), checked=False)) == (
+    assert str(GoingOn(journal().entries(going_on=True))) == (
         "start 5e1f2a3b · no answer · gpu.l40s · sent 1 min ago · look it up: %lk_attach 5e1f2a3b"
     )
     shown = run_cell("%lk_attach 5e1f2a3b")

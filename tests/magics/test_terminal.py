@@ -1,8 +1,6 @@
 """``%%lk_run`` in IPython in a terminal, where no output can be changed once it is printed."""
 
-from threading import Thread
-
-from lk_jupyter.magics._output.unfinished_runs import update_states
+from lk_jupyter.magics._output.unfinished_runs import StateCheck
 
 
 def test_the_log_is_printed_and_the_end_is_said_once(signed_in, run_cell):
@@ -31,9 +29,9 @@ def test_a_shell_without_colours_shows_a_traceback_without_them(signed_in, shell
 
 
 def test_a_note_on_runs_that_go_on_prints_nothing_when_it_cannot_be_renewed(signed_in, capfd):
-    note = Thread(target=update_states, args=([None], None))
-    note.start()
-    note.join()
+    check = StateCheck([None], None)
+    check.start()
+    check.join()
     assert "".join(capfd.readouterr()) == ""
 
 

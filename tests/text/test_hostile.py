@@ -138,7 +138,7 @@ def views(name):
         DesktopNotification(name),
     )
     yield from (Table(["VM"] * 7, [vm_row(vm)]), deployment_table([deployment]), replicas_table(deployment))
-    yield from (GoingOn([entry], checked=True), identity_table(Identity(name, name, name, name, name, name)))
+    yield from (GoingOn([entry]), identity_table(Identity(name, name, name, name, name, name)))
     yield from (
         draw_tree(name, lambda _: [ObjectInfo(name, 1, NOW)], 1, 5),
         storage.objects([ObjectInfo(name, 1, NOW)]),

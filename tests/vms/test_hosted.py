@@ -269,7 +269,7 @@ def test_a_vm_that_should_be_deleted_is_listed_in_red_with_its_cost(session, vms
     vm_id = vm_run.facts.vm_id[:8]
     assert line.startswith(f"VM {vm_id} should already be deleted, but may still be billed: about")
     assert line.endswith(f"Delete it: %lk_vm delete {vm_id}")
-    html = GoingOn([], checked=False, warnings=[line])._repr_mimebundle_()["text/html"]
+    html = GoingOn([], warnings=[line])._repr_mimebundle_()["text/html"]
     assert "--jp-error-color1" in html
     run.abort()
     assert _list_overdue_vms() == []

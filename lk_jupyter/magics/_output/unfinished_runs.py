@@ -1,7 +1,7 @@
 """List runs that outlived their kernel, and VMs that should be deleted, at ``%load_ext``: a line each.
 
-The lines are from files of this machine. The cloud's answer takes a moment: a background thread requests the state and
-replaces the lines of the journal. Without such runs and VMs, nothing is imported, requested or shown.
+The runs are from the journal of this machine, and their states from the cloud: runs that ended elsewhere aren't listed.
+Without such runs and VMs, nothing is imported, requested or shown.
 """
 
 from __future__ import annotations
@@ -27,13 +27,18 @@ MOST = 8
 
 _SHORT = 8
 
+#: Seconds to wait for the states: in a cell, whose output may change later, and in a terminal.
+_CELL_SECONDS, _TERMINAL_SECONDS = 0.3, 2.0
+
 
 class GoingOn:
-    """A line for each run; ``checked`` is whether the states are from the cloud, ``warnings`` are lines in red."""
+    """A line for each run; ``is_checked`` is whether the states are from the cloud, ``warnings`` are lines in red."""
 
-    def __init__(self, entries: Sequence[JournalEntry], *, checked: bool, warnings: Sequence[str] = ()) -> None:
+    def __init__(
+        self, entries: Sequence[JournalEntry], *, is_checked: bool = True, warnings: Sequence[str] = ()
+    ) -> None:
         self._entries = entries
-        self._checked = checked
+        self._is_checked = is_checked
         self.warnings = warnings
 
     def lines(self) -> list[str]:
@@ -62,8 +67,8 @@ class GoingOn:
 
     def _describe_state(self, entry: JournalEntry) -> str:
         if not entry.going_on:
-            return f"{entry.state}, not checked yet"
-        return entry.state if self._checked else f"last known state: {entry.state}"
+            return f"{entry.state}, not viewed yet"
+        return entry.state if self._is_checked else f"last known state: {entry.state}, not checked"
 
     def __str__(self) -> str:
         return "\n".join([*self.warnings, *self.lines()])
@@ -79,21 +84,33 @@ class GoingOn:
 
 
 def list_unfinished_runs(shell: InteractiveShell) -> None:
-    """Name the runs that were active when last seen. An error here never stops the loading."""
+    """List the active runs that outlived their kernel, after a check. An error here never stops the loading.
+
+    The check has a short time; on a page, its later answer replaces the output.
+    """
     with suppress(Exception):
         _continue_runs()
         entries, warnings = _list_entries(), _list_overdue_vms()
         if not entries and not warnings:
             return
+        check = StateCheck(entries, _find_notebook())
+        check.start()
         if getattr(shell, "kernel", None) is None:  # a terminal can't replace an output
-            print(GoingOn(entries, checked=False, warnings=warnings))  # noqa: T201 (the output is for the reader of the cell)
+            check.join(_TERMINAL_SECONDS)
+            if text := str(check.summarize(warnings)):
+                print(text)  # noqa: T201 (the output is for the reader of the cell)
             return
-        from lk_jupyter.magics._output.live import LiveOutput  # noqa: PLC0415 (only when there is something to show)
+        from lk_jupyter.magics._output.live import LiveOutput, Note  # noqa: PLC0415 (only when there is something to show)
 
         note = LiveOutput(shell)
-        note.show(GoingOn(entries, checked=False, warnings=warnings), now=True)
-        if entries:
-            Thread(target=update_states, args=(entries, note), name="lk-going-on", daemon=True).start()
+        check.join(_CELL_SECONDS)
+        if check.is_alive():
+            note.show(
+                GoingOn([], warnings=warnings) if warnings else Note("Checking earlier runs …"), passing=not warnings
+            )
+            Thread(target=_show_later, args=(check, note), name="lk-going-on", daemon=True).start()
+        elif (summary := check.summarize(warnings)).lines() or warnings:
+            note.show(summary, now=True, passing=not warnings)
 
 
 def _continue_runs() -> None:
@@ -123,21 +140,48 @@ def _list_overdue_vms() -> list[str]:
     return overdue_lines()
 
 
-def update_states(entries: list[JournalEntry], note: LiveOutput) -> None:
-    """Replace the journal's states by the cloud's; without an answer, the lines stay unchanged.
+class StateCheck(Thread):
+    """Read the states of runs from the cloud, in a thread. No error leaves it: Jupyter would print it into a cell."""
 
-    No error may leave this thread: Jupyter would print the error into the cell that runs at that moment.
-    """
-    with suppress(Exception):
+    def __init__(self, entries: list[JournalEntry], notebook: str | None) -> None:
+        super().__init__(name="lk-check-runs", daemon=True)
+        self._entries = entries
+        self._notebook = notebook
+        self._checked: list[JournalEntry] | None = [] if not entries else None
+
+    def run(self) -> None:
+        """Read the states."""
+        with suppress(Exception):
+            self._checked = self._read_states() if self._entries else []
+
+    def _read_states(self) -> list[JournalEntry]:
         from lk_jupyter.journal.journal import journal  # noqa: PLC0415 (only when there is one)
         from lk_jupyter.runs.reattach import refresh  # noqa: PLC0415 (it loads the client)
         from lk_jupyter.session import current  # noqa: PLC0415
 
-        refreshed = list(refresh(current(start=False), entries))
-        lost = [journal().get(entry.token) for entry in entries if entry.execution_id is None]
-        lost = [entry for entry in lost if entry and entry.going_on and entry.execution_id is None]
-        warnings = _list_overdue_vms()
-        note.show(GoingOn([*refreshed, *filter(None, lost)], checked=True, warnings=warnings), now=True, passing=True)
+        refreshed = list(refresh(current(start=False), self._entries))
+        lost = [journal().get(entry.token) for entry in self._entries if entry.execution_id is None]
+        unanswered = [entry for entry in lost if entry and entry.going_on and entry.execution_id is None]
+        news = [entry for entry in refreshed if entry.going_on or entry.notebook == self._notebook is not None]
+        return [*news, *unanswered]
+
+    def summarize(self, warnings: Sequence[str]) -> GoingOn:
+        """Return the lines about active runs, and ended runs of this notebook; without an answer, all as last known."""
+        if self._checked is None:
+            return GoingOn(self._entries, is_checked=False, warnings=warnings)
+        return GoingOn(self._checked, warnings=warnings)
+
+
+def _show_later(check: StateCheck, note: LiveOutput) -> None:
+    with suppress(Exception):
+        check.join()
+        note.show(check.summarize(_list_overdue_vms()), now=True, passing=True)
+
+
+def _find_notebook() -> str | None:
+    from lk_jupyter.journal.entry import current_cell  # noqa: PLC0415 (only when there is something to show)
+
+    return current_cell().notebook
 
 
 def _format_age(moment: float) -> str:
