@@ -168,15 +168,15 @@ def lk_attach(options: AttachOptions, shell: InteractiveShell) -> None:
         f"You interrupted %lk_attach before the log was read. The run may still be active. {stop}"
     ):
         session = current()
-        entry = lost_start(options.run) if options.run else find_last_start(session, current_cell())
+        entry = lost_start(options.run) if options.run else None
         if options.discard:
-            _discard_start(entry if options.run else None, options.run)
+            _discard_start(entry, options.run)
             return
-        run_id = options.run or (entry and entry.execution_id)
-        if entry and not entry.execution_id:
-            run = find_start(session, entry)
-        else:
-            run = Run.attach(session, run_id or _find_only_active_run(session))
+        if not options.run:
+            entry = find_last_start(session, current_cell())
+        run = (
+            find_start(session, entry) if entry else Run.attach(session, options.run or _find_only_active_run(session))
+        )
         try:
             run.messages.shows_rich = options.rich
             observers = default_observers(session, options, attached=run, namespace=shell.user_ns)

@@ -587,7 +587,10 @@ class AttachOptions(FollowOptions):
     """Options of ``%lk_attach``."""
 
     run: str | None = word(
-        "Id of the run, or its first characters. Default: the only active run.", None, metavar="ID", completer="runs"
+        "Id of the run, or its first characters. Default: the last run of this notebook.",
+        None,
+        metavar="ID",
+        completer="runs",
     )
     outputs: list[str] = option(
         [],

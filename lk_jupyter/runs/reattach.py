@@ -117,11 +117,18 @@ def lost_start(prefix: str) -> JournalEntry | None:
 
 
 def find_last_start(session: Connection, place: CellContext) -> JournalEntry | None:
-    """Return the last start of this notebook on this server, active or ended; None without a known notebook."""
-    if place.notebook is None:
+    """Return the last start of this notebook on this server, active or ended; of this kernel outside of a notebook."""
+    if not (place.notebook or place.session):
         return None
     entries = journal().entries(base_url=session.base_url, notebook=place.notebook, limit=_MOST_STARTS)
-    return next((entry for entry in entries if entry.state != REFUSED), None)
+    return next(
+        (
+            entry
+            for entry in entries
+            if (entry.execution_id or entry.going_on) and (place.notebook or entry.session == place.session)
+        ),
+        None,
+    )
 
 
 def find_start(session: Connection, entry: JournalEntry) -> Run:

@@ -1,6 +1,7 @@
 """A run that outlives its kernel, its cloud or its reader, and is shown whole all the same."""
 
 import signal
+import socket
 import time
 from decimal import Decimal
 
@@ -12,7 +13,7 @@ from lk_jupyter.code.source import Source
 from lk_jupyter.connection.budget import sum_charges
 from lk_jupyter.journal.journal import JournalEntry, journal
 from lk_jupyter.magics import run as run_magics
-from lk_jupyter.magics._output.unfinished_runs import GoingOn
+from lk_jupyter.magics._output.unfinished_runs import GoingOn, StateCheck, list_unfinished_runs
 from lk_jupyter.options.runs import RunOptions
 from lk_jupyter.runs.package.prepare import prepare
 from lk_jupyter.runs.submit.start import start_once
@@ -37,6 +38,8 @@ def counting(go, options="--gpu A100"):
 
 WHOLE = "".join(f"line é {number}\n" for number in range(LINES))
 HALF = f"line é {LINES // 2}\n"
+TOKEN = "5e1f2a3b" + "0" * 24
+RUN = "3f0c0000-0000-4000-8000-000000000000"
 
 
 class Leave(Exception):
@@ -210,8 +213,39 @@ def test_at_loading_the_runs_that_go_on_are_named_with_one_line_each(kernel, clo
     go.touch()
     list(cloud.client.follow(run.execution_id))
     ended = kernel.crash()
-    kernel.texts_until(ended, lambda text: f"run {run.execution_id[:8]} · completed, not viewed yet" in text)
+    with kernel.journal() as journal:
+        until(lambda: journal.get(run.execution_id).state == "completed")
+    texts = [*ended.shown, *(update["data"]["text/plain"] for update in kernel.earlier_updates)]
+    assert not any(run.execution_id[:8] in text for text in texts if "running" not in text)
     assert kernel.crash().shown == []
+
+
+def test_loading_lists_checked_runs_and_ended_runs_only_of_their_notebook(signed_in):
+    with connect() as session:
+        bundle = prepare(session, Source("print(6 * 7)"), RunOptions())
+        entry = build_entry(session, bundle)
+        entry.notebook = "/home/me/train.ipynb"
+        journal().add(entry)
+        run_id = start_once(session.client, bundle).execution_id
+        list(signed_in.client.follow(run_id))
+    entries = journal().entries(going_on=True)
+    lines = {}
+    for notebook in ("/home/me/train.ipynb", "/home/me/other.ipynb", None):
+        check = StateCheck(entries, notebook)
+        check.start()
+        check.join()
+        lines[notebook] = str(check.summarize([]))
+    assert f"run {run_id[:8]} · completed, not viewed yet · " in lines["/home/me/train.ipynb"]
+    assert lines["/home/me/other.ipynb"] == lines[None] == ""
+
+
+def test_loading_names_runs_that_it_could_not_check(signed_in, shell, capsys, monkeypatch):
+    with socket.create_server(("127.0.0.1", 0)) as server:  # it accepts the connection, and never answers
+        silent_url = f"http://127.0.0.1:{server.getsockname()[1]}"
+        monkeypatch.setenv("LK_BASE_URL", silent_url)
+        journal().add(JournalEntry(TOKEN, silent_url, execution_id=RUN, created_at=time.time(), state="running"))
+        list_unfinished_runs(shell)
+    assert f"run {RUN[:8]} · last known state: running, not checked · " in capsys.readouterr().out
 
 
 def test_several_runs_that_lost_their_kernel_are_followed_by_their_cell_again(kernel, going_on, tmp_path):
@@ -234,43 +268,40 @@ def test_several_runs_that_lost_their_kernel_are_followed_by_their_cell_again(ke
     assert "before" not in kernel.run(code).shown[-2]
 
 
-def test_attaching_without_an_id_shows_the_last_run_of_the_notebook_also_after_its_end(kernel, cloud, tmp_path):
-    kernel.run("%env JPY_SESSION_NAME=/home/me/last.ipynb")
+def test_attaching_without_an_id_shows_the_last_run_of_the_notebook_also_after_its_end(kernel, tmp_path):
     go = tmp_path / "go"
     go.touch()
-    kernel.run(counting(go, "--name first"))
+    kernel.run("%env JPY_SESSION_NAME=/home/me/last.ipynb")
+    kernel.run(counting(go))
     kernel.run("%env JPY_SESSION_NAME=/home/me/other.ipynb")
     kernel.run("%%lk_run\nprint('another notebook')")
     kernel.run("%env JPY_SESSION_NAME=/home/me/last.ipynb")
     assert kernel.run("%lk_attach").text == WHOLE
-    kernel.run("%env JPY_SESSION_NAME=")
 
 
-def test_loading_lists_no_ended_run_of_another_notebook(kernel, cloud, going_on, tmp_path):
+def test_attaching_without_an_id_outside_of_a_notebook_shows_the_last_run_of_the_kernel(kernel, tmp_path):
     go = tmp_path / "go"
-    kernel.run("%env JPY_SESSION_NAME=/home/me/train.ipynb")
-    with pytest.raises(Leave):
-        kernel.run(counting(go), on=leave_when(lambda cell: HALF in cell.text))
-    (run,) = going_on()
-    kernel.manager.shutdown_kernel(now=True)
     go.touch()
-    list(cloud.client.follow(run.execution_id))
-    kernel.manager.start_kernel()
-    loaded = kernel.crash()
-    with kernel.journal() as journal:
-        until(lambda: journal.get(run.execution_id).state == "completed")
-    assert run.execution_id[:8] not in str(loaded.shown)
+    kernel.run("%%lk_run\nprint('earlier')")
+    kernel.run(counting(go))
+    assert kernel.run("%lk_attach").text == WHOLE
 
 
-def test_attaching_without_an_id_takes_the_only_active_run_or_lists_them(kernel, faulty, tmp_path):
+def test_attaching_without_an_id_in_a_new_notebook_takes_the_only_active_run_or_lists_them(kernel, faulty, tmp_path):
+    def run_elsewhere(code):
+        kernel.run("%env JPY_SESSION_NAME=/home/me/train.ipynb")
+        kernel.run(code)
+        kernel.run("%env JPY_SESSION_NAME=/home/me/new.ipynb")
+
+    run_elsewhere("1")
     assert kernel.run("%lk_attach").error["evalue"].startswith("No active run.")
     go = tmp_path / "go"
-    kernel.run(counting(go, "--detach --save one --name first"))
+    run_elsewhere(counting(go, "--detach --save one --name first"))
     cell = kernel.run("%lk_attach", on=lambda cell: HALF in cell.text and (go.touch() or True))
     assert cell.text == WHOLE
     go.unlink()
     for name in ("second", "third"):
-        kernel.run(counting(go, f"--detach --name {name}"))
+        run_elsewhere(counting(go, f"--detach --name {name}"))
     listed = kernel.run("%lk_attach").error["evalue"].splitlines()
     assert listed[0] == "2 runs are active. Follow one of them:"
     ids = {run.execution_id[:8] for run in faulty.client.workloads.list()}
@@ -293,9 +324,6 @@ def test_an_interrupt_before_the_log_is_read_shows_how_to_stop_the_run(run_cell,
     )
     assert fix in shown
     assert "Traceback" not in shown
-
-
-TOKEN = "5e1f2a3b" + "0" * 24
 
 
 @pytest.fixture

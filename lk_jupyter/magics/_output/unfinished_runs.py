@@ -27,7 +27,7 @@ MOST = 8
 
 _SHORT = 8
 
-#: Seconds to wait for the states: in a cell, whose output may change later, and in a terminal.
+#: Seconds to wait for the states: where the output can change later, and elsewhere.
 _CELL_SECONDS, _TERMINAL_SECONDS = 0.3, 2.0
 
 
@@ -86,7 +86,8 @@ class GoingOn:
 def list_unfinished_runs(shell: InteractiveShell) -> None:
     """List the active runs that outlived their kernel, after a check. An error here never stops the loading.
 
-    The check has a short time; on a page, its later answer replaces the output.
+    If the cloud doesn't answer in a short time, its answer replaces the output later; a terminal gets the last known
+    states, because it can't replace an output.
     """
     with suppress(Exception):
         _continue_runs()
@@ -95,22 +96,20 @@ def list_unfinished_runs(shell: InteractiveShell) -> None:
             return
         check = StateCheck(entries, _find_notebook())
         check.start()
-        if getattr(shell, "kernel", None) is None:  # a terminal can't replace an output
+        if getattr(shell, "kernel", None) is None:
             check.join(_TERMINAL_SECONDS)
             if text := str(check.summarize(warnings)):
                 print(text)  # noqa: T201 (the output is for the reader of the cell)
             return
-        from lk_jupyter.magics._output.live import LiveOutput, Note  # noqa: PLC0415 (only when there is something to show)
+        from lk_jupyter.magics._output.live import LiveOutput  # noqa: PLC0415 (only when there is something to show)
 
         note = LiveOutput(shell)
-        check.join(_CELL_SECONDS)
-        if check.is_alive():
-            note.show(
-                GoingOn([], warnings=warnings) if warnings else Note("Checking earlier runs …"), passing=not warnings
-            )
+        check.join(_CELL_SECONDS if note.in_place else _TERMINAL_SECONDS)
+        if check.is_alive() and note.in_place:
+            note.show(GoingOn([], warnings=warnings), now=True)
             Thread(target=_show_later, args=(check, note), name="lk-going-on", daemon=True).start()
-        elif (summary := check.summarize(warnings)).lines() or warnings:
-            note.show(summary, now=True, passing=not warnings)
+        elif str(summary := check.summarize(warnings)):
+            note.show(summary, now=True)
 
 
 def _continue_runs() -> None:
@@ -175,7 +174,7 @@ class StateCheck(Thread):
 def _show_later(check: StateCheck, note: LiveOutput) -> None:
     with suppress(Exception):
         check.join()
-        note.show(check.summarize(_list_overdue_vms()), now=True, passing=True)
+        note.show(check.summarize(_list_overdue_vms()), now=True)
 
 
 def _find_notebook() -> str | None:
