@@ -378,7 +378,8 @@ class Case:
             *(str(change.shown[each]) for change in self.server.changes if each in getattr(change, "shown", {})),
         }
         plain = shown.replace("-", "").lower()
-        return bool(name and name in shown) or any(
+        run_key = f"vm-{name.removeprefix('lk-run-')}" if name.startswith("lk-run-") else name
+        return bool(name and (name in shown or run_key in shown)) or any(
             form[:8] in shown or form.replace("-", "").lower()[:8] in plain for form in forms
         )
 

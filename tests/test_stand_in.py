@@ -22,7 +22,7 @@ from stand_in import IDS, KEY, STREAM, StandIn, event, finished, said
 
 from lk_jupyter import session
 from lk_jupyter.account.api_keys import create_key, list_keys
-from lk_jupyter.api import _creation, _polling, _retry
+from lk_jupyter.api import _creation, _polling
 from lk_jupyter.api._audit import entries
 from lk_jupyter.api.environment_variables import EnvironmentVariableInput
 from lk_jupyter.api.hosted import HostedServer
@@ -864,13 +864,17 @@ def test_a_server_that_lacks_the_abort_of_all_runs_gets_the_older_one(cloud, con
     assert open_run(connected).abort_soon().wait(seconds=PATIENCE)
 
 
-def test_an_interrupt_ends_the_tries_of_a_start_that_was_refused_for_now(cloud, connected, tmp_path, monkeypatch):
-    cloud.on("POST /execution/streaming/start", (429, {"detail": "Too many"}))
+def test_an_interrupt_ends_the_tries_of_a_start_that_was_refused_for_now(cloud, connected, tmp_path):
     machine = MachineType(hardware_profile="gpu.a100", price_per_hour=1)
     sending = Submission(
         connected, BundleBuilder(Source("1", folder=tmp_path), RunOptions(), machine, Limits(60, 600)).build()
     )
-    monkeypatch.setattr(_retry, "sleep_using_event", lambda _: lambda _: sending.abort_soon())
+
+    def refuse(_):
+        sending.abort_soon()
+        return 429, {"detail": "Too many"}
+
+    cloud.on("POST /execution/streaming/start", refuse)
     with pytest.raises(RateLimited):
         sending.answer()
     assert sending.aborted(seconds=PATIENCE) is None

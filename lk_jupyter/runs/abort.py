@@ -25,6 +25,7 @@ from lk_jupyter.api.execution import is_final
 from lk_jupyter.api.states import is_known
 from lk_jupyter.errors import ApiError, LkError, NotFound, OperationNotAvailable
 from lk_jupyter.protocol.bucket import GRACE
+from lk_jupyter.protocol.vm_run import parse_run_key
 from lk_jupyter.runs.follow import PAUSES, Ending
 from lk_jupyter.runs.interrupts import SafeEvent, call_in_background, serve_all
 
@@ -136,10 +137,10 @@ class Abort:
             repeats = "" if self._over else " The abort is repeated in the background."
             return f"Run {self.execution_id} is unknown to the cloud and may be billed.{repeats} {fix}"
         if self.error and self._over:
-            return f"The abort failed: {_read_first_line(self.error)} The run may still be active. {fix}"
+            return f"The abort failed: {_read_first_line(self.error)} {self._doubt}. {fix}"
         if self.error:
             why = _read_first_line(self.error)
-            return f"The run may still be active: {why} The abort is repeated in the background. {fix}"
+            return f"{self._doubt}: {why} The abort is repeated in the background. {fix}"
         if self.accepted:
             check = f"Check: %lk_status {self.execution_id} Abort it again: %lk_abort {self.execution_id}"
             if self._is_unknown:
@@ -148,8 +149,14 @@ class Abort:
         if self._is_grace:
             state = f"The run is still returning its variables, and is aborted within {GRACE:.0f} s."
         else:
-            state = "The server hasn't confirmed the abort yet. The run may still be active."
+            state = f"The server hasn't confirmed the abort yet. {self._doubt}."
         return f"{state} {fix}"
+
+    @property
+    def _doubt(self) -> str:
+        """What may still be active, as the start of a sentence."""
+        is_on_vm = parse_run_key(self.execution_id) is not None
+        return "The run and its VM may still be active and billed" if is_on_vm else "The run may still be active"
 
     def work(self) -> None:
         """Send the abort until the server accepts it, then poll the state of the run; a second call does nothing."""
