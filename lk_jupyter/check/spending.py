@@ -36,6 +36,7 @@ from lk_jupyter.check.run_rules import (
     is_same_id,
 )
 from lk_jupyter.check.services import find_cheapest_model, probe_chat, probe_object
+from lk_jupyter.config.assumptions import IGNORED
 from lk_jupyter.connection.budget import CostRequest, refuse_over_budget
 from lk_jupyter.connection.credits import available_credits
 from lk_jupyter.errors import ConnectionFailed, LkError, OutcomeUnknown, UsageError
@@ -179,6 +180,7 @@ class Probe:
         self._module = f"lk_check_{self._token[:12]}"  # a module uploaded with the runs, and a file left by a run
         self._tokens: dict[str, RunFacts | None] = {}  # None: started, without an answer so far
         self._user_id = ""
+        self._refused = set(session.client.assumptions.list_parts("refused_fields"))
 
     def run_and_clean_up(self) -> None:
         """Do all steps, end all runs, and note the credits before and after."""
@@ -273,7 +275,7 @@ class Probe:
             execution_type=self._plan.machine.hardware_profile,
             file_name=add_token_to_name("lk_check.py", token),
             import_files=json.dumps({f"{self._module}.py": ""}),
-            metadata={REQUEST_KEY: token},
+            metadata=None if "metadata" in self._refused else {REQUEST_KEY: token},
         ).model_copy(update={"timeout": timeout})
         body = request.model_dump(mode="json", by_alias=True, exclude_none=True)
         started_at = self._client.utc_now
@@ -288,6 +290,10 @@ class Probe:
             raw = RawAnswer(502, "", b"")
         if 400 <= raw.status < 500:
             del self._tokens[token]
+            if raw.status in {400, 422} and "metadata" not in self._refused and b"metadata" in raw.content:
+                self._refused.add("metadata")
+                self._report.set_assumption("refused_fields", "metadata", START)
+                return self._start_run(code, timeout)
             self._add_refusal(raw)
             return None
         answer = raw.json if isinstance(raw.json, dict) else {}
@@ -408,14 +414,7 @@ class Probe:
         if facts is None:
             report.add_difference(START, "the output of a run", "none", "The run had no output", "Nothing.")
             return
-        if not facts.get("imported"):
-            report.add_difference(
-                START,
-                "import_files are found",
-                "not found",
-                "The files of a run aren't in the expected folder",
-                "Nothing.",
-            )
+        report.set_assumption("import_files", "stored" if facts.get("imported") else IGNORED)
         if stored and isinstance(folders := facts.get("bucket"), list):
             if folders:
                 report.set_assumption("bucket_folder_python", str(folders[0]))

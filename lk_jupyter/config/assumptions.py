@@ -27,6 +27,9 @@ _EXTERNAL, _OPENAI = "/api/v2/external", "/openai/v1"
 #: Value for an operation, or a group of operations, that a server doesn't have.
 ABSENT = "absent"
 
+#: Value for files of a request that the server doesn't store.
+IGNORED = "ignored"
+
 #: Prefix of models that the server chooses by the prompt.
 ROUTERS = "lyceum/"
 
@@ -303,6 +306,15 @@ ASSUMPTIONS: tuple[Assumption, ...] = (
         "Optional request fields of a start that the server refuses: metadata, labels, run_name",
         "Starts are sent without these fields. A start whose response is lost is found by its file name.",
         _parse_list(r"metadata|labels|run_name", "fields such as metadata,labels, separated by commas"),
+    ),
+    Assumption(
+        "import_files",
+        "stored",
+        (IGNORED,),
+        "documented",
+        ("POST /execution/streaming/start",),
+        "Whether the files in a request (import_files) are in the folder of the run",
+        "lk_jupyter sends the files inside the code of a run. Links and keys need --allow-secrets.",
     ),
     Assumption(
         "working_folder",

@@ -44,6 +44,7 @@ SWITCHES = {
     "pricing_count": "add the number of prices to the answer of GET /pricing",
     "metadata_echo": "return no metadata of runs and batches",
     "refused_fields": "refuse metadata in requests that start runs and batches",
+    "import_files": "ignore the files in a request that starts a Python run",
     "working_folder": "let all Python runs of an organization work in one folder",
     "kernel_state": "put the state of the interpreter into the record of each run",
     "start_answer": "answer a request that starts a run with HTTP 202 and no id",

@@ -201,9 +201,16 @@ def _refuse_metadata(model: Any) -> Any:
     return _extend_model(model, metadata=(None, None)) if has_metadata else model
 
 
+def _ignore_files(model: Any) -> Any:
+    is_python = isinstance(model, type) and issubclass(model, StreamingExecutionRequest)
+    ignored = Annotated[str | None, AfterValidator(lambda _: None)]
+    return _extend_model(model, import_files=(ignored, None)) if is_python else model
+
+
 _BODIES: tuple[tuple[str, Callable[[Any], Any]], ...] = (
     ("longest_run", _limit_timeout),
     ("refused_fields", _refuse_metadata),
+    ("import_files", _ignore_files),
     ("notebook_limit", _limit_notebooks),
     ("bucket_folder_image", _move_mount),
     ("deployment_gpu_field", _require_gpu_type),

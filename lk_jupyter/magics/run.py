@@ -86,6 +86,7 @@ from lk_jupyter.runs.run import Run
 from lk_jupyter.runs.submit.budget import budget_usage
 from lk_jupyter.runs.submit.preconditions import require_preconditions
 from lk_jupyter.runs.submit.submission import Submission
+from lk_jupyter.runs.submit.upload import link_notices
 from lk_jupyter.session import Session, current
 from lk_jupyter.text.units import moment_label, whole_seconds_label
 from lk_jupyter.views.plan import plan_view
@@ -316,7 +317,8 @@ def send(
         try:
             with true_interrupts():
                 view.show_submission(bundle)
-                view.warn([*low_balance_notices(session, bundle.worst_case), *local_device_notices(bundle)])
+                notices = [*local_device_notices(bundle), *link_notices(session, bundle)]
+                view.warn([*low_balance_notices(session, bundle.worst_case), *notices])
                 show(_submit_run(session, sending, view), view, shell, options, stop)
         except KeyboardInterrupt as error:
             if not is_handled(error):

@@ -18,6 +18,9 @@ MOMENT = b"moment"
 #: Exit codes of code that was interrupted at such a request, or shortly before the time limit or the end of the key.
 STOPPED, TIMED_OUT, LEASE_OVER = 130, 124, 123
 
+#: The exit code of a run whose files are missing, so that the code didn't start.
+NO_FILES = 97
+
 
 def saving_seconds(limit: float) -> float:
     """Return the seconds before a time limit, in seconds, that are left for sending variables back."""

@@ -14,8 +14,8 @@ from lk_jupyter.api.logs import INCOMPLETE
 from lk_jupyter.api.states import label_of
 from lk_jupyter.errors import LkError, NotSignedIn, RunAborted, RunError, RunFailed, Unauthorized
 from lk_jupyter.protocol.frames import ERROR, STDERR, format_items, read_nonce, split
-from lk_jupyter.protocol.parts import PACKAGE, remove_token_from_name
-from lk_jupyter.remote.sign import LEASE_OVER, STOPPED, TIMED_OUT
+from lk_jupyter.protocol.parts import remove_token_from_name
+from lk_jupyter.remote.sign import LEASE_OVER, NO_FILES, STOPPED, TIMED_OUT
 from lk_jupyter.runs.clock import measure_duration
 from lk_jupyter.text.secrets import redact, redact_values
 
@@ -199,10 +199,25 @@ def _explain_end(record: ExecutionRecord) -> str:
     return _REASONS.get(record.status.lower(), _explain_failure)(record)
 
 
+#: Printed by a run that finds no files, before its code.
+NO_FILES_TEXT = "lk_jupyter: the files of this run (import_files) are missing. The code didn't start."
+
+
+def has_no_files(record: ExecutionRecord) -> bool:
+    """Return whether a run ended before its code, because the server ignored the files of the request."""
+    if record.status.lower() not in FAILED_STATES or record.return_code not in {NO_FILES, None}:
+        return False
+    output = f"{record.stdout or ''}{record.stderr or ''}"
+    return NO_FILES_TEXT in output or (not output and record.return_code == NO_FILES)
+
+
 def _explain_failure(record: ExecutionRecord) -> str:
+    if has_no_files(record):
+        return (
+            "ended before its code started: the cloud ignored the files of the request (import_files).\nFrom now on, "
+            "the code contains the files. Run the cell again."
+        )
     cause = remote_traceback(split_printed_output(record)[1] or "", "", 0).rstrip().rpartition("\n")[2]
-    if f"'{PACKAGE}'" in cause:
-        return "couldn't find the uploaded files.\nThis cloud accepts only code: add --no-rich."
     code = f"exit code {record.return_code}" if record.return_code else f"state {label_of(record.word)}"
     why = f" ({cause})" if cause else _format_details(record)
     return f"ended with {code}{why}.\nRead the log: %lk_logs {record.execution_id[:SHORT_ID]}"

@@ -22,6 +22,7 @@ from lk_jupyter.api.execution import ExecutionMetrics, ExecutionRecord, is_final
 from lk_jupyter.api.logs import LogEntry, sort_by_time
 from lk_jupyter.api.machine_types import MachineType
 from lk_jupyter.api.states import is_run_id
+from lk_jupyter.config.assumptions import IGNORED
 from lk_jupyter.config.settings import setting
 from lk_jupyter.config.signing import stop_content
 from lk_jupyter.errors import NotFound, OutcomeUnknown, RunDetached, UsageError
@@ -43,6 +44,7 @@ from lk_jupyter.runs.outcome import (
     SHORT_ID,
     STOPPED_STATES,
     Result,
+    has_no_files,
     incomplete_label,
     journal_columns,
     read_result,
@@ -238,6 +240,8 @@ class Run:
         if is_final(record.status):
             self._record = record
             self._journal.update(self.execution_id, **journal_columns(record))
+            if has_no_files(record) and self.import_files:
+                self._session.client.assumptions.store_finding("import_files", IGNORED)
         return record
 
     @property

@@ -174,6 +174,11 @@ class Bundle:
         """Return the bytes of the uploaded variables and files."""
         return sum(each.size for each in self.payload.inputs) + sum(map(len, self.uploads.values()))
 
+    @property
+    def allows_secrets(self) -> bool:
+        """Return whether the user allows secrets in the code, which the record of the run contains."""
+        return self.secrets_allowed or bool(getattr(self.options, "allow_secrets", False))
+
     @cached_property
     def token(self) -> str:
         """Return the mark in the metadata by which the request is found again."""

@@ -114,9 +114,7 @@ def require_consent(bundles: Iterable[Bundle], ask: Callable[[str], bool] | None
     bundles = list(bundles)
     require_block_consent(bundles, ask)
     bundles = _require_size_consent(bundles, ask)
-    unconfirmed = [
-        bundle for bundle in bundles if not (bundle.secrets_allowed or getattr(bundle.options, "allow_secrets", False))
-    ]
+    unconfirmed = [bundle for bundle in bundles if not bundle.allows_secrets]
     findings = dict.fromkeys(finding for bundle in unconfirmed for finding in bundle.secrets)
     if not findings:
         return bundles

@@ -10,6 +10,8 @@ import json
 import logging
 import math
 import re
+import zlib
+from base64 import b64encode
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -31,12 +33,14 @@ from lk_jupyter.api.user import is_same_user
 from lk_jupyter.api.workloads import (
     Workload,
 )  # also aborts runs: imported now, so that no interrupt waits for the import
-from lk_jupyter.config.assumptions import DEFAULT, SEPARATOR, Assumptions
+from lk_jupyter.config.assumptions import DEFAULT, IGNORED, SEPARATOR, Assumptions
 from lk_jupyter.config.settings import setting
 from lk_jupyter.config.signing import signing_key
 from lk_jupyter.errors import ApiError, BadRequest, Invalid, LkError
 from lk_jupyter.protocol.metadata import REQUEST_KEY
 from lk_jupyter.protocol.parts import KEY, MARK, PREFIX, SETTINGS, add_token_to_name, is_internal
+from lk_jupyter.remote.sign import NO_FILES
+from lk_jupyter.runs.outcome import NO_FILES_TEXT
 from lk_jupyter.runs.package.bundle import Bundle
 from lk_jupyter.text.secrets import MARK as REDACTED
 
@@ -65,11 +69,14 @@ _LONGEST = re.compile(
 )
 
 #: Code that puts the folder of a run first in ``sys.path``: the folder with the token of the script's name, else the
-#: newest folder. The text is the same for every run, so that equal code stays equal, and it binds no name.
+#: newest folder. Without a folder, the run ends before the user's code, with a mark in its output. The text is the same
+#: for every run, so that equal code stays equal, and it binds no name.
 _FIND = (
     "__import__('sys').path.insert(0, (lambda os, at: (lambda own: own if os.path.isdir(own) else max("
     f"(each.path for each in os.scandir(os.path.dirname(at)) if each.name.startswith({PREFIX!r}) and each.is_dir()), "
-    f"key=os.path.getmtime))(os.path.join(os.path.dirname(at), {PREFIX!r} + os.path.splitext(at)[0][-{MARK}:])))"
+    f"key=os.path.getmtime, default='') or (print({NO_FILES_TEXT!r}, file=__import__('sys').stderr), "
+    f"__import__('sys').exit({NO_FILES})))"
+    f"(os.path.join(os.path.dirname(at), {PREFIX!r} + os.path.splitext(at)[0][-{MARK}:])))"
     "(__import__('os'), __import__('os').path.abspath(globals().get('__file__', './_'))))"
 )
 #: The folder of the author's files, separate from files of lk_jupyter; the code runs in this folder.
@@ -79,6 +86,18 @@ _ENTER = (
     "; __import__('os').makedirs(__import__('sys').path[0], exist_ok=True)"
     "; __import__('os').chdir(__import__('sys').path[0])"
 )
+
+#: Code that writes the files of a run into a new folder, and puts the folder first in ``sys.path``: for a server that
+#: ignores the files of a request.
+_WRITE = """import base64, json, os, sys, tempfile, zlib
+root = tempfile.mkdtemp(prefix=folder + "-")
+for name, text in json.loads(zlib.decompress(base64.b64decode(packed))).items():
+    path = os.path.join(root, *name.split("/"))
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(path, "w", encoding="utf-8", newline="") as file:
+        file.write(text)
+sys.path.insert(0, root)
+"""
 
 #: The answer of a start operation.
 StartResponse = TypeVar("StartResponse")
@@ -100,7 +119,10 @@ def start_once(client: Client, bundle: Bundle) -> StreamingStartResponse:
     name = add_token_to_name(bundle.request.file_name or bundle.source.file_name, bundle.token)
     request = bundle.request.model_copy(update={"file_name": name})
     if isinstance(request, StreamingExecutionRequest):
-        request = use_separate_folder(request, bundle.token, bundle.frames_token)
+        if client.assumptions["import_files"] == IGNORED:
+            request = put_files_in_code(request, bundle)
+        else:
+            request = use_separate_folder(request, bundle.token, bundle.frames_token)
     return send_once(
         client,
         bundle.token,
@@ -161,13 +183,38 @@ def use_separate_folder(
     if SETTINGS in files:  # the driver is uploaded too
         files[KEY] = signing_key(frames_token or token).hex()
     folder = f"{PREFIX}{token[:MARK]}"
-    line = _FIND
-    if not all(map(is_internal, files)):
-        line += _ENTER
-    unmoved = {name for name in files if is_internal(name) or name.startswith("cloudpickle/")}
-    paths = {name: name if name in unmoved else f"{_FILES}/{name}" for name in files}
-    packed = json.dumps({f"{folder}/{paths[name]}": text for name, text in files.items()})
-    return request.model_copy(update={"import_files": packed, "code": _prepend_line(request.code, line)})
+    packed = json.dumps({f"{folder}/{path}": text for path, text in _place_files(files).items()})
+    code = _prepend_line(request.code, _FIND + _enter_folder(files))
+    return request.model_copy(update={"import_files": packed, "code": code})
+
+
+def put_files_in_code(request: StreamingExecutionRequest, bundle: Bundle) -> StreamingExecutionRequest:
+    """Return a request whose code contains its files.
+
+    The record of a run contains the code. So the key that signs frames is included only if the user allows secrets.
+    """
+    files: dict[str, str] = json.loads(request.import_files or "{}")
+    if not files:
+        return request
+    if SETTINGS in files and bundle.allows_secrets:
+        files[KEY] = signing_key(bundle.frames_token or bundle.token).hex()
+    packed = b64encode(zlib.compress(json.dumps(_place_files(files)).encode(), 9)).decode()
+    facts = {"packed": packed, "folder": f"{PREFIX}{bundle.token[:MARK]}"}
+    code = _prepend_line(request.code, f"exec({_WRITE!r}, {facts!r}){_enter_folder(files)}")
+    return request.model_copy(update={"import_files": None, "code": code})
+
+
+def _place_files(files: Mapping[str, str]) -> dict[str, str]:
+    """Return the files of a run, with the author's files in a separate folder."""
+    return {
+        name if is_internal(name) or name.startswith("cloudpickle/") else f"{_FILES}/{name}": text
+        for name, text in files.items()
+    }
+
+
+def _enter_folder(files: Iterable[str]) -> str:
+    """Return code that runs the script in the folder of its author's files; empty without such files."""
+    return "" if all(map(is_internal, files)) else _ENTER
 
 
 def _prepend_line(code: str, line: str) -> str:

@@ -53,7 +53,7 @@ from lk_jupyter.runs.package.machine import is_default, move_bundle
 from lk_jupyter.runs.submit.budget import enforce_budgets
 from lk_jupyter.runs.submit.preconditions import require_vm_run
 from lk_jupyter.runs.submit.start import REPEATED, find_marked, limit_before_lease_end, shorter_limit, start_once
-from lk_jupyter.runs.submit.upload import add_links, upload_inputs
+from lk_jupyter.runs.submit.upload import add_links, require_link_consent, upload_inputs
 from lk_jupyter.runs.variables.state import remember
 from lk_jupyter.text.secrets import MARK, redact_values
 
@@ -293,6 +293,7 @@ class Submission:
     def _prepare_and_start(self) -> StreamingStartResponse:
         started = time.monotonic()
         self._enter_step()
+        require_link_consent(self._session, self.bundle)
         run_journal = journal()
         run_journal.add(self._entry)
         enforce_budgets(self._session, self.bundle, run_journal=run_journal)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
 from lk_jupyter.api.execution import StartRequest
+from lk_jupyter.config.assumptions import IGNORED
 from lk_jupyter.config.consents import keep_upload_speed
 from lk_jupyter.config.signing import signing_key
 from lk_jupyter.errors import LkError, NoSuchObject, OperationNotAvailable, StorageError, UsageError
@@ -31,6 +32,7 @@ from lk_jupyter.protocol.bucket import (
     returned_key,
     stop_key,
 )
+from lk_jupyter.protocol.notice import WARNING, Notice
 from lk_jupyter.protocol.parts import read_part_settings
 from lk_jupyter.protocol.relay import PART as RELAY_PART
 from lk_jupyter.protocol.vm_run import LINK_HOST
@@ -66,12 +68,12 @@ def upload_inputs(session: Connection, bundle: Bundle, report: Callable[[str], N
     UsageError if the bucket no longer contains the values of an earlier run.
     """
     settings = settings_in(bundle.request.import_files)
-    if settings is None or not (settings["blobs"] or settings["slots"]):
+    if settings is None or not (settings["blobs"] or settings["slots"]) or omits_links(session, bundle):
         return bundle.request
     try:
         links = upload_variables(session, settings, bundle, report)
     except OperationNotAvailable:
-        if settings["blobs"] or settings["outputs"] or getattr(bundle.options, "sync", False):
+        if _needs_bucket(settings, bundle):
             raise
         return bundle.request  # without a bucket, the run returns no variables
     files = json.loads(bundle.request.import_files or "{}")
@@ -245,10 +247,51 @@ def add_links(session: Connection, bundle: Bundle) -> Bundle:
     return replace(bundle, request=bundle.request.model_copy(update=changes))
 
 
+def omits_links(session: Connection, bundle: Bundle) -> bool:
+    """Return whether a run gets no links and no key, since its code, and so its record, would contain them."""
+    is_ignored = session.client.assumptions["import_files"] == IGNORED
+    return is_ignored and not (bundle.vm_offer or bundle.allows_secrets)
+
+
+def require_link_consent(session: Connection, bundle: Bundle) -> None:
+    """Refuse a run that needs links if it gets none. Raises UsageError."""
+    if not omits_links(session, bundle):
+        return
+    text = bundle.request.import_files
+    settings = settings_in(text)
+    if (settings and _needs_bucket(settings, bundle)) or any(
+        read_part_settings(text, part) is not None for part in (RELAY_PART, CALL, checkpoint.PART, stage.PART)
+    ):
+        raise UsageError(
+            "This server ignores the files of a run (import_files). So the code must contain links to the bucket and "
+            "the run's key, which your organization can read. Nothing was sent. Allow it: --allow-secrets. Or use a kept "
+            "machine, which needs no files: --session NAME"
+        )
+
+
+def link_notices(session: Connection, bundle: Bundle) -> list[Notice]:
+    """Return a notice for a run that returns no variables, since it gets no links."""
+    settings = settings_in(bundle.request.import_files)
+    if settings is None or not settings["slots"] or not omits_links(session, bundle):
+        return []
+    text = (
+        "This server ignores the files of a run (import_files), so the code contains them. The run returns no "
+        "variables: a link in the code is a secret. Return them: --allow-secrets"
+    )
+    return [Notice(text, WARNING, "--allow-secrets")]
+
+
+def _needs_bucket(settings: Mapping[str, Any], bundle: Bundle) -> bool:
+    """Return whether a run can't do what the user wants without the bucket."""
+    return bool(settings["blobs"] or settings["outputs"] or getattr(bundle.options, "sync", False))
+
+
 def _plan_packages(session: Connection, bundle: Bundle) -> dict[str, str]:
     """Return the file with which a run provides its packages; none if the cloud installs them."""
     requirements = getattr(bundle.request, "requirements_content", None)
     if read_part_settings(bundle.request.import_files, PACKAGES) is None or not requirements or bundle.vm_offer:
+        return {}
+    if session.client.assumptions["import_files"] == IGNORED:  # the plan contains links
         return {}
     plan = kept_packages.packages_plan(session, bundle, requirements)
     if plan:
