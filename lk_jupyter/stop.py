@@ -143,7 +143,25 @@ def read_active(connection: Connection) -> ActiveList:
     cloud = (each for each in active.resources if each.kind != "run" or each.id not in members)
     relay_resources = (_describe_relay(facts, by_id) for facts in relays)
     vms = _iterate_unlisted_vms(connection, [each.id for each in active.resources if each.kind == "VM"])
-    return replace(active, resources=(*relay_resources, *cloud, *vms))
+    return replace(active, resources=_add_vm_runs(connection, (*relay_resources, *cloud, *vms)))
+
+
+def _add_vm_runs(connection: Connection, resources: Sequence[ActiveResource]) -> tuple[ActiveResource, ...]:
+    """Add the run and the stated end to each VM that a run of this machine has rented."""
+    from lk_jupyter.vms.facts import describe_end  # noqa: PLC0415 (few accounts have runs on VMs)
+
+    runs = {vm_run.normalize_id(facts.active_id): facts for facts in _iterate_undeleted_vms(connection)}
+
+    def describe(resource: ActiveResource) -> ActiveResource:
+        facts = runs.get(vm_run.normalize_id(resource.id)) if resource.kind == "VM" else None
+        if facts is None:
+            return resource
+        run_id = vm_run.PREFIX + facts.token
+        title = str(facts.request.get("run_name") or "")
+        name = f"{title}, run {run_id}" if title else f"run {run_id}"
+        return replace(resource, name=name, end=describe_end(facts), run_id=run_id)
+
+    return tuple(map(describe, resources)) if runs else tuple(resources)
 
 
 def plan_stop(connection: Connection, active: ActiveList) -> StopPlan:

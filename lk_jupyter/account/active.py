@@ -43,7 +43,8 @@ class ActiveResource:
 
     ``kind``, ``id``, ``name``, ``hardware``, ``per_hour`` in credits (None if its price is unknown), ``state`` as the
     cloud reports it. ``is_billed`` is whether its billing has started, ``owner`` is the id or the address of its user
-    if the cloud reports it. ``end`` is the stated end of a VM or a deployment, and who enforces it.
+    if the cloud reports it. ``end`` is the stated end of a VM or a deployment, and who enforces it. ``run_id``
+    is the run of this computer that has the VM.
 
     Example:
         >>> run = session.run("import time; print('begun', flush=True); time.sleep(600)", gpu="A100")
@@ -63,6 +64,7 @@ class ActiveResource:
     is_billed: bool = True
     owner: str | None = None
     end: str = ""
+    run_id: str = ""
 
     @property
     def label(self) -> str:

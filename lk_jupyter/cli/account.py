@@ -32,7 +32,8 @@ def machines(arguments: Arguments, output: CommandOutput) -> int:  # noqa: ARG00
 
 
 def balance(arguments: Arguments, output: CommandOutput) -> int:  # noqa: ARG001
-    """Print the remaining credits, and their use per hour."""
+    """Print the remaining credits, their use per hour, and what uses them."""
+    from lk_jupyter.cli.stop import print_resource  # noqa: PLC0415 (lk skill needs no resources)
     from lk_jupyter.session import current  # noqa: PLC0415
 
     state = current().balance()
@@ -49,6 +50,8 @@ def balance(arguments: Arguments, output: CommandOutput) -> int:  # noqa: ARG001
         depleted_at=state.depleted_at.isoformat() if state.depleted_at else None,
         budget=state.budget and state.budget.model_dump(mode="json"),
     )
+    for resource in state.resources:
+        print_resource(resource, output)
     for problem in state.problems:
         output.note("warning", problem, message=problem)
     return DONE

@@ -132,9 +132,16 @@ class CommandOutput:
         return CLOSED
 
     def report_active(self, execution_id: str) -> int:
-        """Report that a run is still active, and return the exit code."""
-        command = f"lk wait {execution_id}"
-        self.note("running", f"Run {execution_id} is still active. Wait: {command}", id=execution_id, next=command)
+        """Report that a run is still active, with the end of its VM, and return the exit code."""
+        from lk_jupyter.connection.rental import end_label  # noqa: PLC0415 (the import of this module stays fast)
+        from lk_jupyter.runs.vm_runs import find_vm_end  # noqa: PLC0415 (as above)
+
+        command, end = f"lk wait {execution_id}", find_vm_end(execution_id)
+        words = f"Run {execution_id} is still active. "
+        if end:
+            words += f"Its VM ends at {end_label(end.timestamp())}. "
+        fields = {"id": execution_id, "next": command, **({"ends": end.isoformat()} if end else {})}
+        self.note("running", f"{words}Wait: {command}", **fields)
         return ACTIVE
 
 

@@ -16,6 +16,7 @@ from lk_jupyter.cli.output import DONE, FAILED, CommandOutput, replace_magics
 from lk_jupyter.config.files import working_folder
 from lk_jupyter.errors import RunError, UsageError
 from lk_jupyter.runs.run import Run
+from lk_jupyter.runs.vm_runs import find_vm_end
 from lk_jupyter.session import Session, current
 from lk_jupyter.text.secrets import LineRedactor
 from lk_jupyter.text.terminal import plain
@@ -103,18 +104,25 @@ def fetch(arguments: Arguments, output: CommandOutput) -> int:
 
 def runs(arguments: Arguments, output: CommandOutput) -> int:
     """Print active runs, then the latest finished runs."""
+    from lk_jupyter.api.billing import ExecutionSummary  # noqa: PLC0415
     from lk_jupyter.runs.ids import latest_runs  # noqa: PLC0415
+    from lk_jupyter.runs.vm_runs import VmRunSummary  # noqa: PLC0415
 
-    for row in latest_runs(current().client, arguments.options.limit):
+    for row in latest_runs(current(), arguments.options.limit):
         moment = row.known_since
+        vm_run = row if isinstance(row, VmRunSummary) else None
         fields = {
             "id": row.execution_id,
             "state": row.status,
             "machine": row.hardware_profile or None,
             "started": moment.isoformat() if moment else None,
-            "cost": getattr(row, "billed", None),
+            "cost": vm_run.cost if vm_run else row.billed if isinstance(row, ExecutionSummary) else None,
         }
-        output.emit("run", "  ".join(str(value) for value in fields.values() if value is not None), **fields)
+        words = [str(value) for value in fields.values() if value is not None]
+        if vm_run and vm_run.ends_at:
+            words.append(f"VM ends at {vm_run.end_label}")
+            fields["ends"] = vm_run.ends_at.isoformat()
+        output.emit("run", "  ".join(words), **fields)
     return DONE
 
 
@@ -132,7 +140,8 @@ def _start_run(arguments: Arguments, output: CommandOutput) -> Run:
             earlier = getattr(bundle.options, "attach", "") == "auto" and find_previous_run(session, bundle)
             new_run = earlier or Run.submit(session, bundle)
     output.run = new_run.execution_id
-    output.emit("started", new_run.execution_id, id=new_run.execution_id, **_list_bundle_facts(bundle))
+    ends = {"ends": end.isoformat()} if (end := find_vm_end(new_run.execution_id)) else {}
+    output.emit("started", new_run.execution_id, id=new_run.execution_id, **_list_bundle_facts(bundle), **ends)
     return new_run
 
 

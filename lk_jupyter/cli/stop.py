@@ -43,20 +43,24 @@ def _stop_all(session: Session, output: CommandOutput, *, is_confirmed: bool) ->
 
 def _print_plan(plan: StopPlan, output: CommandOutput) -> None:
     for resource in plan.resources:
-        _print_resource(resource, output, is_stopped=True)
+        print_resource(resource, output, is_stopped=True)
     for excluded in plan.excluded:
-        _print_resource(excluded.resource, output, is_stopped=False, reason=replace_magics(excluded.reason))
+        print_resource(excluded.resource, output, is_stopped=False, reason=replace_magics(excluded.reason))
     rate = plan.rate
     output.emit("total", f"Cost per hour: {rate.label}", per_hour=rate.per_hour, complete=rate.complete)
     for problem in plan.problems:
         output.note("warning", problem, message=problem)
 
 
-def _print_resource(resource: ActiveResource, output: CommandOutput, *, is_stopped: bool, reason: str = "") -> None:
+def print_resource(
+    resource: ActiveResource, output: CommandOutput, *, is_stopped: bool | None = None, reason: str = ""
+) -> None:
+    """Print an active resource with its cost and its end; ``is_stopped`` is whether this command stops it."""
     cost = (
         cost_label(resource.per_hour) if resource.is_billed else f"{cost_label(resource.per_hour)} once it has started"
     )
-    words = [resource.kind, resource.id, resource.name, resource.hardware, resource.state, cost]
+    end = f"ends at {resource.end}" if resource.end else ""
+    words = [resource.kind, resource.id, resource.name, resource.hardware, resource.state, cost, end]
     text = "  ".join(one_line(word) for word in words if word)
     output.emit(
         "active",
@@ -68,8 +72,9 @@ def _print_resource(resource: ActiveResource, output: CommandOutput, *, is_stopp
         state=resource.state,
         per_hour=resource.per_hour,
         billed=resource.is_billed,
-        stops=is_stopped,
-        reason=reason or None,
+        run=resource.run_id or None,
+        ends=resource.end or None,
+        **({} if is_stopped is None else {"stops": is_stopped, "reason": reason or None}),
     )
 
 
@@ -128,8 +133,8 @@ def _stop_and_report(
         fields: dict[str, Any] = {"id": resource.id, "kind": resource.kind}
         if result.has_ended:
             output.active_ids.remove(resource.id)
-        if result.has_ended and resource.kind == "run":
-            fields |= _describe_run(session, resource.id)
+        if result.has_ended and (resource.kind == "run" or resource.run_id):
+            fields = {**_describe_run(session, resource.run_id or resource.id), **fields}
         with suppress(BrokenPipeError):  # the stops continue without a reader
             if result.has_ended:
                 output.emit("stopped", message, **fields, message=message)

@@ -37,6 +37,7 @@ from lk_jupyter.runs.interrupts import true_interrupts
 from lk_jupyter.runs.outcome import SHORT_ID, build_error, incomplete_label
 from lk_jupyter.runs.relay import list_members
 from lk_jupyter.runs.run import Run
+from lk_jupyter.runs.vm_runs import VmRunSummary
 from lk_jupyter.session import current
 from lk_jupyter.text.secrets import LineRedactor
 from lk_jupyter.text.terminal import TerminalText
@@ -84,21 +85,25 @@ def lk_runs(options: RunsMagicOptions, shell: InteractiveShell) -> None:
     if options.stop_all:
         stop_all(shell, is_confirmed=options.yes)
         return
-    runs = latest_runs(current().client, options.limit)
-    columns = ("Run", "State", "Machine", "Started", "Duration", "Cost", "Name")
+    runs = latest_runs(current(), options.limit)
+    columns: tuple[str, ...] = ("Run", "State", "Machine", "Started", "Duration", "Cost", "Name", "Ends")
     note = "" if runs else "No runs. Start one with %%lk_run on top of a cell."
     prices = {machine.hardware_profile: machine.price_per_hour for machine in current().machines()} if runs else {}
     members = list_members()
     rows = [
         _build_run_row(run, prices.get(run.hardware_profile or ""), members.get(run.execution_id, "")) for run in runs
     ]
+    if not any(row[-1] for row in rows):  # only VMs have a stated end
+        columns, rows = columns[:-1], [row[:-1] for row in rows]
     display(Table(columns, rows, note=note, right=frozenset({"Duration", "Cost"})))
 
 
 def _build_run_row(run: Workload | ExecutionSummary, price_per_hour: Decimal | None, place: str) -> tuple[str, ...]:
-    bill = (
-        calculate_bill(run, price_per_hour, at=current().client.now()) if isinstance(run, ExecutionSummary) else Bill()
-    )
+    bill, end = Bill(), ""
+    if isinstance(run, VmRunSummary):
+        bill, end = run.bill, run.end_label
+    elif isinstance(run, ExecutionSummary):
+        bill = calculate_bill(run, price_per_hour, at=current().client.now())
     return (
         run.execution_id[:SHORT_ID],
         state_label(run.status, _find_name(run)),
@@ -107,12 +112,13 @@ def _build_run_row(run: Workload | ExecutionSummary, price_per_hour: Decimal | N
         duration_label(bill.seconds) if bill.seconds is not None else "",
         bill.label,
         ", ".join(filter(None, [_find_name(run), place])),
+        end,
     )
 
 
 def _find_name(run: Workload | ExecutionSummary) -> str:
     """Return the display name of a run: from the server if available, else from the code in the journal."""
-    named = run.run_name if isinstance(run, Workload) else (run.model_extra or {}).get("run_name")
+    named = run.run_name if isinstance(run, Workload | VmRunSummary) else (run.model_extra or {}).get("run_name")
     entry = None if named else journal().get(run.execution_id)
     return named or (entry and entry.title) or remove_token_from_name(run.file_name or "")
 

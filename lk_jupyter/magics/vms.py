@@ -65,7 +65,7 @@ from lk_jupyter.text.units import credits_label, disk_label, duration_label, lim
 from lk_jupyter.vms import ssh_config
 from lk_jupyter.vms import vms as vm
 from lk_jupyter.vms.ends import VmDeletion, describe_reason, repeat_deletion
-from lk_jupyter.vms.facts import VmFacts, facts_folder, find_vm_facts
+from lk_jupyter.vms.facts import VmFacts, describe_end, facts_folder, find_vm_facts
 from lk_jupyter.vms.ids import short_id
 from lk_jupyter.vms.jump import ADVICE, jump_command
 from lk_jupyter.vms.offers import VmOffer, VmShape, alternatives_line, choose_offer, list_offers, require_rentable
@@ -419,8 +419,7 @@ def _format_vm_end(each: VM | VMStatus, ends: dict[str, float]) -> str:
     if each.lease_ends_at is not None:
         return f"{end_label(each.lease_ends_at.timestamp())} by {BROKER}"
     if (facts := find_vm_facts(each.vm_id)) is not None:
-        enforcer = "the VM itself" if facts.is_guarded else COMPUTER
-        return f"{end_label(facts.ends_at)} by {enforcer}"
+        return describe_end(facts)
     end = ends.get(normalize_id(each.vm_id))
     return "none here" if end is None else f"{end_label(end)} by {COMPUTER}"
 

@@ -13,6 +13,7 @@ from lk_jupyter.api.states import is_final, is_run_id
 from lk_jupyter.connection.connection import Connection
 from lk_jupyter.errors import UsageError
 from lk_jupyter.journal.journal import journal
+from lk_jupyter.runs.vm_runs import list_vm_runs
 
 if TYPE_CHECKING:
     from lk_jupyter.api.billing import ExecutionSummary
@@ -36,14 +37,25 @@ def list_ids(client: Client) -> list[str]:
     return [execution_id for execution_id in dict.fromkeys(chain(going_on, ended)) if is_run_id(execution_id)]
 
 
-def latest_runs(client: Client, limit: int) -> list[Workload | ExecutionSummary]:
-    """Return active runs, then at most ``limit`` ended runs; a run in both lists counts once."""
+def latest_runs(connection: Connection, limit: int) -> list[Workload | ExecutionSummary]:
+    """Return active runs, then at most ``limit`` ended runs; a run in both lists counts once.
+
+    Runs on VMs of this computer are included. They are active until their VM is deleted.
+    """
+    client, vm_runs = connection.client, list_vm_runs(connection)
     ended = {run.execution_id: run for run in client.billing.history(limit=limit)}
     final = {run_id for run_id, run in ended.items() if is_final(run.status)}
     active = [run for run in client.workloads.list() if run.execution_id not in final]
     for run in active:
         ended.pop(run.execution_id, None)
-    return [*active, *ended.values()]
+    active_vm_runs = [run for run in vm_runs if run.ends_at]
+    ended_runs = [*ended.values(), *(run for run in vm_runs if not run.ends_at)]
+    ended_runs.sort(key=_find_start, reverse=True)
+    return [*active_vm_runs, *active, *ended_runs[:limit]]
+
+
+def _find_start(run: ExecutionSummary) -> float:
+    return run.known_since.timestamp() if run.known_since else 0.0
 
 
 def resolve(connection: Connection, prefix: str) -> str:

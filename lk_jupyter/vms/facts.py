@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict
 
 from lk_jupyter.config.files import is_locked
 from lk_jupyter.config.settings import setting
+from lk_jupyter.connection.rental import BROKER, COMPUTER, end_label
 from lk_jupyter.errors import ConnectionFailed, LkError, UsageError
 from lk_jupyter.protocol.vm_run import FOLDER, PREFIX, make_vm_key
 from lk_jupyter.text.units import credits_label
@@ -131,6 +132,13 @@ def overdue_line(facts: VmFacts) -> str:
         f"{credits_label(facts.cost)} so far. "
         f"Delete it: %lk_vm delete {short_id(facts.active_id)}"
     )
+
+
+def describe_end(facts: VmFacts) -> str:
+    """Return when the VM of a run is deleted, and who deletes it."""
+    if facts.offer is not None and facts.offer.is_leased:
+        return f"{end_label(facts.ends_at)} by {BROKER}"
+    return f"{end_label(facts.ends_at)} by {'the VM itself' if facts.is_guarded else COMPUTER}"
 
 
 def has_active_owner(token: str) -> bool:

@@ -1,9 +1,11 @@
 """Runs on VMs that a command starts: a detached process drives them to their end."""
 
 import json
+import re
 import subprocess
 import sys
 import threading
+from datetime import datetime, timezone
 
 import pytest
 from patience import PATIENCE
@@ -95,3 +97,28 @@ def test_a_vm_gets_its_guard_before_code_and_deletes_itself_though_no_code_arriv
     is_over.set()
     hosted.open_run(session, run.execution_id)._start.join(PATIENCE)
     assert active_keys(vms) == []
+
+
+def test_every_list_has_the_id_the_cost_and_the_end_of_a_run_on_a_vm(session, vms):
+    _, (started,) = lk(*START, "-c", "import time; time.sleep(600)", "--name", "training")
+    run_id, ends = started["id"], started["ends"]
+    until(lambda: facts_of(run_id).is_guarded)
+    assert abs(datetime.fromisoformat(ends).timestamp() - facts_of(run_id).ends_at) < 5
+    records = [record for record in lk("runs")[1] if record["id"] == run_id]
+    ends = datetime.fromtimestamp(facts_of(run_id).ends_at, timezone.utc).isoformat()
+    assert [(each["ends"], each["cost"] > 0) for each in records] == [(ends, True)]
+    [resource] = [record for record in lk("balance")[1] if record["event"] == "active"]
+    assert (resource["name"], resource["run"]) == (f"training, run {run_id}", run_id)
+    assert re.fullmatch(r".*\d\d:\d\d by the VM itself", resource["ends"])
+    _, records = lk("wait", run_id, "--seconds", "1")
+    assert records[-1]["event"] == "running", records
+    assert (records[-1]["event"], records[-1]["ends"]) == ("running", ends)
+    cell = [sys.executable, "-m", "IPython", "--colors=NoColor", "-c", "%load_ext lk_jupyter\n%lk_runs"]
+    text = subprocess.run(cell, capture_output=True, text=True, check=True).stdout
+    row = next(line for line in text.splitlines() if run_id[:8] in line and "credits" in line)
+    assert re.search(r"vm\.a100 .* credits +training +.*\d\d:\d\d by the VM itself", row)
+    code, records = lk("stop", run_id)
+    assert (code, records[-1].get("cost", 0) > 0) == (0, True), records
+    cost = float(facts_of(run_id).billed)
+    [record] = [record for record in lk("runs")[1] if record["id"] == run_id]
+    assert (record["state"], record["cost"], "ends" in record) == ("aborted", pytest.approx(cost, abs=1e-6), False)
