@@ -1,4 +1,4 @@
-"""Files that Python, Jupyter or pytest would execute unasked, or import in place of another module."""
+"""Files that a program would execute or obey unasked, or that Python would import in place of another module."""
 
 from __future__ import annotations
 
@@ -14,6 +14,21 @@ from pathlib import Path
 _EXECUTED = {"sitecustomize", "usercustomize", "conftest"}
 _CONFIG = re.compile(r"(?:jupyter|ipython)\w*_config\.(?:py|json)")
 
+#: Folders that Python reads as byte code or as an installed package, and folders of kernels and of start scripts.
+_LOADED_FOLDERS = re.compile(
+    r"__pycache__|.*\.(?:dist-info|egg-info|egg|data-info)|kernels|startup|nbextensions|labextensions"
+)
+
+#: Files that a tool obeys in whose folder it is started, or executes at an import: byte code, extension modules,
+#: configuration of test, build and package tools, of editors and of desktops.
+_LOADED_FILES = re.compile(
+    r".*\.(?:pth|pyc|pyo|pyd|so|dylib|dll|egg-link|ini|cfg|toml|code-workspace|desktop|service|inf|lnk)"
+    r"|(?:setup|noxfile|fabfile|tasks|dodo|manage|wscript|sconstruct)\.py"
+    r"|(?:package|package-lock|composer|tsconfig|jsconfig|devcontainer|kernel|pyrightconfig)\.json"
+    r"|(?:make|gnumake|docker|vagrant|just|rake|gem|proc|jenkins|tilt|snake)file(?:\..*)?"
+    r"|(?:compose|docker-compose|environment|_config)\.ya?ml|cmakelists\.txt|build|workspace|sconstruct"
+)
+
 
 @dataclass(frozen=True)
 class Risk:
@@ -21,6 +36,19 @@ class Risk:
 
     words: str
     index: int
+
+
+def find_name_risk(name: str) -> str:
+    """Return why a file isn't only data; empty without a reason. ``name`` is its path below a folder, with ``/``.
+
+    A download of the folder skips such a file, because programs read the file whenever they start in the folder.
+    """
+    *folders, last = name.lower().split("/")
+    if any(part.startswith(".") for part in (*folders, last)):
+        return "has a hidden part, which programs may obey"
+    if any(map(_LOADED_FOLDERS.fullmatch, folders)) or _LOADED_FILES.fullmatch(last):
+        return "may be executed or obeyed by a program in this folder"
+    return ""
 
 
 def execution_risk(path: Path) -> Risk | None:

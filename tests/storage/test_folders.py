@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from lk_jupyter.config.files import config_file
 from lk_jupyter.errors import NoSuchObject, StorageError
 from lk_jupyter.storage import _folders, _listing
 from lk_jupyter.storage._plan import is_file_name
@@ -89,8 +90,45 @@ def test_a_new_file_that_would_be_executed_unasked_is_downloaded_only_by_its_nam
         storage.get("fo/risky/", tmp_path)
     storage.get("fo/risky/json.py", "json.py")
     storage.put(b"longer", "fo/risky/json.py")
-    assert storage.sync("lk://fo/risky", ".").files == 1  # a file that is here is the user's choice
-    assert content(tmp_path)["json.py"] == b"longer"
+    assert storage.sync("lk://fo/risky", ".").files == 0  # another member may have changed it
+    assert content(tmp_path)["json.py"] == b"x"
+
+
+#: Names that git, shells, Python, IPython, Jupyter, pip, pytest, editors, desktops and build tools read unasked.
+OBEYED = [
+    *(".git/config", "repo/.git/hooks/post-checkout", ".gitattributes", ".bashrc", ".profile", ".ssh/config"),
+    *(".ipython/profile_default/startup/x.py", ".jupyter/jupyter_server_config.py", ".config/lk_jupyter/config.json"),
+    *(".vscode/tasks.json", ".envrc", ".env", ".pypirc", ".npmrc", ".condarc", ".pdbrc", ".netrc", ".Rprofile"),
+    *("x-1.0.dist-info/entry_points.txt", "x.egg-info/PKG-INFO", "__pycache__/data.cpython-311.pyc", "data.pyc"),
+    *("pytest.ini", "tox.ini", "setup.cfg", "setup.py", "pyproject.toml", "deep/conftest.py", "noxfile.py", "x.pth"),
+    *("kernels/evil/kernel.json", "profile_default/startup/00.py", "sub/Makefile", "Dockerfile", "docker-compose.yml"),
+    *("package.json", "a.desktop", "AutoRun.inf", "my.code-workspace", "jupyter_config.json", "environment.yml"),
+]
+
+
+def test_a_folder_download_leaves_out_and_lists_what_programs_obey_unasked(storage, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    plain = ["data/train.csv", "model/config.json", "model/weights.safetensors", "README", "notes.txt", "figure.png"]
+    for name in (*OBEYED, *plain):
+        storage.put(b"theirs", f"fo/obeyed/{name}")
+    (tmp_path / ".git").mkdir()
+    (tmp_path / ".git" / "config").write_text("mine")
+    done = storage.sync("lk://fo/obeyed", ".", delete=False)
+    assert set(content(tmp_path)) == {*plain, ".git/config"}
+    assert (tmp_path / ".git" / "config").read_text() == "mine"
+    assert len(done.left_out) == len(OBEYED)
+    assert "Check it, then: %lk_get fo/obeyed/.bashrc .bashrc" in "".join(done.left_out)
+    storage.get("fo/obeyed/.bashrc", ".bashrc")
+    assert (tmp_path / ".bashrc").read_text() == "theirs"
+
+
+def test_a_download_into_the_folder_of_the_settings_changes_no_setting(storage, home, monkeypatch):
+    folder = config_file().parent
+    folder.mkdir(parents=True, exist_ok=True)
+    storage.put(b"{}", "fo/settings/config.json")
+    done = storage.sync("lk://fo/settings", folder)
+    assert "would change the settings" in done.left_out[0]
+    assert not config_file().exists()
 
 
 def test_nothing_is_removed_unless_asked_for(storage, folder, tmp_path):
