@@ -264,8 +264,8 @@ def require_link_consent(session: Connection, bundle: Bundle) -> None:
     ):
         raise UsageError(
             "This server ignores the files of a run (import_files). So the code must contain links to the bucket and "
-            "the run's key, which your organization can read. Nothing was sent. Allow it: --allow-secrets. Or use a kept "
-            "machine, which needs no files: --session NAME"
+            "the run's key, which your organization can read. Nothing was sent. Allow it: --allow-secrets. Or use a "
+            "kept machine, which needs no files: --session NAME"
         )
 
 
