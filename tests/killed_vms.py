@@ -7,6 +7,8 @@ moment: the kernel, the Jupyter server, the supervisor on the VM, the VM, its ne
 - the log has the lines 1 to 10,000 once each and in order, or the run reports that it ended early,
 - the receipt equals the bills of all VMs of the run, and is at most the maximum cost,
 - no VM is active after its time to live and a grace period.
+
+With --start, parts of lk start --on vm are killed instead.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ from typing import Any
 
 import psutil
 from conftest import RunningCloud
+from killed_starts import run_cases
 from vms.on_vm import living
 
 import lk_jupyter
@@ -199,7 +202,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--count", type=int, default=100)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--start", action="store_true", help="kill parts of lk start --on vm: tests/killed_starts.py")
     options = parser.parse_args()
+    if options.start:
+        with tempfile.TemporaryDirectory() as folder:
+            return run_cases(options.count, options.seed, Path(folder))
     chance, passed, complete = random.Random(options.seed), 0, 0
     exec(SHORTENED)
     with tempfile.TemporaryDirectory() as folder:
