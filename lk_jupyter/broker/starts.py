@@ -32,6 +32,9 @@ START_FIELDS: dict[str, frozenset[str]] = {
     )
 }
 
+#: The longest time between the stop signal and the kill of a container, in seconds.
+MAX_GRACE = 300
+
 #: Statuses that prove that nothing was started. A timeout, a failed server or a redirect proves nothing.
 REFUSED_STATUSES = frozenset({400, 402, 403, 404, 405, 409, 413, 415, 422, 429})
 _UNAUTHORIZED = 401
@@ -52,6 +55,7 @@ class Starter:
         start key starts one run of a grant, also from several computers.
         """
         fields, machine, timeout = _read_request(path, body)
+        margin = self._margin + _read_grace(fields)
         grant.require("runs")
         try:
             price = await self._read_price(machine)
@@ -66,7 +70,7 @@ class Starter:
             machine=machine,
             price=price,
             timeout=timeout,
-            margin=self._margin,
+            margin=margin,
             start_key=_read_start_key(fields["metadata"]),
         )
         fields["metadata"] = {**fields.get("metadata", {}), MARK: mark}
@@ -133,6 +137,14 @@ def _read_request(path: str, body: Any) -> tuple[dict[str, Any], str, int]:
     if not isinstance(fields["metadata"], dict):
         raise RefusedCall(422, "metadata must be an object. Nothing was started.")
     return fields, machine, timeout
+
+
+def _read_grace(fields: dict[str, Any]) -> int:
+    """Return the seconds of a request after the stop signal, in which the run is billed. Raises RefusedCall."""
+    grace = fields.get("graceful_timeout") or 0
+    if isinstance(grace, bool) or not isinstance(grace, int) or not 0 <= grace <= MAX_GRACE:
+        raise RefusedCall(422, f"graceful_timeout must be whole seconds from 1 to {MAX_GRACE}. Nothing was started.")
+    return grace
 
 
 def _read_start_key(metadata: dict[str, Any]) -> str | None:

@@ -258,6 +258,26 @@ def test_containers_of_a_key_without_the_bucket_get_no_mount(odd_broker, odd_clo
     assert not any("hidden" in start for start in odd_cloud.starts)
 
 
+@pytest.mark.parametrize("path", ["image", "compose"])
+def test_the_time_that_a_container_has_to_stop_is_reserved_too(path, odd_broker, odd_cloud):
+    odd_cloud.answer = lambda _: (200, {"status": "pending"})
+    reserved = []
+    for grace in ({}, {"graceful_timeout": 300}):
+        child = odd_broker.grant()
+        body = {
+            "docker_image_ref": "x",
+            "docker_compose_yaml": "x",
+            "execution_type": "gpu.a100",
+            "timeout": 60,
+            **grace,
+        }
+        child.post(f"{API}/execution/{path}/start", json=body)
+        reserved.append(read_state(child)["used"])
+    assert reserved == pytest.approx([RESERVED, RESERVED * (60 + 60 + 300) / 120], abs=1e-8)
+    refusal = odd_broker.grant().post(f"{API}/execution/{path}/start", json={"graceful_timeout": 3000})
+    assert (refusal.status_code, "graceful_timeout" in refusal.text) == (422, True)
+
+
 @for_each(
     [
         (500, {"detail": "failed"}),
