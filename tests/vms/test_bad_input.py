@@ -103,7 +103,7 @@ def test_a_clock_that_jumps_neither_deletes_an_active_vm_nor_makes_its_time_long
 
 def test_two_kernels_that_release_a_vm_delete_it_once_with_one_bill(session, vms):
     run = rent(session)
-    run._store_facts(key_id=run._create_key() and run.facts.key_id)
+    run._create_key()
     kernels = [hosted.VmRun(session, facts.read_facts(run.facts.token)) for _ in range(2)]
     barrier, failures = threading.Barrier(2), []
 
@@ -173,7 +173,8 @@ def test_a_key_of_a_vm_that_was_revoked_is_reported_and_the_notebook_saves_the_r
     code = f"import os, time, lk_jupyter\nprint('started', flush=True)\n{save.join(waits)}total = 42"
     run = start(session, code, outputs=["total"])
     next(iter(run.follow()))
-    vms.client.auth.revoke_api_key(facts_of(run).key_id)
+    for key_id in facts_of(run).key_ids:
+        vms.client.auth.revoke_api_key(key_id)
     (tmp_path / "save").touch()
     vm_run = hosted.open_run(session, run.execution_id)
     problem = until(lambda: run.status == "running" and vm_run.checkpoint.get("problem"))
