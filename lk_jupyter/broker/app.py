@@ -72,6 +72,10 @@ _VM_OPERATIONS = {("GET", "/status"), ("PATCH", None), ("DELETE", None)}
 #: Characters of a query that is forwarded.
 _QUERY = re.compile(r"[\w.~=&:+%-]{0,300}", re.ASCII)
 
+#: Headers of each answer that isn't a page of the broker: its content, which others may have written, can't act on the
+#: pages and the cookies of the broker in a browser.
+_INERT = {"Content-Security-Policy": "sandbox; default-src 'none'", "X-Content-Type-Options": "nosniff"}
+
 
 class PassedResponse(StreamingResponse):
     """An answer of the cloud that is passed as it arrives, and closed in any case.
@@ -138,6 +142,8 @@ class Broker:
             response = JSONResponse({"detail": refusal.detail, **refusal.fields}, refusal.status)
         except OddAnswer as problem:
             response = JSONResponse({"detail": str(problem)}, 502)
+        for name, value in _INERT.items():
+            response.headers.setdefault(name, value)
         response.headers[CLOUD_HEADER] = self._upstream.base_url
         if (lease_end := getattr(request.state, "lease_end", None)) is not None:
             response.headers[LEASE_HEADER] = str(int(lease_end))
@@ -274,8 +280,10 @@ class Broker:
             answer = refusal.answer
         if answer.source is None:
             return Response(answer.body, answer.status, answer.headers)
-        source = answer.source
-        return PassedResponse(source.close, source.chunks(), answer.status, answer.headers)
+        source, headers = answer.source, dict(answer.headers)
+        if not headers.get("content-disposition", "").lower().startswith("attachment"):
+            headers["content-disposition"] = "attachment"  # to a browser, an object is a file and never a page
+        return PassedResponse(source.close, source.chunks(), answer.status, headers)
 
     def _compute_stream_token(self, execution_id: str) -> str:
         return hmac.new(self._stream_secret, execution_id.encode(), hashlib.sha256).hexdigest()

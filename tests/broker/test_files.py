@@ -51,6 +51,22 @@ def test_a_key_stores_lists_copies_reads_and_deletes_its_files(files):
     assert (missing.status_code, find_text(missing.text, "Code"), FOLDER in missing.text) == (404, "NoSuchKey", False)
 
 
+@for_each(
+    ["", "response-content-type=text%2Fhtml", "response-content-disposition=inline%3B%20filename%3D%22attachment%22"],
+    name=lambda query: query[:22] or "plain",
+)
+def test_an_object_is_a_file_and_never_a_page_of_the_broker(query, files):
+    page = b"<script>fetch('/broker/spending').then(alert)</script>"
+    stored = {"content_type": "text/html", "content_disposition": "inline"}
+    assert files.send("PUT", "/page.html", content=page, **stored).status_code == 200
+    headers = files.send("GET", "/page.html", query).headers
+    assert headers["content-security-policy"].startswith("sandbox;")
+    assert headers["x-content-type-options"] == "nosniff"
+    assert headers["content-disposition"].startswith("attachment")
+    missing = files.send("GET", "/no-such-page.html").headers
+    assert missing["content-security-policy"].startswith("sandbox;")
+
+
 def test_a_key_uploads_in_parts(files):
     parts = [os.urandom(5 << 20), b"end"]
     answer = files.upload_parts("large", *parts)
