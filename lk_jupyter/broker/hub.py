@@ -6,6 +6,7 @@ import hashlib
 import json
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -114,16 +115,34 @@ class HubService:
         return token
 
 
+def read_access_scopes(environment: Mapping[str, str]) -> frozenset[str]:
+    """Return the scopes of which a token needs one to use this service, as the hub sets them in the environment."""
+    scopes: Any = None
+    with suppress(ValueError):
+        scopes = json.loads(environment.get("JUPYTERHUB_OAUTH_ACCESS_SCOPES", ""))
+    if isinstance(scopes, list) and scopes and all(isinstance(scope, str) for scope in scopes):
+        return frozenset(scopes)
+    name = environment.get("JUPYTERHUB_SERVICE_NAME", "")
+    return frozenset({"access:services", *([f"access:services!service={name}"] if name else [])})
+
+
 class HubUsers:
     """Find the grant of a token of the hub. A user's grant is below the grant of the first group with a budget.
 
-    ``service`` signs users in with a browser; None if the broker has no pages in the hub.
+    ``access_scopes`` are the scopes of which a token needs one: a hub issues tokens that may only read a name, and
+    such a token spends nothing. ``service`` signs users in with a browser; None if the broker has no pages in the hub.
     """
 
     def __init__(
-        self, ledger: GrantLedger, api_url: str, budgets: HubBudgets, service: HubService | None = None
+        self,
+        ledger: GrantLedger,
+        api_url: str,
+        budgets: HubBudgets,
+        access_scopes: frozenset[str],
+        service: HubService | None = None,
     ) -> None:
         self.service = service
+        self._access_scopes = access_scopes
         self._ledger = ledger
         self._user_url = f"{api_url.rstrip('/')}/user"
         self._budgets = budgets
@@ -158,7 +177,22 @@ class HubUsers:
         return self._ledger.named_grant(parent, f"user {name}", replace(limits, name=name))
 
     async def read_user(self, token: str) -> dict[str, Any] | None:
-        """Return name and groups of the user of a token. Raises RefusedCall if the hub doesn't answer."""
+        """Return name and groups of the user of a token.
+
+        Raises RefusedCall if the hub doesn't answer, or if the token has no access to this service.
+        """
+        user = await self._read_answer(token)
+        if user is not None and not user["scopes"] & self._access_scopes:
+            scope = max(self._access_scopes, key=len)
+            raise RefusedCall(
+                403,
+                f"This token of the hub has no access to this service. Nothing was done. The operator of the hub adds "
+                f"the scope '{scope}' to the roles 'user' and 'server'.",
+            )
+        return user
+
+    async def _read_answer(self, token: str) -> dict[str, Any] | None:
+        """Return name, groups and scopes of the user of a token, from the hub or from a recent answer."""
         digest = hashlib.sha256(token.encode(errors="replace")).hexdigest()
         read_at, user = self._answers.get(digest, (-_ANSWER_SECONDS, None))
         if time.monotonic() - read_at < _ANSWER_SECONDS:
@@ -178,11 +212,15 @@ class HubUsers:
 
 
 def _read_fields(content: Any) -> dict[str, Any] | None:
-    """Return name and groups of an answer about a user; None for another kind of answer, such as about a service."""
+    """Return name, groups and scopes of an answer about a user; None for another kind, such as about a service."""
     is_user = (
         isinstance(content, dict) and content.get("kind", "user") == "user" and isinstance(content.get("name"), str)
     )
     if not is_user:
         return None
-    groups = content.get("groups")
-    return {"name": content["name"], "groups": set(groups) if isinstance(groups, list) else set()}
+    return {"name": content["name"], "groups": _read_texts(content, "groups"), "scopes": _read_texts(content, "scopes")}
+
+
+def _read_texts(content: dict[str, Any], name: str) -> set[str]:
+    values = content.get(name)
+    return {value for value in values if isinstance(value, str)} if isinstance(values, list) else set()

@@ -18,7 +18,7 @@ from pathlib import Path
 import uvicorn
 
 from lk_jupyter.broker.app import Broker, create_app
-from lk_jupyter.broker.hub import HubBudgets, HubService, HubUsers
+from lk_jupyter.broker.hub import HubBudgets, HubService, HubUsers, read_access_scopes
 from lk_jupyter.broker.ledger import GrantLedger
 from lk_jupyter.broker.operator import ADDRESS_FILE
 from lk_jupyter.broker.upstream import OrganizationClient
@@ -64,7 +64,8 @@ def serve(data: Path, upstream_url: str, upstream_key: str, options: ListenOptio
     try:
         upstream = OrganizationClient(upstream_url, upstream_key, options.prices)
         budgets, service = options.budgets, options.hub_service
-        hub_users = HubUsers(ledger, options.hub_url, budgets, service) if budgets else None
+        scopes = read_access_scopes(os.environ)
+        hub_users = HubUsers(ledger, options.hub_url, budgets, scopes, service) if budgets else None
         broker = Broker(ledger, upstream, options.margin, stream_secret, hub_users)
         write_private(
             data / ADDRESS_FILE, json.dumps({"base_url": base_url, "api_key": operator_key, "pid": os.getpid()})

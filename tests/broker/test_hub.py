@@ -18,7 +18,7 @@ from broker.running import API, RESERVED, START, KeyFiles, read_state, wait_sett
 from patience import PATIENCE, wait_until
 
 from lk_jupyter.broker.grants import GrantLimits
-from lk_jupyter.broker.hub import HubBudgets
+from lk_jupyter.broker.hub import HubBudgets, read_access_scopes
 from lk_jupyter.broker.ledger import _USAGE, GrantLedger, GrantUsage
 from lk_jupyter.errors import UsageError
 
@@ -40,7 +40,11 @@ c.JupyterHub.spawner_class = "simple"
 c.SimpleLocalProcessSpawner.home_dir_template = folder + "/{{username}}"
 c.Spawner.cmd = [sys.executable, f"{{folder}}/server.py"]
 c.Spawner.start_timeout = c.Spawner.http_timeout = 300
-c.JupyterHub.load_roles = [{{"name": "user", "scopes": ["self", "access:services!service=lk"]}}]
+access = "access:services!service=lk"
+c.JupyterHub.load_roles = [
+    {{"name": "user", "scopes": ["self", access]}},
+    {{"name": "server", "scopes": ["users:activity!user", "access:servers!server", access]}},
+]
 c.Spawner.environment = {{"LK_BASE_URL": f"http://127.0.0.1:{{broker_port}}"}}
 broker = [{python!r}, "-m", "lk_jupyter.broker", "serve", "--data", f"{{folder}}/broker", "--port", str(broker_port)]
 broker += ["--upstream", upstream, "--key-file", f"{{folder}}/key", "--hub-budgets", f"{{folder}}/budgets.json"]
@@ -177,6 +181,41 @@ def _sign_in(hub, name):
     page = browser.post(str(login.url), data=form)
     assert (page.status_code, page.url.path, page.url.query) == (200, "/services/lk/spending", b""), page.text
     return browser, page.text
+
+
+@pytest.mark.nightly
+def test_a_token_without_access_to_the_service_reads_and_starts_nothing(hub):
+    api, broker_url, _, _ = hub
+    _start_server(hub, "ana").close()
+    for scopes in (["read:users:name!user"], ["self"], ["access:servers!user"]):
+        token = api.post("/users/ana/tokens", json={"scopes": scopes}).json()["token"]
+        with httpx.Client(
+            base_url=broker_url, headers={"Authorization": f"Bearer {token}"}, timeout=PATIENCE
+        ) as client:
+            answers = [
+                client.get("/broker/key"),
+                client.get(f"{API}/workloads/list"),
+                client.get("/broker/spending"),
+                client.post(f"{API}/execution/streaming/start", json=START),
+            ]
+        assert [answer.status_code for answer in answers] == [403] * 4, scopes
+        assert "access:services!service=lk" in answers[0].text
+    access = {"scopes": ["access:services!service=lk", "read:users:name!user", "read:users:groups!user"]}
+    token = api.post("/users/ana/tokens", json=access).json()["token"]
+    assert httpx.get(f"{broker_url}/broker/key", headers={"Authorization": f"Bearer {token}"}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("environment", "scopes"),
+    [
+        ({"JUPYTERHUB_OAUTH_ACCESS_SCOPES": '["custom:lk:use"]', "JUPYTERHUB_SERVICE_NAME": "lk"}, {"custom:lk:use"}),
+        ({"JUPYTERHUB_SERVICE_NAME": "lk"}, {"access:services", "access:services!service=lk"}),
+        ({"JUPYTERHUB_OAUTH_ACCESS_SCOPES": "[]"}, {"access:services"}),
+        ({"JUPYTERHUB_OAUTH_ACCESS_SCOPES": "{"}, {"access:services"}),
+    ],
+)
+def test_the_scopes_that_open_the_service_are_the_hubs_and_never_none(environment, scopes):
+    assert read_access_scopes(environment) == scopes
 
 
 @pytest.mark.nightly
