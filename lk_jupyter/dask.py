@@ -18,7 +18,7 @@ from weakref import WeakSet
 
 from packaging.requirements import InvalidRequirement, Requirement
 
-from lk_jupyter._extras import build_install_command
+from lk_jupyter._extras import build_extra_command, build_install_command
 from lk_jupyter._fork import call_in_child
 from lk_jupyter._threads import run_before_exit
 from lk_jupyter.account.prompt import prompt_confirmation
@@ -50,7 +50,7 @@ try:
     from distributed.deploy.cluster import Cluster
     from distributed.deploy.spec import ProcessInterface, SpecCluster
 except ImportError:
-    raise UsageError(f"LyceumCluster needs distributed: {build_install_command('lk-jupyter[dask]')}") from None
+    raise UsageError(f"LyceumCluster needs distributed: {build_extra_command('dask')}") from None
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack

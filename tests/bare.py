@@ -76,11 +76,15 @@ def main() -> None:
     shell.colors = "nocolor"
     shell.run_line_magic("load_ext", "lk_jupyter")
     shell.run_cell("import lk_jupyter")
-    for cell, words in {**WORK, **{cell: f"lk-jupyter[{extra}]" for cell, extra in ASK.items()}}.items():
+    for cell, words in {**WORK, **{cell: _format_packages(extra) for cell, extra in ASK.items()}}.items():
         shown = _shown(shell, cell)
         if words not in shown or "Traceback" in shown:
             sys.exit(f"{cell!r} does not show {words!r}:\n{shown}")
     print(f"{len(WORK)} cells work, {len(ASK)} name their extra")
+
+
+def _format_packages(extra: str) -> str:
+    return " ".join(f'"{package}"' for package in import_module("lk_jupyter._extras").list_packages(extra))
 
 
 def _shown(shell: object, cell: str) -> str:

@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from lk_jupyter._extras import build_extra_command, list_packages
+
 BARE = Path(__file__).with_name("bare.py")
 
 #: A Python that never had an extra, from ``make matrix``; here the packages are hidden instead.
@@ -25,4 +27,12 @@ def test_a_local_cloud_that_is_not_installed_names_its_extra(tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60, cwd=BARE.parent)
     assert done.returncode == 1
     assert done.stderr.startswith("The local cloud needs uvicorn: ")
-    assert done.stderr.endswith("pip install --python " + sys.executable + ' "lk-jupyter[local]"\n')  # it hides pip too
+    install = "pip install --python " + sys.executable + " "  # it hides pip too
+    assert install + '"argon2-cffi>=23.1" "asyncssh>=2.17" ' in done.stderr
+
+
+def test_the_install_command_names_the_missing_packages_of_an_extra(monkeypatch):
+    monkeypatch.setattr("lk_jupyter._extras._is_installed", lambda requirement: requirement.name != "matplotlib")
+    assert list_packages("plot") == ["matplotlib>=3.8"]
+    assert build_extra_command("plot").endswith('pip install "matplotlib>=3.8"')
+    assert list_packages("unknown") == ["lk-jupyter[unknown]"]

@@ -7,7 +7,7 @@ import inspect
 import re
 import subprocess
 import sys
-from importlib import metadata
+from importlib import import_module, metadata
 
 import books
 import nbformat
@@ -160,6 +160,26 @@ def test_what_the_notebooks_import_comes_with_the_packages_of_make_lab():
     every = [path for path in [*books.paths(), *books.TOLD] if path.parent != books.COOKBOOK]
     missing = {path.name: set(_imports(nbformat.read(path, as_version=4))) - known for path in every}
     assert {name: modules for name, modules in missing.items() if modules} == {}
+
+
+def test_the_install_command_of_the_readme_brings_what_the_quickstart_and_its_buttons_need():
+    root = books.NOTEBOOKS.parent
+    toml = import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
+    extras = toml.loads((root / "pyproject.toml").read_text("utf-8"))["project"]["optional-dependencies"]
+    (extra,) = re.findall(r"^pip install '\.\[(\w+)\]'", (root / "README.md").read_text("utf-8"), re.MULTILINE)
+
+    def expand(name):
+        for requirement in map(Requirement, extras[name]):
+            parts = requirement.extras if _plain(requirement.name) == "lk-jupyter" else ()
+            yield from (package for part in parts for package in expand(part))
+            yield _plain(requirement.name)
+
+    packages = set(expand(extra))
+    known = {*sys.stdlib_module_names, "lk_jupyter"}
+    known |= {module for module, names in providers().items() if packages & set(map(_plain, names))}
+    book = nbformat.read(books.NOTEBOOKS / "quickstart.ipynb", as_version=4)
+    assert set(_imports(book)) - known == set()
+    assert {"pandas", "asyncssh", "jupyterlab"} <= packages  # "Load into pandas", --timeout 3h
 
 
 PAGES = [*sorted(books.NOTEBOOKS.rglob("*.md")), books.NOTEBOOKS.parent / "README.md"]

@@ -261,8 +261,8 @@ const previews = [
     seen: {
       ...emptyPreview,
       words:
-        'This needs pyarrow in the environment of the Jupyter server. ' +
-        'Install it there: pip install "lk-jupyter[pandas]". Or load the file in a notebook.'
+        'This needs pyarrow in the environment of the Jupyter server. Load the file in a notebook, or install it ' +
+        'there: pip install "pyarrow>=16"'
     }
   },
   {

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from lk_jupyter._encoding import accept_every_sign
+from lk_jupyter._extras import build_extra_command
 from lk_jupyter._fork import renew_in_child
 from lk_jupyter.api._client import Client
 from lk_jupyter.api.machine_types import MachineType
@@ -258,7 +259,7 @@ def local_cloud(*, start: bool = True) -> launch.Address:
     if address is None:
         if not find_spec("uvicorn"):
             raise LocalCloudError(
-                'The local cloud is an extra of this package. Install it: pip install "lk-jupyter[local]"'
+                f"The local cloud isn't installed. Install its packages: {build_extra_command('local')}"
             )
         address = launch.start(data, "--simulate-gpu")  # GPU figures for plots, labeled as simulated
         accept_every_sign()

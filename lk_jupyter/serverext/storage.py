@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 from uuid import uuid4
 
+from lk_jupyter._extras import build_extra_command
 from lk_jupyter.errors import LkError
 from lk_jupyter.serverext.base import Handler, guarded
 from lk_jupyter.serverext.request_problem import RequestProblem
@@ -29,8 +30,6 @@ MOST_KEYS, MOST_ITEMS = 10_000, 1000
 
 #: Size of the largest file for a preview, and of the largest file that a preview keeps in memory, in bytes.
 MOST_PREVIEWED, MOST_IN_MEMORY = 50_000_000, 8_000_000
-
-_EXTRA = '"lk-jupyter[pandas]"'
 
 KEEP = ".keep"
 
@@ -193,8 +192,10 @@ def file_preview(row: dict[str, Any], file: Any) -> dict[str, Any]:
             preview = preview_object(info, file)
         except LkError as problem:
             needs = str(problem).partition(":")[0]
-            words = f"{needs} in the environment of the Jupyter server. Install it there: pip install {_EXTRA}."
-            preview = Preview(info, f"{words} Or load the file in a notebook.")
+            words = (
+                f"{needs} in the environment of the Jupyter server. Load the file in a notebook, or install it there:"
+            )
+            preview = Preview(info, f"{words} {build_extra_command('pandas')}")
     return StoragePreview.model_validate(preview_content(preview)).model_dump()
 
 

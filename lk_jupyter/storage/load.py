@@ -20,6 +20,7 @@ from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from lk_jupyter._extras import build_extra_command, build_install_command
 from lk_jupyter._threads import import_safely
 from lk_jupyter.errors import InsufficientMemory, LkError, StorageError
 from lk_jupyter.remote.values import tables
@@ -202,8 +203,9 @@ def require_library(name: str) -> None:
 
 
 def _build_missing_library_error(name: str) -> StorageError:
-    package = {"PIL": "pillow"}.get(name.partition(".")[0], '"lk-jupyter[pandas]"')
-    return StorageError(f"This needs {name.partition('.')[0]}: %pip install {package}")
+    module = name.partition(".")[0]
+    command = build_install_command("pillow") if module == "PIL" else build_extra_command("pandas")
+    return StorageError(f"This needs {module}: {command}")
 
 
 def _load_csv(file: Any, wish: LoadRequest, separator: str = ",") -> Any:

@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from datetime import datetime
 from functools import cache
+from html import escape
 from pathlib import Path
 from threading import RLock
 from typing import Any, ClassVar, TypeVar
@@ -21,6 +22,7 @@ from typing import Any, ClassVar, TypeVar
 from ipywidgets import DOMWidget
 from traitlets import Bool, Dict, Int, Unicode, default
 
+from lk_jupyter._extras import build_extra_command
 from lk_jupyter.errors import LkError
 from lk_jupyter.text.secrets import redact
 from lk_jupyter.views.picture import StaticView
@@ -34,7 +36,7 @@ METADATA_KEY = "lk_jupyter"
 
 #: Advice for a live widget: in a page that can draw the widget, and in other pages.
 RERUN = "Run the cell again for live widgets."
-INSTALL = 'Live widget: <code>%pip install "lk-jupyter[anywidget]"</code>, then restart the kernel.'
+INSTALL = "Live widget: <code>{}</code>, then restart the kernel."
 
 #: Seconds that the display of a widget waits for its first data.
 PATIENCE = 2.0
@@ -214,7 +216,9 @@ class View(DOMWidget):  # type: ignore[misc]  # ipywidgets has no types
         last, bundle = self._last
         if last != picture or (picture.png and not last.png):
             bundle = picture.bundle()
-            bundle["text/html"] += _picture_caption(RERUN if is_unattended() or self._can_show_live() else INSTALL)
+            is_live = is_unattended() or self._can_show_live()
+            command = escape(build_extra_command("anywidget"), quote=False)
+            bundle["text/html"] += _picture_caption(RERUN if is_live else INSTALL.format(command))
             self._last = picture, bundle
         return bundle
 

@@ -66,7 +66,9 @@ def test_a_missing_pandas_is_told_before_anything_is_asked(ask, shell, upstream,
     upstream.answer = Rows()
     shell.user_ns["texts"] = REVIEWS
     monkeypatch.setitem(sys.modules, "pandas", None)
-    assert 'A table needs pandas: %pip install "lk-jupyter[pandas]"' in ask("%lk_batch texts -m up/large -y")
+    assert 'A table needs pandas: %pip install "fsspec>=2024.12" "pandas>=2.1" "pyarrow>=16"' in ask(
+        "%lk_batch texts -m up/large -y"
+    )
     assert not upstream.answer.answered
 
 

@@ -28,5 +28,5 @@ def test_a_cell_shows_the_missing_extra_of_the_setting_notify_and_runs(run_cell,
     monkeypatch.setenv("LK_NOTIFY", "ntfy://s3cr3t")
     monkeypatch.setitem(sys.modules, "apprise", None)
     output = run_cell("%%lk_run\nprint(1)")
-    assert '⚠ The setting notify needs apprise: %pip install "lk-jupyter[notify]"' in output
+    assert '⚠ The setting notify needs apprise: %pip install "apprise>=1.9"' in output
     assert "s3cr3t" not in output + run_cell("%lk_config")

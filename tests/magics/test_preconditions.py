@@ -56,7 +56,7 @@ def test_a_missing_package_is_reported_before_the_question_with_the_command_of_t
     run_cell, vms, monkeypatch
 ):
     monkeypatch.setitem(sys.modules, "asyncssh", None)
-    assert 'UsageError: Code on a VM needs asyncssh: %pip install "lk-jupyter[vm]"' in run_cell(CELL)
+    assert 'UsageError: Code on a VM needs asyncssh: %pip install "asyncssh>=2.17" "websockets>=15"' in run_cell(CELL)
     with connect() as session, pytest.raises(UsageError, match="needs asyncssh"):
         session.run("1", on="vm", gpu="A100", max_cost=5, timeout=7200)
     assert _list_rented(vms) == []
@@ -124,7 +124,7 @@ def test_a_local_cloud_without_ssh_rents_and_bills_no_vm_and_gives_the_reason(ru
             for line in (CELL, "%lk_vm create --gpu A100 --yes"):
                 shown = run_cell(line)
                 assert "This local cloud has no SSH server for VMs" in shown
-                assert 'pip install "lk-jupyter[vm]". Nothing was rented.' in shown
+                assert 'pip install "asyncssh>=2.17" "websockets>=15". Nothing was rented.' in shown
             with connect() as session:
                 assert list(session.client.vms.list()) == []
         finally:

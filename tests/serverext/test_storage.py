@@ -11,6 +11,7 @@ from urllib.parse import quote
 import pandas as pd
 import pytest
 
+from lk_jupyter._extras import build_extra_command
 from lk_jupyter.serverext import storage
 
 HOSTILE = 'h/<img src=x onerror=alert(1)> "a" ü %2e&?#.txt'
@@ -73,8 +74,8 @@ def test_a_preview_whose_library_the_server_lacks_says_what_to_install(monkeypat
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     found = {"key": "t.parquet", "size": 4, "last_modified": "2026-01-01T00:00:00Z"}
     assert storage.file_preview(found, io.BytesIO(b"PAR1"))["words"] == (
-        "This needs pyarrow in the environment of the Jupyter server. "
-        'Install it there: pip install "lk-jupyter[pandas]". Or load the file in a notebook.'
+        "This needs pyarrow in the environment of the Jupyter server. Load the file in a notebook, or install it "
+        f"there: {build_extra_command('pandas')}"
     )
     assert "up to 50 MB" in storage.file_preview({**found, "size": storage.MOST_PREVIEWED + 1}, io.BytesIO())["words"]
 

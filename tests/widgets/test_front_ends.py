@@ -83,7 +83,7 @@ def test_a_page_without_our_extension_gets_the_code_by_anywidget_or_a_picture(sh
     states, output = show(HIDE + SHOW, page)
     assert states == []
     assert LIVING not in output["data"]
-    assert '%pip install "lk-jupyter[anywidget]"' in output["data"]["text/html"]
+    assert '%pip install "anywidget&gt;=0.9.13"' in output["data"]["text/html"]
     show("del sys.modules['anywidget']\n_view._make_portable.cache_clear()\ndisplay(1)", page)
 
 

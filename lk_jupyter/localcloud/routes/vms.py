@@ -8,7 +8,7 @@ from typing import Any
 from fastapi import HTTPException
 from fastapi.responses import JSONResponse
 
-from lk_jupyter._extras import build_install_command
+from lk_jupyter._extras import build_extra_command
 from lk_jupyter.api._endpoint import endpoint_of
 from lk_jupyter.api.vms import CreateVMRequest, RenameVMRequest, Vms
 from lk_jupyter.localcloud._mount import implements
@@ -23,7 +23,7 @@ Json = dict[str, Any]
 #: Reason why a local cloud without an SSH server rents no machine.
 _NOTICE = (
     "This local cloud has no SSH server for VMs, because its Python lacks asyncssh. Install it, then restart the "
-    f"local cloud: {build_install_command('lk-jupyter[vm]')}"
+    f"local cloud: {build_extra_command('vm')}"
 )
 
 #: Priced, but not sold.
