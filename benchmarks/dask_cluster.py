@@ -22,7 +22,7 @@ from figures import Figure
 import lk_jupyter
 from lk_jupyter.dask import LyceumCluster, VmScheduler
 from lk_jupyter.localcloud import launch
-from lk_jupyter.vms.hosted import VmRun
+from lk_jupyter.vms import hosted, sending
 
 _moments: dict[str, float] = {}
 
@@ -30,8 +30,8 @@ _moments: dict[str, float] = {}
 def measure() -> Iterator[Figure]:
     """Yield the seconds until the first answer, and the seconds of each part."""
     for owner, name, part in (
-        (VmRun, "_wait_until_usable", "VM"),
-        (VmRun, "_send_code", "SSH"),
+        (sending, "_wait_until_usable", "VM"),
+        (hosted, "send_code", "SSH"),
         (VmScheduler, "_connect_to_scheduler", "scheduler"),
     ):
         setattr(owner, name, _with_moment(getattr(owner, name), part))

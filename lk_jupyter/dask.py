@@ -41,7 +41,7 @@ from lk_jupyter.runs.submit import on_vm
 from lk_jupyter.runs.submit.preconditions import require_preconditions
 from lk_jupyter.runs.vm import ABORT_GRACE
 from lk_jupyter.session import Session, current
-from lk_jupyter.vms import hosted
+from lk_jupyter.vms import hosted, sending
 from lk_jupyter.vms.forwards import SharedPort, find_server
 
 try:
@@ -338,7 +338,7 @@ def prepare_cluster(session: Session, options: dict[str, Any], idle: float) -> B
     pins = [f"{name}=={local}" for name, local in versions.items()]
     chosen = chosen.model_copy(update={"requirements": [*requirements, *pins], "fresh": True})
     code = (SHIPPED / "dask_head.py").read_text("utf-8")
-    call = f"serve(gpus={gpus}, linger={hosted.LINGER_SECONDS}, idle={idle})"
+    call = f"serve(gpus={gpus}, linger={sending.LINGER_SECONDS}, idle={idle})"
     code += f"\n\nif __name__ == '__main__':  # workers import this file too\n    {call}\n"
     bundle = prepare(session, Source(code, "dask_head.py"), chosen)
     _refuse_other_versions(bundle.request.requirements_content or "", versions)

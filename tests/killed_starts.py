@@ -42,10 +42,10 @@ TIMEOUT, SETUP, LATEST, GRACE, COMMAND = 8, 12, 9.0, 10.0, 90.0
 AT_ONCE = 6
 
 START = f"""
-from lk_jupyter.vms import hosted
+from lk_jupyter.vms import hosted, replacing
 from lk_jupyter.runs.package import rented, bundle
-hosted.SETUP_SECONDS = rented.SETUP_SECONDS = bundle.SETUP_SECONDS = {SETUP}
-hosted._LEAST_SECONDS = 1
+hosted.SETUP_SECONDS = replacing.SETUP_SECONDS = rented.SETUP_SECONDS = bundle.SETUP_SECONDS = {SETUP}
+replacing._LEAST_SECONDS = 1
 from lk_jupyter.cli import entry
 entry()
 """

@@ -61,12 +61,12 @@ for block in range(first, 20):
 """
 
 SHORTENED = f"""
-from lk_jupyter.vms import facts, hosted
+from lk_jupyter.vms import facts, hosted, replacing, sending
 from lk_jupyter.runs.package import rented
 from lk_jupyter.runs.package import bundle
-facts.RELEASE_SECONDS, hosted.LINGER_SECONDS, hosted._REPLACE_PAUSE = {RELEASE}, {LINGER}, 1.0
-hosted._LEAST_SECONDS = 1
-hosted.SETUP_SECONDS = rented.SETUP_SECONDS = bundle.SETUP_SECONDS = {SETUP}
+facts.RELEASE_SECONDS, sending.LINGER_SECONDS, replacing._REPLACE_PAUSE = {RELEASE}, {LINGER}, 1.0
+replacing._LEAST_SECONDS = 1
+hosted.SETUP_SECONDS = replacing.SETUP_SECONDS = rented.SETUP_SECONDS = bundle.SETUP_SECONDS = {SETUP}
 """
 
 KERNEL = f"""

@@ -64,16 +64,16 @@ def shorten_patience() -> None:
     from lk_jupyter.inference import batch, deploy  # noqa: PLC0415
     from lk_jupyter.runs import abort, follow, run  # noqa: PLC0415
     from lk_jupyter.storage._s3_http import Wire  # noqa: PLC0415
-    from lk_jupyter.vms import facts, hosted, vms  # noqa: PLC0415
+    from lk_jupyter.vms import facts, hosted, replacing, sending, vms  # noqa: PLC0415
 
     for module, name, value in (
         (_polling, "PATIENCE", 6.0), (_polling, "PATIENCE_UNKNOWN", 1.5), (_retry, "pause", lambda _: 0.05),
         (_creation, "LOOK_PAUSE", 0.1), (vms, "PATIENCE", 10.0), (vms, "PAUSES", (0.1, 0.2)),
         (_lifecycle, "ABSENCE_SECONDS", 1.0), (_lifecycle, "ODD_SECONDS", 3.0),
         (_lifecycle, "CONFIRM_SECONDS", 4.0), (_lifecycle, "RESEND_SECONDS", 0.5),
-        (hosted, "LINGER_SECONDS", 2.0), (facts, "RELEASE_SECONDS", 1.0),
-        (hosted, "_CONNECT_SECONDS", 8.0), (hosted, "_CONNECT_PAUSE", 0.3), (hosted, "_REPLACE_SECONDS", 6.0),
-        (hosted, "_REPLACE_PAUSE", 0.5), (hosted, "_FAILURE_PAUSE", 0.2), (deploy, "PACE", 0.1),
+        (sending, "LINGER_SECONDS", 2.0), (facts, "RELEASE_SECONDS", 1.0),
+        (sending, "_CONNECT_SECONDS", 8.0), (sending, "_CONNECT_PAUSE", 0.3), (replacing, "_REPLACE_SECONDS", 6.0),
+        (replacing, "_REPLACE_PAUSE", 0.5), (hosted, "_FAILURE_PAUSE", 0.2), (deploy, "PACE", 0.1),
         (batch, "LONGEST_PACE", 0.3), (batch, "LATE_PAUSES", (0.1, 0.3)),
         (follow, "NEW_SECONDS", 1.0), (follow, "UNREADABLE", 2.0), (follow, "LAGGING", 2.0),
         (follow, "_GLANCE", 0.5), (follow, "PAUSES", (0.05, 0.2)),

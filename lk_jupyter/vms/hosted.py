@@ -13,37 +13,27 @@ No answer of a VM is trusted: its state is checked, and only the results of this
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import re
 import shlex
-import tarfile
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import replace
-from datetime import timedelta
 from decimal import Decimal
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lk_jupyter.api._endpoint import EXTERNAL
-from lk_jupyter.api.auth import ApiKeyCreate
-from lk_jupyter.api.vms import VM, AttachedVolume
 from lk_jupyter.config.files import open_locked, write_private
 from lk_jupyter.connection.connection import describe_target
-from lk_jupyter.errors import ApiError, ConnectionFailed, LkError, NotFound, OutcomeUnknown, ServerError, UsageError
+from lk_jupyter.errors import ApiError, ConnectionFailed, LkError, NotFound, OutcomeUnknown, UsageError
 from lk_jupyter.journal.drivers import start_driver
 from lk_jupyter.protocol.bucket import checkpoint_key, returned_key
-from lk_jupyter.protocol.parts import SHIPPED, strip_code
-from lk_jupyter.protocol.vm_run import LINK_HOST, PREFIX, SETUP_SECONDS, parse_run_key
-from lk_jupyter.text.units import duration_label
-from lk_jupyter.vms import ssh_config, vms
-from lk_jupyter.vms.checkpoints import log_size, read_checkpoint
-from lk_jupyter.vms.ends import DeletedVm, VmDeletion, VmWatch, delete_vm, is_repeated, repeat_deletion
+from lk_jupyter.protocol.vm_run import PREFIX, SETUP_SECONDS, parse_run_key
+from lk_jupyter.vms import ssh_config
+from lk_jupyter.vms.ends import DeletedVm, VmDeletion, VmWatch, is_repeated, repeat_deletion
 from lk_jupyter.vms.facts import (
     VmFacts,
     check_state,
@@ -57,38 +47,21 @@ from lk_jupyter.vms.facts import (
     stop_path,
 )
 from lk_jupyter.vms.jump import jump_command
-from lk_jupyter.vms.offers import VmOffer, VmShape
-from lk_jupyter.vms.shell import CommandStream, HostKeyChanged, PortForward, VmShell, key_pair
+from lk_jupyter.vms.offers import VmOffer
+from lk_jupyter.vms.replacing import continue_request, rent_vm, replace_vm
+from lk_jupyter.vms.sending import send_code
+from lk_jupyter.vms.shell import CommandStream, HostKeyChanged, PortForward, VmShell
 from lk_jupyter.vms.ssh import SshEndpoint
-from lk_jupyter.vms.vms import NAME_PREFIX, create_once, poll_states, request_for
+from lk_jupyter.vms.vms import NAME_PREFIX
 
 if TYPE_CHECKING:
     from lk_jupyter.api._client import Client
     from lk_jupyter.connection.connection import Connection
     from lk_jupyter.vms.volumes import RunVolume
 
-#: The folder of a volume in an answer of the API.
-_PATH = re.compile(r"/[\w./-]{1,200}", re.ASCII)
-
-#: Seconds without a notebook after which a VM whose code has ended saves the results and deletes itself.
-LINGER_SECONDS = 60.0
-
-#: Seconds after the end of a VM in which it may save results, before its guard deletes it; and for which the VM's API
-#: key is valid.
-SAVE_SECONDS, KEY_SECONDS = 120.0, 300
-
-#: Seconds for attempts to connect to a new VM, and between the attempts.
-_CONNECT_SECONDS, _CONNECT_PAUSE = 300.0, 2.0
-
-#: Seconds for attempts to rent a VM in place of another, and between the attempts.
-_REPLACE_SECONDS, _REPLACE_PAUSE = 600.0, 10.0
-
 #: Looks at the record of a VM that reports a failure, and seconds between the looks: a VM that ends kills the processes
 #: first, and the record may be late.
 _FAILURE_LOOKS, _FAILURE_PAUSE = 3, 1.0
-
-#: The shortest time of code for which a VM is rented in place of another, in seconds.
-_LEAST_SECONDS = 30
 
 #: Seconds to wait for the end of a run whose VM isn't known yet, and between two looks; seconds between two starts of a
 #: missing driver.
@@ -188,7 +161,7 @@ class VmRun:
         offer, volume_ids = self._restore_offer(), [self.facts.volume_id] if self.facts.volume_id else []
         lease = int(self.facts.ttl) if offer.is_leased else None
         try:
-            vm = _rent_vm(self._connection, offer, self.facts.token, volume_ids, volume_gb=volume_gb, lease=lease)
+            vm = rent_vm(self._connection, offer, self.facts.token, volume_ids, volume_gb=volume_gb, lease=lease)
         except (ApiError, ConnectionFailed, UsageError):
             self._remove_files("json")
             raise
@@ -539,9 +512,9 @@ class VmRun:
         failure, self._failure = self._failure, ""
         while True:
             try:
-                self._send_code(
-                    self._replace_vm(failure) if failure else self._renew_request() if request is None else request
-                )
+                if failure:
+                    request = replace_vm(self, failure)
+                send_code(self, self._renew_request() if request is None else request)
             except Exception as error:  # noqa: BLE001 (the run shows the reason)
                 reason = str(error).partition("\n")[0] or type(error).__name__
                 failure = f"The VM didn't start the code: {reason}"
@@ -556,161 +529,11 @@ class VmRun:
         """Return the request with new links; for a VM that replaced another, with the last checkpoint."""
         assert self._renew  # noqa: S101 (a driver without the code deletes the VM)
         request = self._renew()
-        return self._continue_request(request, self.facts.ttl) if self.facts.reasons else request
-
-    def _continue_request(self, request: Mapping[str, Any], ttl: float) -> Mapping[str, Any]:
-        """Return the request for a VM that continues the code from the last checkpoint, within ``ttl`` seconds."""
-        listing = read_checkpoint(self._connection.storage, self.facts.token)
-        seconds = min(request["timeout"], int(ttl - SETUP_SECONDS))
-        changes = {"timeout": seconds, "attempt": len(self.facts.reasons) + 1}
-        return {**request, **changes, **({"restore": listing} if listing else {})}
-
-    def _send_code(self, request: Mapping[str, Any]) -> None:
-        self._wait_until_usable()
-        folder = shlex.quote(f".lk/{self.facts.token[:12]}")
-        self._send_first(f"umask 077 && mkdir -p {folder} && tar -x -f - -C {folder}", _pack_agent())
-        api = self._create_key() if self.facts.has_key else None
-        self.read_changes()
-        if self.facts.state.get("is_final"):  # aborted meanwhile, perhaps before the key existed
-            if self.facts.is_deleted:
-                self._revoke_keys()
-            return
-        if api:
-            self._send_guard(api)
-        seconds = self.remaining_seconds()
-        if self._restore_offer().is_leased:  # the results are read before the broker deletes the VM
-            seconds -= LINGER_SECONDS
-        extra = {"vm_id": self.facts.active_id, "api": api, "linger": LINGER_SECONDS, "ttl": seconds}
-        keys = {"link": LINK_HOST, "save": self._saved_prefix, "volume": self.facts.volume_path}
-        self._run_agent("start", json.dumps({**request, **extra, **keys}).encode())
-        self._store_facts(is_started=True)
-
-    def _send_guard(self, api: Mapping[str, str]) -> None:
-        """Let the VM delete itself at its end, before it gets code or data: this computer may be off by then."""
-        limits = {"ttl": self.remaining_seconds(), "save_seconds": SAVE_SECONDS}
-        self._run_agent("guard", json.dumps({"vm_id": self.facts.active_id, "api": api, **limits}).encode())
-        self._store_facts(is_guarded=True)
+        return continue_request(self, request, self.facts.ttl) if self.facts.reasons else request
 
     def remaining_seconds(self) -> float:
         """Return the time until the VM must be deleted, by the clock of the cloud: the local clock may jump."""
         return min(self.facts.ends_at - self._client.now(), self.facts.ttl)
-
-    def _replace_vm(self, failure: str) -> Mapping[str, Any]:
-        """Delete the VM and rent another; return the request for the code, which starts with the last checkpoint.
-
-        Raises UsageError if the rest of the maximum cost doesn't pay for another VM, or the checkpoint was changed.
-        """
-        assert self._renew  # noqa: S101 (checked before)
-        self._disconnect()
-        moment = self._client.now()
-        try:
-            billed = delete_vm(self._client, self.facts.active_id, self.watch.proof).billed
-        except ConnectionFailed as problem:
-            raise UsageError(f"{failure.rstrip('.')}. {problem} No other VM was rented.") from None
-        self._revoke_keys()
-        self._forget_host()
-        cost = self.facts.earlier_cost + (self.facts.cost_at(moment) if billed is None else billed)
-        self._store_facts(
-            earlier_cost=cost,
-            is_counted=True,
-            reasons=[*self.facts.reasons, failure],
-            address=None,
-            pinned=None,
-            key_ids=[],
-            is_guarded=False,
-        )
-        request = self._renew()
-        ttl = self._compute_affordable_seconds(request["timeout"] + SETUP_SECONDS)
-        request = self._continue_request(request, ttl)
-        vm = self._rent_again()
-        start = {"current_id": vm.vm_id, "rented_at": self._client.now(), "is_counted": False}
-        with self._lock:
-            self._store_facts(**start, ttl=ttl, log_start=log_size(request.get("restore")), is_deleted=False)
-            self.watch = VmWatch(self._client, vm.vm_id)
-            if self.facts.state.get("is_final"):
-                self.delete()
-                raise UsageError("The run was aborted before its code was sent again.")
-        return request
-
-    def _compute_affordable_seconds(self, wish: float) -> float:
-        """Return the time of another VM, at most ``wish`` seconds, that the rest of the maximum cost pays for."""
-        if self.facts.cap is None or not self.facts.per_hour:
-            return wish
-        rest = self.facts.cap - self.facts.earlier_cost
-        seconds = min(wish, float(rest * 3600 / self.facts.per_hour))
-        if seconds < SETUP_SECONDS + _LEAST_SECONDS:
-            raise UsageError(
-                f"The rest of the maximum cost, {max(rest, Decimal(0)):.2f} credits, is too low for another VM. "
-                f"Nothing was rented. Raise --max-cost and add: --resume {self.execution_id}"
-            )
-        return seconds
-
-    def _rent_again(self) -> VM:
-        """Rent another VM; repeat that while the cloud has no capacity. Raises the errors of the API."""
-        volume_ids = [self.facts.volume_id] if self.facts.volume_id else []
-        if self.facts.has_volume and not volume_ids:
-            raise UsageError("The VM ended before the id of its new volume was known. See your volumes: %lk_volumes")
-        end = time.monotonic() + _REPLACE_SECONDS
-        while True:
-            if self.is_stopped:
-                raise UsageError("The run was aborted before another VM was rented.")
-            try:
-                return _rent_vm(self._connection, self._restore_offer(), self.facts.token, volume_ids)
-            except (ServerError, ConnectionFailed):  # neither leaves a VM whose answer was lost
-                if time.monotonic() > end:
-                    raise
-            time.sleep(_REPLACE_PAUSE)
-
-    def _wait_until_usable(self) -> None:
-        for status in poll_states(self._client, self.facts.active_id):
-            self.watch.add(status)
-            self.read_changes()
-            if self.is_stopped or self.facts.state.get("is_final"):
-                raise UsageError("The run was aborted before its code was sent.")
-            if status.usable:
-                self._store_facts(address=status.ip_address, **self._find_volume(status.volumes or []))
-                return
-            self.watch.check_start()
-        raise ConnectionFailed(f"The VM got no address within {duration_label(vms.PATIENCE)}{self.watch.cause}.")
-
-    def _find_volume(self, volumes: Sequence[AttachedVolume]) -> dict[str, str]:
-        """Return the id and the folder of the requested volume. Raises ConnectionFailed for a VM without a volume."""
-        if not self.facts.has_volume:
-            return {}
-        for volume in volumes:
-            path = volume.mount_path or ""
-            if volume.volume_id and self.facts.volume_id in {None, volume.volume_id} and _PATH.fullmatch(path):
-                return {"volume_id": volume.volume_id, "volume_path": path}
-        raise ConnectionFailed(
-            "The cloud doesn't report the folder of the volume on the VM. See your volumes: %lk_volumes"
-        )
-
-    def _send_first(self, command: str, data: bytes) -> None:
-        """Run the first command on a VM, whose SSH server may start later than the address is known."""
-        end = time.monotonic() + _CONNECT_SECONDS
-        while True:
-            try:
-                self._open_shell().run(command, data)
-            except ConnectionFailed:
-                if time.monotonic() > end or self.facts.is_deleted:
-                    raise
-                with suppress(LkError):
-                    self.watch.read()
-                self.watch.check_start()
-                time.sleep(_CONNECT_PAUSE)
-            else:
-                self._store_facts(usable_state=self.watch.accept_state())
-                return
-
-    def _create_key(self) -> dict[str, str]:
-        """Create the API key with which the VM deletes itself, valid for some minutes longer than the VM."""
-        until = self._client.utc_now + timedelta(seconds=self.remaining_seconds() + KEY_SECONDS)
-        created = self._client.auth.create_api_key(
-            ApiKeyCreate(key_name=NAME_PREFIX + self.facts.token[:12], expires_at=until)
-        )
-        self._store_facts(key_ids=[*self.facts.key_ids, created.id])
-        org = self._connection.target.org or ""
-        return {"url": self._connection.base_url + EXTERNAL, "key": created.api_key, "org": org}
 
     def _find_state_before_start(self) -> dict[str, Any]:
         """Return the state before the code was sent; start a driver if no process drives the run."""
@@ -776,28 +599,6 @@ def is_result(key: object, token: str) -> bool:
         key == checkpoint_key(token)
         or (key.startswith(prefix) and re.fullmatch(r"[\w-]+", key[len(prefix) :]) is not None)
     )
-
-
-def _rent_vm(
-    connection: Connection, offer: VmOffer, token: str, volume_ids: Sequence[str] = (), **changes: int | None
-) -> VM:
-    """Rent a VM with these volumes, and with ``changes`` of its shape."""
-    shape: VmShape = replace(offer.shape, **changes)  # type: ignore[arg-type]
-    order = request_for(shape, key_pair(facts_folder() / "ssh_key"), NAME_PREFIX + token[:12], volume_ids)
-    return create_once(connection.client, order, offer)
-
-
-@cache
-def _pack_agent() -> bytes:
-    """Return the package that supervises the code on a VM, as a tar file."""
-    content = io.BytesIO()
-    with tarfile.open(fileobj=content, mode="w") as archive:
-        for path in sorted((SHIPPED / "vm").glob("*.py")):
-            code = strip_code(path.read_bytes())
-            member = tarfile.TarInfo(f"vm/{path.name}")
-            member.size, member.mode = len(code), 0o600
-            archive.addfile(member, io.BytesIO(code))
-    return content.getvalue()
 
 
 @cache

@@ -18,7 +18,7 @@ import psutil
 import pytest
 from vms.on_vm import until
 
-from lk_jupyter.vms import hosted
+from lk_jupyter.vms import sending
 
 nightly = pytest.mark.nightly
 
@@ -92,7 +92,7 @@ def prepare(tmp_path, cloud):
 
     def unpack(around=()):
         folder.mkdir()
-        with tarfile.open(fileobj=io.BytesIO(hosted._pack_agent())) as archive:
+        with tarfile.open(fileobj=io.BytesIO(sending.pack_agent())) as archive:
             archive.extractall(folder)
 
         def run(*words, data=b""):

@@ -19,6 +19,7 @@ from lk_jupyter.remote.sign import signature
 from lk_jupyter.vms import facts, hosted
 from lk_jupyter.vms.checkpoints import checkpoint_settings, read_checkpoint
 from lk_jupyter.vms.offers import list_offers
+from lk_jupyter.vms.sending import create_key
 
 pytest.importorskip("asyncssh")
 
@@ -103,7 +104,7 @@ def test_a_clock_that_jumps_neither_deletes_an_active_vm_nor_makes_its_time_long
 
 def test_two_kernels_that_release_a_vm_delete_it_once_with_one_bill(session, vms):
     run = rent(session)
-    run._create_key()
+    create_key(run)
     kernels = [hosted.VmRun(session, facts.read_facts(run.facts.token)) for _ in range(2)]
     barrier, failures = threading.Barrier(2), []
 

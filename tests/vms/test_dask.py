@@ -27,8 +27,8 @@ pytestmark = pytest.mark.filterwarnings("ignore::distributed.versions.VersionMis
 #: A program that starts a cluster and waits; times of the client's loss are shortened.
 PROGRAM = """
 import time
-from lk_jupyter.vms import hosted
-hosted.LINGER_SECONDS = 1.0
+from lk_jupyter.vms import sending
+sending.LINGER_SECONDS = 1.0
 from lk_jupyter.dask import LyceumCluster
 cluster = LyceumCluster(n_workers=1, gpu="A100", max_cost=2)
 cluster.get_client().submit(time.sleep, 600)

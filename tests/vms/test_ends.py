@@ -21,6 +21,7 @@ from lk_jupyter.vms import ends, facts, hosted
 from lk_jupyter.vms import vms as rented
 from lk_jupyter.vms.driver import drive_in_thread
 from lk_jupyter.vms.offers import list_offers
+from lk_jupyter.vms.sending import create_key
 
 pytest.importorskip("asyncssh")
 
@@ -79,7 +80,7 @@ def test_a_state_that_is_neither_starting_nor_usable_nor_final_is_doubted_until_
 
 def test_one_404_and_one_empty_list_do_not_end_the_vm_of_a_run_nor_revoke_its_key(session, vms, add_fault):  # noqa: F811
     run = rent(session)
-    run._create_key()
+    create_key(run)
     add_fault("/vms/", method="DELETE", status=404, detail="VM not found")
     add_fault("/vms/list", method="GET", body='{"vms": []}')
     add_fault("/status", method="GET", status=404, detail="VM not found")

@@ -22,7 +22,7 @@ from lk_jupyter.magics._output import unfinished_runs
 from lk_jupyter.magics._output.unfinished_runs import GoingOn, _list_overdue_vms
 from lk_jupyter.runs.run import Run
 from lk_jupyter.runs.vm import OffsetFollower
-from lk_jupyter.vms import facts, hosted, ssh_config
+from lk_jupyter.vms import facts, hosted, sending, ssh_config
 from lk_jupyter.vms.shell import HostKeyChanged
 from lk_jupyter.vms.ssh import SshEndpoint
 
@@ -87,7 +87,7 @@ def test_an_abort_before_the_code_was_sent_deletes_the_vm(session, vms):
 
 
 def test_an_abort_while_the_key_is_created_revokes_the_key(session, vms, monkeypatch):
-    created, create = threading.Event(), hosted.VmRun._create_key
+    created, create = threading.Event(), sending.create_key
 
     def abort_and_create(vm_run):
         vm_run.abort(1)
@@ -96,7 +96,7 @@ def test_an_abort_while_the_key_is_created_revokes_the_key(session, vms, monkeyp
         finally:
             created.set()
 
-    monkeypatch.setattr(hosted.VmRun, "_create_key", abort_and_create)
+    monkeypatch.setattr(sending, "create_key", abort_and_create)
     run = start(session, "print(1)")
     assert created.wait(PATIENCE)
     hosted.open_run(session, run.execution_id)._start.join(PATIENCE)
@@ -219,7 +219,7 @@ run.wait()
 def test_a_vm_whose_notebook_is_gone_saves_the_results_and_deletes_itself(session, vms, tmp_path):
     wait = f"while not os.path.exists({str(tmp_path / 'go')!r}): time.sleep(0.05)"
     code = f"import os, time\n{wait}\nprint('done')\ntotal = 42"
-    program = "from lk_jupyter.vms import hosted\nhosted.LINGER_SECONDS = 1.0\n" + CHILD
+    program = "from lk_jupyter.vms import sending\nsending.LINGER_SECONDS = 1.0\n" + CHILD
     with subprocess.Popen([sys.executable, "-c", program, code], stdout=subprocess.PIPE, text=True) as child:
         execution_id = child.stdout.readline().strip()
         os.kill(child.pid, signal.SIGKILL)
@@ -253,7 +253,7 @@ def test_a_list_of_vms_without_runs_requests_no_states(monkeypatch):
     monkeypatch.setattr(unfinished_runs, "_list_entries", list)
     monkeypatch.setattr(unfinished_runs, "_list_overdue_vms", lambda: ["VM 1 should be deleted."])
     monkeypatch.setattr(unfinished_runs, "Thread", lambda **_: SimpleNamespace(start=lambda: started.append(True)))
-    note = SimpleNamespace(show=lambda content, **_: shown.append(str(content)))
+    note = SimpleNamespace(in_place=True, show=lambda content, **_: shown.append(str(content)))
     monkeypatch.setattr("lk_jupyter.magics._output.live.LiveOutput", lambda _: note)
     unfinished_runs.list_unfinished_runs(SimpleNamespace(kernel=True))
     assert shown == ["VM 1 should be deleted."]

@@ -13,7 +13,7 @@ from patience import PATIENCE
 from vms.on_vm import active_keys, facts_of, living, start, text_of, until
 
 from lk_jupyter.errors import ConnectionFailed
-from lk_jupyter.vms import hosted
+from lk_jupyter.vms import sending
 from lk_jupyter.vms.facts import facts_folder
 from lk_jupyter.vms.shell import HostKeyChanged, VmShell, key_pair
 
@@ -114,14 +114,14 @@ def test_commands_reach_openssh_and_a_changed_host_key_is_refused_before_anythin
 @pytest.mark.nightly
 @needs_server
 def test_a_run_and_its_interrupt_work_on_a_vm_with_openssh(session, vms, server, monkeypatch):
-    poll_states = hosted.poll_states
+    poll_states = sending.poll_states
 
     def with_openssh(*arguments):
         """The states of a VM, with the address of the server."""
         for status in poll_states(*arguments):
             yield status.model_copy(update={"ip_address": server.address}) if status.usable else status
 
-    monkeypatch.setattr(hosted, "poll_states", with_openssh)
+    monkeypatch.setattr(sending, "poll_states", with_openssh)
     code = """
 import os
 print(os.environ["USER"], flush=True)

@@ -18,7 +18,8 @@ from lk_jupyter.runs.package.rented import find_vm_checkpoint
 from lk_jupyter.runs.submit.vm_job import build_job, write_job
 from lk_jupyter.text.units import credits_label, limit_label, moment_label
 from lk_jupyter.vms.driver import drive_in_thread
-from lk_jupyter.vms.hosted import KEY_SECONDS, VmRun, keep_run
+from lk_jupyter.vms.hosted import VmRun, keep_run
+from lk_jupyter.vms.sending import KEY_SECONDS
 from lk_jupyter.vms.shell import ssh_library
 
 if TYPE_CHECKING:
