@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import hmac
 import json
@@ -10,6 +11,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from typing import Any
+from weakref import WeakValueDictionary
 
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -35,8 +37,8 @@ from lk_jupyter.broker.upstream import Answer, OddAnswer, OrganizationClient, re
 from lk_jupyter.broker.visitors import SpendingPages
 from lk_jupyter.protocol.json_limits import load_json
 
-#: Most bytes of a request.
-_MAX_REQUEST = 64 << 20
+#: Most bytes of a request; and of a request that is read and parsed at once. A key sends one larger request at a time.
+_MAX_REQUEST, _SMALL_REQUEST = 32 << 20, 1 << 20
 
 #: Operations on a single run, which must belong to the key.
 _RUN_PATHS = tuple(
@@ -120,6 +122,7 @@ class Broker:
         self._stream_secret = stream_secret
         self._bucket = BucketClient(upstream)
         self._files = FileProxy(ledger, self._bucket, hmac.digest(stream_secret, b"files", "sha256"))
+        self._large_requests: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._rentals = Rentals(ledger, upstream, margin, time.time())
         self.keeper = Keeper(ledger, upstream, time.time(), self._rentals)
         self._hub_users = hub_users
@@ -192,7 +195,7 @@ class Broker:
         if method == "POST" and path in START_FIELDS:
             return await self._start_run(request, grant, path)
         if method == "POST" and path in MODEL_FIELDS:
-            return await self._models.call(grant, path, await _read_json(request))
+            return await self._models.call(grant, path, await self._read_json(request, grant))
         if method == "GET" and (reader := READERS.get(path)):
             return await reader(self._reads, grant, dict(request.query_params))
         if (method, path) == ("POST", "/storage/credentials"):
@@ -204,8 +207,29 @@ class Broker:
                 return await self._call_on_run(request, grant, path, match[1])
         raise _refuse_operation(method, path)
 
+    async def _read_json(self, request: Request, grant: Grant) -> Any:
+        """Return the JSON of a request. Raises RefusedCall, before it reads a body that is too large.
+
+        A large body is parsed in a thread, so that other keys get answers. The next one of the key waits.
+        """
+        announced = request.headers.get("content-length", "")
+        size = int(announced) if announced.isdecimal() else _MAX_REQUEST  # a body in chunks may be large
+        if size > _MAX_REQUEST:
+            raise _refuse_size()
+        if size <= _SMALL_REQUEST:
+            return _parse_json(await self._read_body(request))
+        async with self._large_requests.setdefault(grant.id, asyncio.Lock()):
+            return await asyncio.to_thread(_parse_json, await self._read_body(request))
+
+    async def _read_body(self, request: Request) -> bytes:
+        content = await read_limited(request.stream(), _MAX_REQUEST)
+        if content is None:
+            raise _refuse_size()
+        return content
+
     async def _start_run(self, request: Request, grant: Grant, path: str) -> Answer:
-        answer = await self._starter.start(grant, path, await _read_json(request))
+        grant.require("runs")
+        answer = await self._starter.start(grant, path, await self._read_json(request, grant))
         self.keeper.wake()
         return self._set_stream_address(request, answer)
 
@@ -220,7 +244,7 @@ class Broker:
     async def _call_vms(self, request: Request, grant: Grant, path: str) -> Answer:
         """Call an operation of VMs. Raises RefusedCall for an operation that isn't offered."""
         if (request.method, path) == ("POST", RENTAL):
-            answer = await self._rentals.create(grant, await _read_json(request))
+            answer = await self._rentals.create(grant, await self._read_json(request, grant))
             self.keeper.wake()
             return answer
         if (request.method, path) == ("GET", "/vms/list"):
@@ -228,7 +252,7 @@ class Broker:
         match = VM_PATH.fullmatch(path)
         if match is None or (request.method, match[2]) not in _VM_OPERATIONS:
             raise _refuse_operation(request.method, path)
-        body = await _read_json(request) if request.method == "PATCH" else None
+        body = await self._read_json(request, grant) if request.method == "PATCH" else None
         answer = await self._rentals.call(grant, request.method, path, match[1], body)
         self.keeper.wake()
         return answer
@@ -308,7 +332,7 @@ class Broker:
         if (request.method, path) == ("GET", "/broker/keys"):
             return JSONResponse([self._describe_key(child) for child in self._ledger.grants_below(grant.id)])
         if (request.method, path) == ("POST", "/broker/keys"):
-            return JSONResponse(self._issue_key(grant, await _read_json(request)), 201)
+            return JSONResponse(self._issue_key(grant, await self._read_json(request, grant)), 201)
         key_id = path.removeprefix("/broker/keys/")
         if request.method == "DELETE" and key_id in {child.id for child in self._ledger.grants_below(grant.id)}:
             self._ledger.revoke(key_id)
@@ -377,11 +401,12 @@ def _read_query(request: Request) -> str:
     return query
 
 
-async def _read_json(request: Request) -> Any:
-    """Return the JSON of a request. Raises RefusedCall."""
-    content = await read_limited(request.stream(), _MAX_REQUEST)
-    if content is None:
-        raise RefusedCall(413, f"A request can have at most {_MAX_REQUEST >> 20} MiB. Nothing was done.")
+def _refuse_size() -> RefusedCall:
+    return RefusedCall(413, f"A request can have at most {_MAX_REQUEST >> 20} MiB. Nothing was done.")
+
+
+def _parse_json(content: bytes) -> Any:
+    """Return the value of JSON. Raises RefusedCall."""
     try:
         value = load_json(content.decode())
         json.dumps(value, allow_nan=False)

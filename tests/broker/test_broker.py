@@ -7,6 +7,7 @@ import csv
 import json
 import os
 import re
+import socket
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -256,6 +257,26 @@ def test_containers_of_a_key_without_the_bucket_get_no_mount(odd_broker, odd_clo
     assert [start["enable_s3_mount"] for start in odd_cloud.starts] == [False, True]
     assert [start["timeout"] for start in odd_cloud.starts] == [60, 60]
     assert not any("hidden" in start for start in odd_cloud.starts)
+
+
+@pytest.mark.parametrize(("scopes", "size", "status"), [(["files"], 30 << 20, 403), (["runs"], 40 << 20, 413)])
+def test_a_large_request_that_cannot_succeed_is_refused_before_its_body_is_read(scopes, size, status, odd_broker):
+    child = odd_broker.grant(scopes=scopes)
+    host, port = child.base_url.host, child.base_url.port
+    head = f"POST {API}/execution/streaming/start HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {child.key}\r\n"
+    with socket.create_connection((host, port), timeout=PATIENCE) as connection:
+        connection.sendall(f"{head}Content-Length: {size}\r\n\r\n".encode())
+        assert connection.recv(100).split()[1] == str(status).encode()
+
+
+def test_large_requests_of_a_key_are_answered_and_other_keys_are_answered_meanwhile(odd_broker, odd_cloud):
+    odd_cloud.answer = lambda _: (402, {"detail": "no credits"})
+    child, other = odd_broker.grant(), odd_broker.grant()
+    body = json.dumps({**START, "code": "x" * (20 << 20)})
+    with ThreadPoolExecutor(4) as pool:
+        answers = [pool.submit(child.post, f"{API}/execution/streaming/start", content=body) for _ in range(3)]
+        assert read_state(other)["used"] == 0
+        assert [answer.result().status_code for answer in answers] == [402] * 3
 
 
 @pytest.mark.parametrize("path", ["image", "compose"])
