@@ -37,7 +37,7 @@ from lk_jupyter.broker.upstream import Answer, OddAnswer, OrganizationClient, re
 from lk_jupyter.broker.visitors import SpendingPages
 from lk_jupyter.protocol.json_limits import load_json
 
-#: Most bytes of a request; and of a request that is read and parsed at once. A key sends one larger request at a time.
+#: Most bytes of a request; and of a request that is parsed without a thread. A key sends one larger request at a time.
 _MAX_REQUEST, _SMALL_REQUEST = 32 << 20, 1 << 20
 
 #: Operations on a single run, which must belong to the key.
