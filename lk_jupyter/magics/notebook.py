@@ -204,7 +204,8 @@ def _build_server_line(
 def _build_start_line(run: Run, facts: Sequence[str], warnings: str) -> StatusLine:
     """Return the line of a run whose server starts, for a front end whose outputs never change."""
     notices = [run.note, warnings, f"Stop: %lk_abort {run.short_id}"]
-    return StatusLine("submitted", [*facts[:-1], f"run {run.execution_id}"], "\n".join(filter(None, notices)))
+    line = StatusLine("submitted", [*facts[:-1], f"run {run.execution_id}"], "\n".join(filter(None, notices)))
+    return line.add_moment()
 
 
 def _wait_for_server(run: Run, watch: Callable[[str], object]) -> HostedServer:

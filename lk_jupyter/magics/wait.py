@@ -19,6 +19,7 @@ from lk_jupyter.magics._output.interrupt import build_interrupt
 from lk_jupyter.magics._output.live import LiveOutput, Note, after_cell
 from lk_jupyter.options.runs import WaitOptions
 from lk_jupyter.runs.interrupts import true_interrupts
+from lk_jupyter.runs.observers.results import Returned
 from lk_jupyter.runs.run import Run
 from lk_jupyter.session import current
 from lk_jupyter.text.units import duration_label
@@ -27,7 +28,9 @@ from lk_jupyter.views.run import receipt_facts
 
 @magic(WaitOptions)
 def lk_wait(options: WaitOptions, shell: InteractiveShell) -> None:
-    """Wait until runs finish, and show their results. Without ids, waits for all background runs of this notebook.
+    """Wait until runs finish, and show their states. Without ids, waits for all background runs of this notebook.
+
+    Variables stay unchanged: ``%lk_attach ID`` sets the variables of a run.
 
     Raises the error of the first failed run, so that "Run All" stops at this cell. An interrupt ends the waiting; the
     runs stay active.
@@ -45,9 +48,8 @@ def lk_wait(options: WaitOptions, shell: InteractiveShell) -> None:
         raise build_interrupt("stopped waiting; the runs are still active. Wait again: %lk_wait") from None
     receipts = _list_missing_receipts(runs) if status.appends else []
     failure = _find_failure(runs)
-    show = partial(
-        status.show, ReceiptTable(_build_table(runs), receipts) if runs else Note("No background runs."), now=True
-    )
+    table = ReceiptTable(_build_table(runs, _build_note(runs)), receipts) if runs else Note("No background runs.")
+    show = partial(status.show, table, now=True)
     after_cell(shell, show) if failure and status.appends else show()
     if failure:
         raise failure
@@ -76,9 +78,19 @@ def _show_count(status: LiveOutput, number: int) -> None:
     status.show(Note(text), now=True, passing=True)
 
 
-def _build_table(runs: Sequence[Run]) -> Table:
+#: Commands that set variables, at most.
+_MAX_COMMANDS = 6
+
+
+def _build_note(runs: Sequence[Run]) -> str:
+    """Return the commands that set the variables of runs: waiting changes no variable."""
+    notices = [str(notice) for run in runs for notice in Returned(None).ended(run, run.record)]
+    return "\n".join([*notices[:_MAX_COMMANDS], *([f"{len(runs)} runs: %lk_runs"] if notices[_MAX_COMMANDS:] else [])])
+
+
+def _build_table(runs: Sequence[Run], note: str) -> Table:
     columns = ("Run", "State", "Machine", "Duration", "Cost")
-    return Table(columns, list(map(_build_run_row, runs)), right=frozenset({"Duration", "Cost"}))
+    return Table(columns, list(map(_build_run_row, runs)), right=frozenset({"Duration", "Cost"}), note=note)
 
 
 def _build_run_row(run: Run) -> tuple[str, ...]:

@@ -199,6 +199,7 @@ def test_a_detached_run_shows_its_commands_and_nothing_in_later_cells(notebook, 
     code = "%%lk_run --gpu A100 --detach\nimport pathlib, time\nprint('of the detached run', flush=True)\n"
     (first,) = notebook.run(f"{code}while not pathlib.Path({str(go)!r}).exists(): time.sleep(.01)")
     run_id = re.search(ID, text(first))[0]
+    assert re.match(r"\S submitted at \d\d:\d\d, \d\d \w{3} · in the background", text(first))
     assert f"Follow: %lk_attach {run_id[:8]}. Stop: %lk_abort {run_id[:8]}" in text(first)
     later = f"import pathlib\npathlib.Path({str(go)!r}).touch()\n{ALL_IS_SHOWN}\nprint('later')"
     assert [text(output) for output in notebook.run(later)] == ["later\n"]

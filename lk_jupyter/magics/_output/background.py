@@ -78,6 +78,7 @@ class BackgroundRun:
     def start(self) -> None:
         """Show that the run continues in the background."""
         status = self._status
+        status.is_detached = True
         status.follow_run(self._run)
         status.announce(self._run, "in the background")
         status.observers.started(self._run)

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from copy import copy
+from datetime import datetime
 from functools import partial
 from html import escape
 from pathlib import Path
@@ -26,6 +27,7 @@ from lk_jupyter.protocol.notice import Notice
 from lk_jupyter.runs.outcome import SHORT_ID
 from lk_jupyter.text.secrets import COLOUR, LineRedactor, redact, redact_bundle, redact_values
 from lk_jupyter.text.terminal import TerminalText, plain, shorten_text, terminal_columns, wrap_lines
+from lk_jupyter.text.units import moment_label
 from lk_jupyter.views.bars import FONT
 
 #: Seconds between two updates of a line.
@@ -80,6 +82,11 @@ class StatusLine:
     @notice.setter
     def notice(self, text: str) -> None:
         self._notice = plain(redact(text))
+
+    def add_moment(self) -> StatusLine:
+        """Add the current time to the state, for an output that may stay after the state has changed."""
+        self.state = f"{self.state} at {moment_label(datetime.now().astimezone(), '%H:%M, %d %b')}"
+        return self
 
     def heading(self) -> StatusLine:
         """Return the line for the output above the log if the receipt is the last output: state and start of the id.

@@ -68,6 +68,7 @@ class RunStatus:
         self.status = LiveOutput(shell)
         self.note = LiveOutput(shell)
         self.is_stopping = False
+        self.is_detached = False  # then a saved notebook may keep a line of the active run
         self.aborting: Abort | None = None  # of a run that no cell waits for any more
         self._machine = machine
         self._priced, self._price = machine_with_price(machine), hourly_price(machine)
@@ -130,7 +131,7 @@ class RunStatus:
         )
         commands = f"Follow: %lk_attach {run.short_id}. Stop: %lk_abort {run.short_id}"
         line.notice = "\n".join([*self._warnings, *self._notes, commands])
-        self.status.show(line, now=True)
+        self.status.show(line.add_moment(), now=True)
 
     def show_progress(self, line: StatusLine) -> None:
         self.status.show(line, now=True, passing=True)
@@ -187,6 +188,8 @@ class RunStatus:
         unconfirmed = [self.aborting.words] if self.aborting and not self.aborting.ended.is_set() else []
         notices = [*self._warnings, *self._notes, *map(str, self.observers.notices), *unconfirmed]
         line = self._store_options(StatusLine(state, facts, "\n".join(notices)))
+        if self.is_detached:
+            line.add_moment()
         line.run = {
             **({"execution_id": run.execution_id} if run else {}),
             "state": state,

@@ -212,7 +212,7 @@ class Returned(RunObserver):
     def _apply_changes(self, run: Run, record: ExecutionRecord) -> list[Notice]:
         """Apply the changes of the run to the local variables."""
         if self._namespace is None:
-            return [Notice(f"To get the changes of the run: %lk_attach {run.short_id}")]
+            return [Notice(f"To set the variables that the run changed: %lk_attach {run.short_id}")]
         token = str((run.request_metadata or {}).get(REQUEST_KEY))
         origin = recall(token) if self._is_origin else None
         try:

@@ -91,6 +91,25 @@ def test_waiting_shows_the_ends_of_all_that_go_on(kernel, tmp_path):
     assert "No background runs." in kernel.run("%lk_wait").shown
 
 
+def test_waiting_sets_no_variable_and_shows_the_command_that_sets_them(kernel):
+    kernel.run("rows = [1]")
+    kernel.run("%%lk_run --detach --quiet --sync --save run\nrows.append(2)")
+    run_id = kernel.value("run.short_id").strip("'")
+    shown = "\n".join(kernel.run("%lk_wait").shown)
+    assert f"To set the variables that the run changed: %lk_attach {run_id}" in shown
+    assert kernel.value("rows") == "[1]"
+    kernel.run(f"%lk_attach {run_id}")
+    assert kernel.value("rows") == "[1, 2]"
+
+
+def test_an_active_state_of_a_detached_run_has_its_time_in_the_saved_cell(kernel):
+    cell = kernel.run("%%lk_run --detach --save run\nprint('from behind')")
+    texts = kernel.texts_until(cell, lambda text: text.startswith("✓ completed"))
+    assert any(re.match(r"\S started at \d\d:\d\d, \d\d \w{3} · ", text) for text in texts)
+    assert texts[-1].startswith("✓ completed ·")
+    kernel.run("%lk_wait")
+
+
 def test_waiting_for_a_run_that_fails_stops_run_all(kernel):
     kernel.run("%%lk_run --detach --quiet --save bad\n1 / 0")
     cell = kernel.run("%lk_wait {bad.short_id}")
