@@ -29,7 +29,7 @@
     └── RunError                a run didn't complete; has execution_id
         ├── RunFailed           the code failed, ran out of time, or the platform failed
         │   └── CellFailed      the code of a cell in a session failed
-        ├── RunAborted          a user aborted the run
+        ├── RunAborted          the run was stopped before its end
         └── RunDetached         the cell stopped waiting; the run is still active
 
 A message states the problem, the remaining state, and the fix. A notebook shows no traceback of
@@ -420,7 +420,7 @@ class CellFailed(RunFailed):
 
 
 class RunAborted(RunError):
-    """A user aborted the run.
+    """The run was stopped before its end, by a user, a program or a cost limit.
 
     The run has ended, and so has its bill.
 

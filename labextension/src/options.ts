@@ -48,7 +48,7 @@ export const RUN_OPTIONS: Record<string, string> = {
   "--resume": "Id of the run to resume from. Your code finds the checkpoint of this run in the folder lk_resume.",
   "--stage": "Bucket folder to copy to the run's disk before the code starts, as KEY:FOLDER or KEY:volume/FOLDER; may be repeated.",
   "--session": "Session to run in: a Python process that keeps variables between cells. The session is started if necessary.",
-  "--idle": "Minutes without work after which the session ends. Default: 20.",
+  "--idle": "Minutes without work after which the session ends, unless its time limit ends earlier. Default: 20.",
   "--keep": "Keep the machine for this time between cells, such as 5m. Cells share one Python process. With 0, each cell is a separate run.",
   "--image": "Image for the cell, such as pytorch/pytorch. --session and --keep need an image with Jupyter.",
   "--time": "Show how long each phase took before the first line of the cell ran.",

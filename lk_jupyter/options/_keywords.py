@@ -361,7 +361,7 @@ class WarmPythonKeywords(TypedDict, total=False):
     max_cost: Decimal | float | str | None
     """Stop the run before it costs more credits than this. Default: setting max_cost."""
     idle: float | None
-    """Minutes without work after which the session ends. Default: 20."""
+    """Minutes without work after which the session ends, unless its time limit ends earlier. Default: 20."""
     image: str | None
     """Image for the cell, such as pytorch/pytorch. --session and --keep need an image with Jupyter."""
 

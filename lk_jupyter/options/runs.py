@@ -445,7 +445,7 @@ class RunOptions(CodeOptions):
     )
     idle: float | None = option(
         None,
-        "Minutes without work after which the session ends. Default: 20.",
+        "Minutes without work after which the session ends, unless its time limit ends earlier. Default: 20.",
         metavar="MINUTES",
         needs="session",
         gt=0,

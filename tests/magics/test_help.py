@@ -9,6 +9,7 @@ from lk_jupyter.magics._engine.registry import MAGICS, magic_named
 from lk_jupyter.magics._engine.topics import TOPICS
 from lk_jupyter.options.groups import COMMON, GROUPS
 from lk_jupyter.options.runs import RunOptions
+from lk_jupyter.runs.notebooks.session_machine import IDLE_MINUTES
 
 
 def test_the_page_has_every_magic_every_setting_and_every_name_of_python(run_cell):
@@ -87,7 +88,7 @@ def test_the_help_of_a_run_starts_with_six_commented_lines_and_groups_every_opti
     assert groups[::2] == [group.title for group in GROUPS]
     for (title, _, example), text in zip(GROUPS, groups[1::2], strict=True):
         assert text.lstrip().startswith(f"{example.line}  # {example.comment}"), title
-    assert "All options, each with an example: " in output
+    assert "All options, in groups with examples: " in output
 
 
 def test_every_option_of_a_run_is_in_one_group_and_every_example_parses():
@@ -123,3 +124,8 @@ def test_words_of_other_tools_find_the_magic(run_cell, words, magic):
 def test_every_magic_is_in_one_topic():
     names = [f"lk_{name}" for names in TOPICS.values() for name in names]
     assert sorted(names) == sorted(row.name for row in MAGICS)
+
+
+def test_the_help_states_the_idle_time_after_which_a_session_ends(run_cell):
+    text = " ".join(run_cell("%%lk_run --help\nraise SystemExit").split())
+    assert f"unless its time limit ends earlier. Default: {IDLE_MINUTES:g}." in text

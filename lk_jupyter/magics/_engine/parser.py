@@ -104,7 +104,7 @@ class Magic:
     def help(self) -> str:
         """Return the help text: usage, description, options with defaults, examples."""
         text = "Usage" + self.parser.format_help()
-        return text + f"\nAll options, each with an example: {page_address('options')}\n" if self._is_run else text
+        return text + f"\nAll options, in groups with examples: {page_address('options')}\n" if self._is_run else text
 
     def usage(self) -> str:
         """Return the usage line: name, options and arguments."""
