@@ -56,6 +56,9 @@ _COUNT = re.compile(
 _FIRST = re.compile(r"[ \t]{0,8}(?:\[[ ]{0,8}(\d{1,9})(?:/(\d{1,9}))?\]|(\d{1,9}):[ \t])")
 _FRACTION = re.compile(r"(?<![\d/.:-])(\d{1,9})[ ]?/[ ]{0,6}(\d{1,9})(?![\d/.])")
 
+#: A progress bar of tqdm at the start of a line: ``12%|█ | 1/8 [00:01<00:07, 1.00it/s]``.
+_BAR = re.compile(r"[^|\n]{0,80}%\|[^|\n]{0,400}\|[^\[\n]{0,60}\[[^\]\n]{0,200}\]")
+
 #: Names of counts, which are no curves.
 _COUNTS = {"epoch", "epochs", "step", "steps", "iter", "iteration", "iterations", "batch", "round", "global_step"}
 _COUNTS |= {"it", "update", "num_updates", "episode", "iterate", "num_epochs", "total_epochs", "max_iter", "max_steps"}
@@ -360,12 +363,14 @@ class ScalarParser:
         epoch = _EPOCH.search(line) if "epoch" in line else None
         count = _COUNT.search(line) or _FIRST.match(line)
         place = total = None
+        bar = _BAR.match(line) if epoch and "%|" in line else None
+        own = bar.end() if bar and epoch and bar.end() <= epoch.start() else 0  # the line was printed behind the bar
         for match in _FRACTION.finditer(line) if "/" in line else ():
             if match.start() in ratios:
                 continue
             is_epoch = epoch is not None and epoch.start(1) <= match.start(1) < epoch.end()
             self.rate.add(int(match[1]), int(match[2]), time, is_epoch=is_epoch)
-            if place is None and not is_epoch and int(match[1]) <= int(match[2]) > 1:
+            if place is None and not is_epoch and match.start() >= own and int(match[1]) <= int(match[2]) > 1:
                 place, total = float(match[1]), float(match[2])
         if epoch:
             if self._epoch is None:

@@ -113,6 +113,13 @@ def test_a_redrawn_bar_has_one_value_for_each_step():
     assert values(text) == {"loss": [0.8, 0.7, 0.6]}
 
 
+def test_a_line_printed_behind_a_bar_has_the_step_of_its_own_epoch():
+    parser = ScalarParser()
+    parser.feed("".join(f"\r {at}2%|█ | {at}/8 [00:01<00:02]epoch {at - 1} loss 0.{9 - at}\n" for at in range(1, 9)))
+    (curve,) = parser.curves
+    assert list(curve.steps) == list(range(8))
+
+
 def test_two_values_are_no_curve_and_more_than_20_names_show_20():
     assert values("loss: 0.3\nloss: 0.2\n") == {}
     line = " ".join(f"loss_{number}=0.5" for number in range(30)) + "\n"
