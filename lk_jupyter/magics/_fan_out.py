@@ -42,6 +42,7 @@ from lk_jupyter.runs.interrupts import AtInterrupt, SafeEvent, true_interrupts
 from lk_jupyter.runs.package.secret_scan import require_consent
 from lk_jupyter.runs.run import Run
 from lk_jupyter.runs.variables.fingerprint import fingerprint
+from lk_jupyter.runs.variables.state import note_compared
 from lk_jupyter.session import Session
 
 #: Seconds between two checks for the ids of runs.
@@ -261,7 +262,9 @@ class FanOutView:
         if is_last:
             after_cell(self._shell, show_table) if raises else show_table()
         if not self._is_detached:
-            self._shell.user_ns.update({**self._returned.shared, **self._returned.by_run})
+            values = {**self._returned.shared, **self._returned.by_run}
+            self._shell.user_ns.update(values)
+            note_compared(values)
             self._store_table(self._options.save)
 
     def detach(self) -> None:

@@ -153,7 +153,7 @@ function buildColumns(board: Board, headers: Header[]): Column[] {
       ? [
           {
             id: 'score',
-            name: `${score.name} (${score.highest ? trans.__('max') : trans.__('min')})`,
+            name: `${score.name} (${trans.__('last')})`,
             isFigure: true,
             title: direction
           }

@@ -43,6 +43,9 @@ _MAX_ORIGINS = 16
 #: The maximum number of files in the receipt.
 _MAX_FILES = 6
 
+#: Types whose equal values are the same to a notebook.
+_PLAIN = (bool, int, float, complex, str, bytes)
+
 #: Names that IPython sets in every notebook, which a cell may set too.
 _IPYTHON_NAMES = {"In", "Out", "get_ipython", "exit", "quit", "open"}
 
@@ -69,6 +72,20 @@ _DETACHED_INPUTS = (
 )
 
 _reported: set[str] = set()
+
+
+#: Name → value that the last comparison of several runs set here: none of these is a change by the user.
+_compared: dict[str, Any] = {}
+
+
+def note_compared(values: Mapping[str, Any]) -> None:
+    """Store the values that a comparison of runs set in the notebook, which one of its runs may replace."""
+    _compared.clear()
+    _compared.update(values)
+
+
+def _is_compared(name: str, value: Any) -> bool:
+    return name in _compared and value is _compared[name]
 
 
 def remember(token: str, origin: Origin | None) -> None:
@@ -156,7 +173,7 @@ class ChangedState:
             if name.startswith(OUTPUT_PREFIX):
                 show_widget(name, value)
         for name, value in self.names.items():
-            place = name + MEANWHILE if self._has_another(name, namespace) else name
+            place = name + MEANWHILE if self._has_another(name, namespace, value) else name
             namespace[place] = value
             if place != name:
                 new_names[name] = place
@@ -179,11 +196,15 @@ class ChangedState:
             for name in [name for name, value in namespace.items() if value is old]:
                 namespace[name] = new
 
-    def _has_another(self, name: str, namespace: Mapping[str, Any]) -> bool:
+    def _has_another(self, name: str, namespace: Mapping[str, Any], returned: Any = None) -> bool:
+        """Return whether the user has given a name another value since the start, and another than the run's."""
         ids = self.origin.ids if self.origin else {}
-        if name in _IPYTHON_NAMES and name not in ids:
+        if not ids or name not in namespace or (name in _IPYTHON_NAMES and name not in ids):
             return False
-        return bool(ids) and name in namespace and id(namespace[name]) != ids.get(name)
+        value = namespace[name]
+        if id(value) == ids.get(name) or _is_compared(name, value):
+            return False
+        return not (isinstance(value, _PLAIN) and type(value) is type(returned) and value == returned)
 
     def _write_files(self, files: Mapping[str, bytes | None]) -> None:
         """Write and delete the files as the run did."""
@@ -472,6 +493,7 @@ def set_outputs(
         for name in outputs
         if origin is not None
         and name in namespace
+        and not _is_compared(name, namespace[name])
         and (id(namespace[name]), digest_value(namespace[name], fingerprint)) != (ids.get(name), digests.get(name))
     }
     namespace.update({new_names.get(name, name): value for name, value in outputs.items()})
