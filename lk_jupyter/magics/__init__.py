@@ -6,10 +6,12 @@ called, completed, or when its help is shown.
 
 from __future__ import annotations
 
+import os
 import re
 from contextlib import suppress
 from functools import cached_property
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from IPython.core.completer import CompletionContext, SimpleCompletion, context_matcher
@@ -20,7 +22,7 @@ from lk_jupyter.magics._output import unfinished_runs
 from lk_jupyter.views import formatters
 
 if TYPE_CHECKING:
-    from IPython.core.interactiveshell import ExecutionInfo, InteractiveShell
+    from IPython.core.interactiveshell import ExecutionInfo, ExecutionResult, InteractiveShell
 
     from lk_jupyter.magics._engine.parser import Magic, Subcommands
 
@@ -96,6 +98,7 @@ def load(shell: InteractiveShell) -> None:
         shell.input_transformers_cleanup.append(_rewrite_verb_help)
     formatters.register_formatters(shell)
     shell.events.register("pre_run_cell", _register_joblib)
+    shell.events.register("post_run_cell", _leave_user_frames)
     unfinished_runs.list_unfinished_runs(shell)
 
 
@@ -108,8 +111,29 @@ def unload(shell: InteractiveShell) -> None:
     if _rewrite_verb_help in shell.input_transformers_cleanup:
         shell.input_transformers_cleanup.remove(_rewrite_verb_help)
     formatters.unregister_formatters(shell)
-    with suppress(ValueError):
-        shell.events.unregister("pre_run_cell", _register_joblib)
+    for event, callback in (("pre_run_cell", _register_joblib), ("post_run_cell", _leave_user_frames)):
+        with suppress(ValueError):
+            shell.events.unregister(event, callback)
+
+
+#: Folders of code that isn't the user's: this package and IPython, which calls its magics.
+_PACKAGE, _IPYTHON = f"{Path(__file__).parents[1]}{os.sep}", f"{os.sep}IPython{os.sep}core{os.sep}"
+
+
+def _leave_user_frames(result: ExecutionResult) -> None:
+    """End the traceback of an error of this package at the user's last frame, in which ``%debug`` then starts."""
+    error = result.error_in_exec
+    if error is None or not type(error).__module__.startswith("lk_jupyter"):
+        return
+    frame = error.__traceback__
+    while frame is not None and _IPYTHON in frame.tb_frame.f_code.co_filename:  # which executes the cell
+        frame = frame.tb_next
+    while frame is not None and frame.tb_next is not None:
+        if frame.tb_next.tb_frame.f_code.co_filename.startswith(_PACKAGE) or (
+            _IPYTHON in frame.tb_next.tb_frame.f_code.co_filename
+        ):
+            frame.tb_next = None
+        frame = frame.tb_next
 
 
 #: Code that uses the backend of joblib, such as ``joblib.parallel_config(backend="lk")``.

@@ -313,7 +313,9 @@ def test_the_leaderboard_has_the_curves_of_all_runs_the_best_first_and_a_picture
 def test_a_run_of_a_comparison_is_used_without_warnings_and_changes_of_the_user_stay(kernel):
     kernel.run("class Model:\n    pass\nhistory, mine = [], 1")
     code = "%%lk_run --sync --gpu A100 --sweep C=1,2 --metric acc\n"
-    body = "clf = Model()\nclf.C = C\nhistory.append(C)\nmine = C\nfor step in range(3): print('acc:', C)\nacc = C * 1.0"
+    body = (
+        "clf = Model(); clf.C = C\nhistory.append(C)\nmine = C\nfor step in range(3): print('acc:', C)\nacc = C * 1.0"
+    )
     cell = kernel.run(code + body)
     (receipts,) = [metadata["lk_jupyter"]["runs"] for metadata in cell.metadata]
     run_id = receipts[0]["execution_id"]

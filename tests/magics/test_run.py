@@ -295,3 +295,12 @@ def test_a_syntax_error_is_shown_as_ipython_shows_it(kernel):
     assert "cell.py:3" in shown
     assert "SyntaxError" in shown
     assert "Traceback" not in shown
+
+
+@pytest.mark.parametrize("cell", ["%%lk_run --gpu A100 --nonsense\n1", "%%lk_run --gpu A100\n1 / 0", "train()"])
+def test_the_debugger_starts_in_a_frame_of_the_user_after_an_error_of_the_package(kernel, cell):
+    kernel.run("import lk_jupyter, sys, traceback\ndef train():\n    lk_jupyter.connect().run('1', gpu='A1000000')")
+    kernel.run(cell)
+    frames = kernel.value("[frame.filename for frame in traceback.extract_tb(sys.last_traceback)]")
+    assert "lk_jupyter/" not in frames.replace("lk_jupyter/.venv", "")
+    assert "ipykernel_" in frames
