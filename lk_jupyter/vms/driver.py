@@ -42,9 +42,14 @@ def drive(run: VmRun, request: Mapping[str, Any] | None = None) -> None:
             failures = 0
         except (LkError, InvalidResponse, OSError, ValueError, TypeError):  # of the network, the disk, or an odd answer
             failures += 1
-        if run.client.wait_until_closed(min(LOOK_SECONDS * 2**failures, _LONGEST_PAUSE)):
+        if run.client.wait_until_closed(compute_pause(failures)):
             run.release_lock()
             return
+
+
+def compute_pause(failures: int) -> float:
+    """Return the seconds until the next step, after this many failed steps in a row: a network may be down for days."""
+    return min(LOOK_SECONDS * 2 ** min(failures, 10), _LONGEST_PAUSE)
 
 
 def drive_in_thread(

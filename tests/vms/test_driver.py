@@ -14,8 +14,8 @@ from vms.on_vm import active_keys, living, start, until
 from lk_jupyter.errors import ConnectionFailed
 from lk_jupyter.journal import drivers
 from lk_jupyter.magics._output.unfinished_runs import list_unfinished_runs
+from lk_jupyter.vms import driver, hosted
 from lk_jupyter.vms import facts as vm_facts
-from lk_jupyter.vms import hosted
 
 pytest.importorskip("asyncssh")
 
@@ -71,8 +71,8 @@ def test_the_next_command_deletes_a_vm_whose_end_passed_without_a_driver(look, s
     look()
     until(lambda: facts_of(run_id).is_deleted)
     assert (living(vms), active_keys(vms)) == ([], [])
-    for driver in drivers._drivers[run_id]:
-        driver.wait(PATIENCE)
+    for process in drivers._drivers[run_id]:
+        process.wait(PATIENCE)
 
 
 def test_a_vm_gets_its_guard_before_code_and_deletes_itself_though_no_code_arrives(session, vms, monkeypatch):
@@ -88,9 +88,9 @@ def test_a_vm_gets_its_guard_before_code_and_deletes_itself_though_no_code_arriv
 
     monkeypatch.setattr(hosted.VmRun, "_run_agent", break_before_code)
     run = start(session, "print(1)", timeout=1)
-    for driver in drivers._drivers[run.execution_id]:
-        driver.kill()
-        driver.wait()
+    for process in drivers._drivers[run.execution_id]:
+        process.kill()
+        process.wait()
     until(lambda: words == ["guard", "start"])
     assert facts_of(run.execution_id).is_guarded
     until(lambda: not living(vms))
@@ -122,3 +122,7 @@ def test_every_list_has_the_id_the_cost_and_the_end_of_a_run_on_a_vm(session, vm
     cost = float(facts_of(run_id).billed)
     [record] = [record for record in lk("runs")[1] if record["id"] == run_id]
     assert (record["state"], record["cost"], "ends" in record) == ("aborted", pytest.approx(cost, abs=1e-6), False)
+
+
+def test_a_driver_continues_after_days_without_a_network():
+    assert [driver.compute_pause(failures) for failures in (0, 1, 4, 100_000)] == [2, 4, 30, 30]
