@@ -49,7 +49,7 @@ def drive(run: VmRun, request: Mapping[str, Any] | None = None) -> None:
 
 def compute_pause(failures: int) -> float:
     """Return the seconds until the next step, after this many failed steps in a row: a network may be down for days."""
-    return min(LOOK_SECONDS * 2 ** min(failures, 10), _LONGEST_PAUSE)
+    return min(LOOK_SECONDS * 2.0 ** min(failures, 10), _LONGEST_PAUSE)
 
 
 def drive_in_thread(
