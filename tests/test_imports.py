@@ -109,7 +109,7 @@ SERVER = "import jupyter_server.serverapp, jupyter_server.base.handlers"
     ("host", "ours", "most"),
     [
         (SHELL, "shell.run_line_magic('load_ext', 'lk_jupyter')", 21),
-        (SERVER, "import lk_jupyter.serverext, lk_jupyter.serverext.routes", 19),
+        (SERVER, "import lk_jupyter.serverext, lk_jupyter.serverext.routes", 20),
     ],
     ids=["extension", "server extension"],
 )

@@ -358,6 +358,8 @@ LIMITS = (
         f"{MAX_COST}",
     ),
     (r"(?:Without an|If you don't) answer within (\d+) minutes", f"{start_approval.ANSWER_SECONDS / 60:.0f}"),
+    (r"The default time limit of (\d+) minutes ends", f"{_default('timeout') // 60:.0f}"),
+    (r"before (?:the default )?(\d+) idle minutes", f"{session_machine.IDLE_MINUTES:.0f}"),
     (r"was idle for (\d+) minutes \(`--idle", f"{session_machine.IDLE_MINUTES:.0f}"),
     (r"runs and one chat, for ([\d.]+) credits at most", f"{levels.MOST_CREDITS}"),
     (r"the cell ends within (\d+) seconds", f"{_constant('lk_jupyter/runs/abort.py', 'LET_GO'):.0f}"),

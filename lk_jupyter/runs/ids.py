@@ -13,7 +13,6 @@ from lk_jupyter.api.states import is_final, is_run_id
 from lk_jupyter.connection.connection import Connection
 from lk_jupyter.errors import UsageError
 from lk_jupyter.journal.journal import journal
-from lk_jupyter.runs.vm_runs import list_vm_runs
 
 if TYPE_CHECKING:
     from lk_jupyter.api.billing import ExecutionSummary
@@ -42,6 +41,8 @@ def latest_runs(connection: Connection, limit: int) -> list[Workload | Execution
 
     Runs on VMs of this computer are included. They are active until their VM is deleted.
     """
+    from lk_jupyter.runs.vm_runs import list_vm_runs  # noqa: PLC0415 (lists import more than a run needs)
+
     client, vm_runs = connection.client, list_vm_runs(connection)
     ended = {run.execution_id: run for run in client.billing.history(limit=limit)}
     final = {run_id for run_id, run in ended.items() if is_final(run.status)}

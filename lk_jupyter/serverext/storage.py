@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 from uuid import uuid4
 
-from lk_jupyter._extras import build_extra_command
 from lk_jupyter.errors import LkError
 from lk_jupyter.serverext.base import Handler, guarded
 from lk_jupyter.serverext.request_problem import RequestProblem
@@ -191,6 +190,8 @@ def file_preview(row: dict[str, Any], file: Any) -> dict[str, Any]:
         try:
             preview = preview_object(info, file)
         except LkError as problem:
+            from lk_jupyter._extras import build_extra_command  # noqa: PLC0415 (few files need a missing package)
+
             needs = str(problem).partition(":")[0]
             words = (
                 f"{needs} in the environment of the Jupyter server. Load the file in a notebook, or install it there:"

@@ -364,13 +364,13 @@ class ScalarParser:
         count = _COUNT.search(line) or _FIRST.match(line)
         place = total = None
         bar = _BAR.match(line) if epoch and "%|" in line else None
-        own = bar.end() if bar and epoch and bar.end() <= epoch.start() else 0  # the line was printed behind the bar
+        bar_end = bar.end() if bar and epoch and bar.end() <= epoch.start() else 0  # a line behind the bar
         for match in _FRACTION.finditer(line) if "/" in line else ():
             if match.start() in ratios:
                 continue
             is_epoch = epoch is not None and epoch.start(1) <= match.start(1) < epoch.end()
             self.rate.add(int(match[1]), int(match[2]), time, is_epoch=is_epoch)
-            if place is None and not is_epoch and match.start() >= own and int(match[1]) <= int(match[2]) > 1:
+            if place is None and not is_epoch and match.start() >= bar_end and int(match[1]) <= int(match[2]) > 1:
                 place, total = float(match[1]), float(match[2])
         if epoch:
             if self._epoch is None:

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from lk_jupyter.api.states import LifecyclePhase
 from lk_jupyter.api.user import is_same_user
-from lk_jupyter.errors import InvalidResponse, LkError
+from lk_jupyter.errors import InvalidResponse, LkError, UsageError
 from lk_jupyter.vms.facts import final_state
+from lk_jupyter.vms.replacing import continue_request, replace_vm
+from lk_jupyter.vms.sending import send_code
 from lk_jupyter.vms.steps import Step, choose_step
 from lk_jupyter.vms.vms import NAME_PREFIX
 
@@ -75,6 +77,32 @@ def read_clock(run: VmRun) -> None:
         time.sleep(_LONGEST_PAUSE)
 
 
+def start_code(run: VmRun, request: Mapping[str, Any] | None = None) -> None:
+    """Send the code to the VM. After a failure, replace the VM if the run has retries, or delete the VM."""
+    failure, run._failure = run._failure, ""
+    while True:
+        try:
+            if failure:
+                request = replace_vm(run, failure)
+            send_code(run, _renew_request(run) if request is None else request)
+        except Exception as error:  # noqa: BLE001 (the run shows the reason)
+            reason = str(error).partition("\n")[0] or type(error).__name__
+            failure = f"The VM didn't start the code: {reason}"
+            if isinstance(error, UsageError) or not run._can_replace():
+                with suppress(LkError):
+                    run.end(final_state("system_failure", failure))
+                return
+        else:
+            return
+
+
+def _renew_request(run: VmRun) -> Mapping[str, Any]:
+    """Return the request with new links; for a VM that replaced another, with the last checkpoint."""
+    assert run._renew  # noqa: S101 (a driver without the code deletes the VM)
+    request = run._renew()
+    return continue_request(run, request, run.facts.ttl) if run.facts.reasons else request
+
+
 class VmDriver:
     """The steps of a driver."""
 
@@ -104,7 +132,7 @@ class VmDriver:
             run.store_end_without_vm(final_state("aborted" if run.is_stopped else "system_failure", NO_VM))
         elif step is Step.SEND_CODE:
             request, self._request = self._request, None
-            run.start_code(request)
+            start_code(run, request)
         elif step is Step.READ_STATE:
             state = run.state()
             if state.get("is_final"):

@@ -19,8 +19,9 @@ import re
 import shlex
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from decimal import Decimal
 from functools import cache
 from pathlib import Path
@@ -47,15 +48,14 @@ from lk_jupyter.vms.facts import (
     stop_path,
 )
 from lk_jupyter.vms.jump import jump_command
-from lk_jupyter.vms.offers import VmOffer
-from lk_jupyter.vms.replacing import continue_request, rent_vm, replace_vm
-from lk_jupyter.vms.sending import send_code
-from lk_jupyter.vms.shell import CommandStream, HostKeyChanged, PortForward, VmShell
+from lk_jupyter.vms.offers import VmOffer, VmShape
+from lk_jupyter.vms.shell import CommandStream, HostKeyChanged, PortForward, VmShell, key_pair
 from lk_jupyter.vms.ssh import SshEndpoint
-from lk_jupyter.vms.vms import NAME_PREFIX
+from lk_jupyter.vms.vms import NAME_PREFIX, create_once, request_for
 
 if TYPE_CHECKING:
     from lk_jupyter.api._client import Client
+    from lk_jupyter.api.vms import VM
     from lk_jupyter.connection.connection import Connection
     from lk_jupyter.vms.volumes import RunVolume
 
@@ -507,30 +507,6 @@ class VmRun:
         with suppress(OSError):
             self._store_facts(**changes)
 
-    def start_code(self, request: Mapping[str, Any] | None = None) -> None:
-        """Send the code to the VM. After a failure, replace the VM if the run has retries, or delete the VM."""
-        failure, self._failure = self._failure, ""
-        while True:
-            try:
-                if failure:
-                    request = replace_vm(self, failure)
-                send_code(self, self._renew_request() if request is None else request)
-            except Exception as error:  # noqa: BLE001 (the run shows the reason)
-                reason = str(error).partition("\n")[0] or type(error).__name__
-                failure = f"The VM didn't start the code: {reason}"
-                if isinstance(error, UsageError) or not self._can_replace():
-                    with suppress(LkError):
-                        self.end(final_state("system_failure", failure))
-                    return
-            else:
-                return
-
-    def _renew_request(self) -> Mapping[str, Any]:
-        """Return the request with new links; for a VM that replaced another, with the last checkpoint."""
-        assert self._renew  # noqa: S101 (a driver without the code deletes the VM)
-        request = self._renew()
-        return continue_request(self, request, self.facts.ttl) if self.facts.reasons else request
-
     def remaining_seconds(self) -> float:
         """Return the time until the VM must be deleted, by the clock of the cloud: the local clock may jump."""
         return min(self.facts.ends_at - self._client.now(), self.facts.ttl)
@@ -599,6 +575,15 @@ def is_result(key: object, token: str) -> bool:
         key == checkpoint_key(token)
         or (key.startswith(prefix) and re.fullmatch(r"[\w-]+", key[len(prefix) :]) is not None)
     )
+
+
+def rent_vm(
+    connection: Connection, offer: VmOffer, token: str, volume_ids: Sequence[str] = (), **changes: int | None
+) -> VM:
+    """Rent a VM with these volumes, and with ``changes`` of its shape."""
+    shape: VmShape = replace(offer.shape, **changes)  # type: ignore[arg-type]
+    order = request_for(shape, key_pair(facts_folder() / "ssh_key"), NAME_PREFIX + token[:12], volume_ids)
+    return create_once(connection.client, order, offer)
 
 
 @cache

@@ -1,10 +1,9 @@
-"""Rent the VM of a run, and replace a VM that failed or was reclaimed by another, within the same maximum cost."""
+"""Replace the VM of a run, a VM that failed or was reclaimed by another, within the same maximum cost."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
@@ -12,17 +11,12 @@ from lk_jupyter.errors import ConnectionFailed, ServerError, UsageError
 from lk_jupyter.protocol.vm_run import SETUP_SECONDS
 from lk_jupyter.vms.checkpoints import log_size, read_checkpoint
 from lk_jupyter.vms.ends import VmWatch, delete_vm
-from lk_jupyter.vms.facts import facts_folder
-from lk_jupyter.vms.shell import key_pair
-from lk_jupyter.vms.vms import NAME_PREFIX, create_once, request_for
+from lk_jupyter.vms.hosted import VmRun, rent_vm
 
 if TYPE_CHECKING:
     from typing import Any
 
     from lk_jupyter.api.vms import VM
-    from lk_jupyter.connection.connection import Connection
-    from lk_jupyter.vms.hosted import VmRun
-    from lk_jupyter.vms.offers import VmOffer, VmShape
 
 #: Seconds for attempts to rent a VM in place of another, and between the attempts.
 _REPLACE_SECONDS, _REPLACE_PAUSE = 600.0, 10.0
@@ -106,12 +100,3 @@ def continue_request(run: VmRun, request: Mapping[str, Any], ttl: float) -> Mapp
     seconds = min(request["timeout"], int(ttl - SETUP_SECONDS))
     changes = {"timeout": seconds, "attempt": len(run.facts.reasons) + 1}
     return {**request, **changes, **({"restore": listing} if listing else {})}
-
-
-def rent_vm(
-    connection: Connection, offer: VmOffer, token: str, volume_ids: Sequence[str] = (), **changes: int | None
-) -> VM:
-    """Rent a VM with these volumes, and with ``changes`` of its shape."""
-    shape: VmShape = replace(offer.shape, **changes)  # type: ignore[arg-type]
-    order = request_for(shape, key_pair(facts_folder() / "ssh_key"), NAME_PREFIX + token[:12], volume_ids)
-    return create_once(connection.client, order, offer)

@@ -459,7 +459,7 @@ class WarmPython:
             return notices
         for name in (*state.handles, *state.refused):
             self.digests.pop(name, None)
-        return [*notices, *bind_handles(state, namespace, self.name)]
+        return [*notices, *bind_handles(state.handles, state.refused, namespace, self.name)]
 
     def connected_names(self, names: Iterable[str], candidates: Iterable[str]) -> list[str]:
         """Return ``names`` that have values on the machine, and ``candidates`` that share an object with these."""

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, MutableMapping
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 from lk_jupyter.errors import UsageError
 from lk_jupyter.protocol.notice import Notice
 from lk_jupyter.text.units import size_label
-
-if TYPE_CHECKING:
-    from lk_jupyter.runs.variables.state import ChangedState
 
 
 class RemoteValueError(UsageError, AttributeError):
@@ -94,14 +91,22 @@ def remove_handles(namespace: Mapping[str, Any]) -> Mapping[str, Any]:
     return {name: value for name, value in namespace.items() if name not in names} if names else namespace
 
 
-def bind_handles(state: ChangedState, namespace: MutableMapping[str, Any], session: str) -> list[Notice]:
-    """Bind handles to the names whose new values stay in a session, so that no local cell reads older values."""
-    for name, reason in state.refused.items():
+def bind_handles(
+    handles: Mapping[str, tuple[str, int]],
+    refused: Mapping[str, str],
+    namespace: MutableMapping[str, Any],
+    session: str,
+) -> list[Notice]:
+    """Bind handles to the names whose new values stay in a session, so that no local cell reads older values.
+
+    ``handles`` is name → kind and size in bytes, ``refused`` name → reason.
+    """
+    for name, reason in refused.items():
         if name.isidentifier():
             namespace[name] = RemoteValue(name, session, reason=reason)
-    for name, (kind, size) in state.handles.items():
+    for name, (kind, size) in handles.items():
         namespace[name] = RemoteValue(name, session, kind, size)
-    listed = ", ".join(f"{name} ({kind}, {size_label(size)})" for name, (kind, size) in state.handles.items())
+    listed = ", ".join(f"{name} ({kind}, {size_label(size)})" for name, (kind, size) in handles.items())
     return (
         [Notice(f"These variables stay on the machine until a cell of this notebook reads them: {listed}")]
         if listed
