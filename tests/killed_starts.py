@@ -229,7 +229,7 @@ def run_case(kind: str, cloud: RunningCloud, home: Path, moment: float) -> str:
 def _await_end(computer: Computer, latest: float) -> None:
     """Wait until no VM of the computer is active, at most until a moment in Unix seconds."""
     while time.time() < latest and computer.list_active_vms():
-        time.sleep(0.5)
+        time.sleep(0.2)
 
 
 def run_cases(count: int, seed: int, folder: Path) -> int:

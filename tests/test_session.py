@@ -161,7 +161,7 @@ def test_a_key_of_another_server_is_not_sent_to_the_local_cloud(local_data, monk
 
 def test_without_its_extra_the_local_cloud_says_what_to_install(monkeypatch):
     monkeypatch.setattr(connection, "find_spec", lambda _: None)
-    with pytest.raises(LocalCloudError, match=r'pip install "lk-jupyter\[local\]"'):
+    with pytest.raises(LocalCloudError, match=r'pip install "argon2-cffi>=.*"uvicorn>='):
         lk_jupyter.connect("local")
 
 

@@ -415,6 +415,14 @@ class Probe:
             report.add_difference(START, "the output of a run", "none", "The run had no output", "Nothing.")
             return
         report.set_assumption("import_files", "stored" if facts.get("imported") else IGNORED)
+        if not facts.get("imported"):
+            report.add_difference(
+                START,
+                "import_files in the folder of a run",
+                "not found",
+                "A run doesn't see the files of its request",
+                "Sends the files inside the code.",
+            )
         if stored and isinstance(folders := facts.get("bucket"), list):
             if folders:
                 report.set_assumption("bucket_folder_python", str(folders[0]))

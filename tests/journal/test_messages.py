@@ -103,10 +103,10 @@ def test_the_address_is_shown_by_no_error_and_no_magic(home, monkeypatch):
     assert "s3cr3t" not in str(refusal.value)
 
 
-def test_without_apprise_the_extra_is_named(home, monkeypatch):
+def test_without_apprise_its_installation_is_named(home, monkeypatch):
     monkeypatch.setenv("LK_NOTIFY", "ntfy://topic")
     monkeypatch.setitem(sys.modules, "apprise", None)
-    with pytest.raises(UsageError, match=r'^The setting notify needs apprise: .*pip install "lk-jupyter\[notify\]"$'):
+    with pytest.raises(UsageError, match=r'^The setting notify needs apprise: .*pip install "apprise>=[0-9.]+"$'):
         messages.check_library()
 
 

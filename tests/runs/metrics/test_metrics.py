@@ -145,12 +145,12 @@ def test_a_series_that_does_not_exist_is_named_with_those_that_do():
 
 
 @pytest.mark.parametrize(
-    ("module", "use", "extra"),
-    [("pandas", lambda: Metrics.from_response(answer()).df, "pandas"), ("matplotlib.pyplot", FULL.plot, "plot")],
+    ("module", "use", "package"),
+    [("pandas", lambda: Metrics.from_response(answer()).df, "pandas"), ("matplotlib.pyplot", FULL.plot, "matplotlib")],
 )
-def test_what_is_missing_is_told_with_the_extra_that_brings_it(monkeypatch, module, use, extra):
+def test_a_missing_package_is_named_with_the_command_that_installs_it(monkeypatch, module, use, package):
     monkeypatch.setitem(sys.modules, module, None)
-    with pytest.raises(UsageError, match=rf'pip install "lk-jupyter\[{extra}\]"'):
+    with pytest.raises(UsageError, match=rf'pip install .*"{package}>='):
         use()
 
 

@@ -14,16 +14,13 @@ import pytest
 from packaging.version import Version
 from patience import PATIENCE
 
-from lk_jupyter.api.execution import ExecutionRecord
 from lk_jupyter.api.machine_types import MachineType
 from lk_jupyter.code.source import Source
 from lk_jupyter.options.runs import RunOptions
 from lk_jupyter.protocol.frames import STDERR, Frame, Splitter, format_frame
-from lk_jupyter.runs.outcome import build_error
 from lk_jupyter.runs.package import bundle as bundles
 from lk_jupyter.runs.package.bundle import BundleBuilder, Limits
 
-CREATED = "2026-06-02T09:14:03Z"
 L40S = MachineType(hardware_profile="gpu.l40s", price_per_hour=1.0)
 
 
@@ -489,10 +486,3 @@ def test_what_json_cannot_hold_is_told_so_that_a_notebook_can(run):
         "    __repr__ = lambda self: 'Thing'\nThing()"
     )
     assert run(code).payloads()[0]["data"]["application/json"] == {"a": [0, 1], "n": None, "s": "{1}"}
-
-
-def test_a_cloud_that_drops_what_goes_along_is_named_with_the_way_out():
-    stderr = 'Traceback (most recent call last):\n  File "cell.py", line 1, in <module>\n'
-    stderr += "ModuleNotFoundError: No module named '_lk'\n"
-    record = ExecutionRecord(execution_id="3f0c", status="failed", created_at=CREATED, return_code=1, stderr=stderr)
-    assert "add --no-rich" in str(build_error(record))
