@@ -167,6 +167,16 @@ def states_module() -> str:
     )
 
 
+def quickstart_notebook() -> str:
+    """Return the quickstart without outputs, as JSON; the tile of Lab's launcher writes it into the user's folder."""
+    notebook = json.loads((ROOT / "notebooks" / "quickstart.ipynb").read_text(encoding="utf-8"))
+    for cell in notebook["cells"]:
+        if cell["cell_type"] == "code":
+            cell |= {"outputs": [], "execution_count": None}
+    notebook["metadata"] = {"kernelspec": notebook["metadata"]["kernelspec"]}
+    return json.dumps(notebook, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+
+
 def operations_table() -> str:
     """Return the operations of the API: Python call, effect, magic, and the reliability of the description."""
     names = {kind: name for name, kind in groups().items()}
@@ -429,6 +439,7 @@ def _read_description() -> dict[str, Any]:
 
 
 KEYWORDS = ROOT / "lk_jupyter" / "options" / "_keywords.py"
+QUICKSTART = _types.TYPES.with_name("quickstart.json")
 OPTIONS, STATES = (_types.TYPES.with_name(f"{name}.ts") for name in ("options", "states"))
 
 #: Pages that are stored with tables; the tables of other pages are made when the site is built.
@@ -476,6 +487,7 @@ def main(*, check: bool) -> str | None:
         OPTIONS: options_module(),
         KEYWORDS: keywords_module(),
         STATES: states_module(),
+        QUICKSTART: quickstart_notebook(),
         **{path: set_version(path.read_text(encoding="utf-8")) for path in NPM_FILES},
     }
     old = [path for path, current in files.items() if not path.exists() or path.read_text(encoding="utf-8") != current]

@@ -1,8 +1,9 @@
-/** A first notebook: the quickstart in this folder, or a new notebook with a first run. */
+/** The quickstart: the notebook in this folder, or a new copy without outputs. */
 import { JupyterFrontEnd } from '@jupyterlab/application';
 import { Dialog, showDialog } from '@jupyterlab/apputils';
 import { PathExt } from '@jupyterlab/coreutils';
 
+import content from './quickstart.json';
 import { trans } from './trans';
 
 const NAME = 'quickstart.ipynb';
@@ -23,7 +24,7 @@ export async function openQuickstart(
     if (!isUiCall && !(await mayWrite(path))) {
       return;
     }
-    await contents.save(path, { type: 'notebook', format: 'json', content: firstNotebook() });
+    await contents.save(path, { type: 'notebook', format: 'json', content });
   }
   await commands.execute('docmanager:open', { path });
 }
@@ -36,45 +37,4 @@ async function mayWrite(path: string): Promise<boolean> {
     defaultButton: 0
   });
   return button.accept;
-}
-
-function firstNotebook() {
-  return {
-    nbformat: 4,
-    nbformat_minor: 5,
-    metadata: { kernelspec: { name: 'python3', display_name: 'Python 3', language: 'python' } },
-    cells: firstCells().map(([cell_type, source], at) => ({
-      id: `step-${at}`,
-      cell_type,
-      source,
-      metadata: {},
-      ...(cell_type === 'code' ? { outputs: [], execution_count: null } : {})
-    }))
-  };
-}
-
-function firstCells(): [cell_type: 'code' | 'markdown', source: string][] {
-  return [
-    ['markdown', `# ${trans.__('Quickstart: run a cell on a cloud GPU')}`],
-    ['code', '%load_ext lk_jupyter'],
-    [
-      'markdown',
-      trans.__(
-        'Sign in with `%lk_login` and an API key. Without an account, `%lk_login --local` starts a local cloud on this machine, with the same API and pretend credits. Your code then runs on the CPU.'
-      )
-    ],
-    ['code', '%lk_whoami'],
-    ['markdown', trans.__('Show the machines and their prices in credits per hour:')],
-    ['code', '%lk_machines'],
-    [
-      'markdown',
-      trans.__(
-        'Put `%1` on top of a cell to run it in the cloud. `--dry-run` shows the highest possible cost.',
-        '%%lk_run'
-      )
-    ],
-    ['code', '%%lk_run --gpu A100\nimport platform\n\nprint("Hello from Python", platform.python_version())'],
-    ['markdown', trans.__('`%1` lists all options. `%lk_runs` lists your runs.', '%%lk_run?')],
-    ['code', '%lk_runs']
-  ];
 }

@@ -1,6 +1,7 @@
 import { beforeEach, expect, test, vi } from 'vitest';
 
-import { showStartQuestions, startWords } from './startQuestions';
+import { startWords } from './startDialogs';
+import { showStartQuestions } from './startQuestions';
 import type { StartQuestion } from './types';
 
 const lab = vi.hoisted(() => ({ dialogs: [] as any[], sockets: [] as any[] }));
@@ -30,7 +31,7 @@ vi.mock('@jupyterlab/services', () => ({
       WebSocket: class {
         answers: string[] = [];
         onopen?: () => void;
-        onmessage?: (event: object) => void;
+        onmessage?: (event: object) => Promise<void>;
         onclose?: () => void;
         constructor(readonly url: string) {
           lab.sockets.push(this);
@@ -51,8 +52,8 @@ const question: StartQuestion = {
   idle_minutes: 20
 };
 
-function ask(...questions: StartQuestion[]): void {
-  lab.sockets.at(-1).onmessage({ data: JSON.stringify({ questions }) });
+function ask(...questions: StartQuestion[]): Promise<void> {
+  return lab.sockets.at(-1).onmessage({ data: JSON.stringify({ questions }) });
 }
 
 beforeEach(() => {
@@ -66,8 +67,8 @@ test('the page signs in and proves that no other site connects', () => {
 });
 
 test('a question names machine and notebook, and Cancel is its first answer', async () => {
-  ask(question);
-  ask(question);
+  await ask(question);
+  await ask(question);
   expect(lab.dialogs).toHaveLength(1);
   const [dialog] = lab.dialogs;
   expect(dialog.options.title).toBe('Start A100 for “sent.ipynb”?');
@@ -77,18 +78,18 @@ test('a question names machine and notebook, and Cancel is its first answer', as
 });
 
 test('a question that was answered elsewhere closes, and a late click answers nothing', async () => {
-  ask(question);
-  ask();
+  await ask(question);
+  await ask();
   expect(lab.dialogs[0].isDisposed).toBe(true);
   lab.dialogs[0].click(true);
   await Promise.resolve();
   expect(lab.sockets[0].answers).toEqual([]);
 });
 
-test('a lost connection closes its questions and is made again', () => {
+test('a lost connection closes its questions and is made again', async () => {
   vi.useFakeTimers();
   lab.sockets[0].onopen();
-  ask(question);
+  await ask(question);
   lab.sockets[0].onclose();
   expect(lab.dialogs[0].isDisposed).toBe(true);
   vi.advanceTimersByTime(1000);

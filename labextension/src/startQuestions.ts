@@ -1,11 +1,9 @@
 /** Kernels that wait for permission to start a paid machine: the Jupyter server sends questions, a user answers. */
-import { Dialog } from '@jupyterlab/apputils';
+import type { Dialog } from '@jupyterlab/apputils';
 import { URLExt } from '@jupyterlab/coreutils';
 import { ServerConnection } from '@jupyterlab/services';
 
-import { credits, limitLabel, unturned } from './format';
-import { trans } from './trans';
-import { StartAnswer, StartQuestion, StartQuestionList } from './types';
+import { StartQuestionList } from './types';
 
 /** Milliseconds before a new connection after a lost connection, doubled each time up to the second value. */
 const PAUSE = 1000;
@@ -19,6 +17,7 @@ export function showStartQuestions(): void {
   const dialogs = new Map<string, Dialog<unknown>>();
   let failures = 0;
   let hasOpened = false;
+  let hadQuestion = false;
   const connect = () => {
     const { WebSocket } = ServerConnection.makeSettings();
     const socket = new WebSocket(socketUrl());
@@ -26,12 +25,21 @@ export function showStartQuestions(): void {
       hasOpened = true;
       failures = 0;
     };
-    socket.onmessage = ({ data }) => {
+    let isClosed = false;
+    socket.onmessage = async ({ data }) => {
       const { questions } = JSON.parse(data as string) as StartQuestionList;
-      update(dialogs, questions, answer => socket.send(JSON.stringify(answer)));
+      hadQuestion ||= questions.length > 0;
+      if (hadQuestion) {
+        const { updateDialogs } = await import('./startDialogs'); // at the first question, not when Lab starts
+        if (!isClosed) {
+          updateDialogs(dialogs, questions, answer => socket.send(JSON.stringify(answer)));
+        }
+      }
     };
     socket.onclose = () => {
-      update(dialogs, [], () => undefined);
+      isClosed = true;
+      dialogs.forEach(dialog => dialog.dispose());
+      dialogs.clear();
       failures++;
       if (hasOpened || failures < MOST_FAILURES) {
         window.setTimeout(connect, Math.min(PAUSE * 2 ** (failures - 1), LONGEST_PAUSE));
@@ -39,65 +47,6 @@ export function showStartQuestions(): void {
     };
   };
   connect();
-}
-
-/** Open a dialog for each new question, and close dialogs of questions that were answered elsewhere. */
-function update(
-  dialogs: Map<string, Dialog<unknown>>,
-  questions: StartQuestion[],
-  send: (answer: StartAnswer) => void
-): void {
-  const waiting = new Set(questions.map(({ id }) => id));
-  for (const [id, dialog] of dialogs) {
-    if (!waiting.has(id)) {
-      dialogs.delete(id);
-      dialog.dispose();
-    }
-  }
-  for (const question of questions.filter(({ id }) => !dialogs.has(id))) {
-    const dialog = new Dialog(startDialog(question));
-    dialogs.set(question.id, dialog);
-    void dialog.launch().then(
-      ({ button }) => {
-        if (dialogs.get(question.id) === dialog) {
-          send({ id: question.id, start: button.accept });
-        }
-      },
-      () => undefined // closed without an answer of this page
-    );
-  }
-}
-
-/** Return the content of a dialog: machine, notebook and cost. A key press meant for a cell gives no permission. */
-export function startDialog(question: StartQuestion) {
-  return {
-    title: question.notebook
-      ? trans.__('Start %1 for “%2”?', question.name, unturned(question.notebook))
-      : trans.__('Start %1?', question.name),
-    body: startWords(question).join(' '),
-    buttons: [Dialog.cancelButton(), Dialog.okButton({ label: trans.__('Start') })],
-    defaultButton: 0
-  };
-}
-
-/** Return the cost of a start, in sentences. */
-export function startWords({ price_per_hour, highest_cost, idle_minutes }: StartQuestion): string[] {
-  const price =
-    price_per_hour === null
-      ? trans.__('The price of this machine is unknown.')
-      : highest_cost === null
-        ? trans.__('The machine costs %1 credits per hour.', String(Number(price_per_hour)))
-        : trans.__(
-            'The machine costs %1 credits per hour, and at most %2 credits in total.',
-            String(Number(price_per_hour)),
-            credits(Number(highest_cost))
-          );
-  return [
-    trans.__('The kernel runs on a cloud machine.'),
-    price,
-    trans.__('The machine is released, and billing ends, after %1 without work.', limitLabel(60 * idle_minutes)),
-    trans.__('If you click Cancel, the notebook stays open without a kernel.')
-  ];
 }
 
 function socketUrl(): string {
