@@ -8,7 +8,9 @@ import sys
 import venv
 from pathlib import Path
 
+import psutil
 import pytest
+from patience import PATIENCE
 from playwright.sync_api import expect
 
 from ui import lab, notebook
@@ -49,7 +51,13 @@ def empty_lab(installed, tmp_path, monkeypatch):
     served = lab.Lab(f"http://127.0.0.1:{lab.free_port()}", secrets.token_hex(16), root, python=installed)
     with lab.serving(served, settings, {"HOME": str(home), "PYTHONPATH": "", "JUPYTER_PREFER_ENV_PATH": "1"}):
         yield served
-    subprocess.run(["pkill", "-f", str(home)], check=False)  # its local cloud
+    clouds = [
+        each for each in psutil.process_iter(["cmdline"]) if str(settings) in " ".join(each.info["cmdline"] or [])
+    ]
+    for local_cloud in clouds:
+        local_cloud.terminate()  # so that it unmounts its bucket
+    assert clouds
+    assert not psutil.wait_procs(clouds, timeout=PATIENCE)[1]
 
 
 def test_the_readme_leads_from_the_install_to_the_first_curve(empty_lab, page):

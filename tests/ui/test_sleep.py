@@ -1,5 +1,6 @@
-"""A laptop that sleeps while its run goes on, and wakes when it has ended."""
+"""A laptop that sleeps or loses its network while its run goes on."""
 
+import re
 from contextlib import contextmanager
 
 import psutil
@@ -68,6 +69,72 @@ for line in range({LINES}):
     assert [shown.count(f"line {line}.") for line in range(LINES)] == [1] * LINES
     expect(book.header(1)).to_contain_text("CompletedA100")
     expect(run).to_contain_text("completed")
+
+
+class Network:
+    """The network between the page and its kernels; each connection that it cuts loses messages first."""
+
+    def __init__(self, page):
+        self._sockets = []
+        self._is_deaf = False
+        page.route_web_socket(re.compile("/channels"), self._connect)
+
+    def _connect(self, socket):
+        server = socket.connect_to_server()
+        server.on_message(lambda message: None if self._is_deaf else socket.send(message))
+        self._sockets.append((socket, server))
+
+    def lose_messages(self):
+        """Lose what the server sends from now on, while both sides think that they are connected."""
+        self._is_deaf = True
+
+    def cut(self):
+        """Close all connections; new ones work."""
+        self._is_deaf = False
+        while self._sockets:
+            socket, server = self._sockets.pop()
+            server.close(code=1001)
+            socket.close(code=4000)
+
+
+@pytest.mark.timeout(900)
+def test_a_connection_to_the_kernel_that_loses_lines_leaves_no_gap_in_the_cell(
+    page_of_its_own, page, open_notebook, tmp_path
+):
+    network = Network(page)
+    files = [tmp_path / name for name in ("lost", "later")]
+    book = open_notebook(
+        "%load_ext lk_jupyter",
+        f"""%%lk_run --gpu A100 --name traveller --fresh
+import pathlib, time
+for part, file in enumerate(["", *{list(map(str, files))!r}]):
+    while file and not pathlib.Path(file).exists():
+        time.sleep(0.05)
+    for line in range({LINES}):
+        print(f"line {{part}}-{{line}}.", flush=True)
+    pathlib.Path({str(tmp_path)!r}, f"printed-{{part}}").touch()""",
+    )
+    book.run_all()
+    expect(book.output(1)).to_contain_text(f"line 0-{LINES - 1}.")
+    expect(book.header(1)).to_contain_text("Running")
+    network.lose_messages()
+    files[0].touch()
+    _await_file(tmp_path / "printed-1")
+    page.wait_for_timeout(2000)
+    network.cut()
+    files[1].touch()
+    expect(book.output(1)).to_contain_text(f"line 2-{LINES - 1}.")
+    expect(book.header(1)).to_contain_text("Completed")
+    shown = book.output(1).inner_text()
+    expected = [f"line {part}-{line}." for part in range(3) for line in range(LINES)]
+    assert re.findall(r"line \d-\d+\.", shown) == expected
+
+
+def _await_file(path):
+    for attempt in Retrying(stop=stop_after_delay(PATIENCE), wait=wait_fixed(0.1), retry=retry_if_result(bool)):
+        with attempt:
+            is_missing = not path.exists()
+        attempt.retry_state.set_result(is_missing)
 
 
 def _running(cloud):

@@ -351,6 +351,29 @@ function restoreHeader(panel: NotebookPanel, { model }: CodeCell, cloud: Cloud):
 const LOG_LINES = 200;
 
 /**
+ * Stop the kernel's writing in the outputs of active runs, so that this page continues them without a gap. A lost
+ * connection may have lost lines before Lab noticed, and later lines would follow the gap.
+ */
+export function leaveKernel(panel: NotebookPanel, { cloud, active, executed }: Tools): void {
+  if (panel.context.model.collaborative || !hasExtension(cloud)) {
+    return;
+  }
+  for (const cell of panel.content.widgets) {
+    if (cell.model.type === 'code' && active.has(cell.model.id)) {
+      const { model, outputArea } = cell as CodeCell;
+      const runs = Array.from({ length: model.outputs.length }, (_, at) =>
+        savedRun(model.outputs.get(at).data[RUN_MIME])
+      );
+      if (runs.some(run => run && !run.session && run.logLines && !hasEnded({ status: run.state }))) {
+        outputArea.future?.dispose();
+        active.delete(model.id);
+        executed.delete(model);
+      }
+    }
+  }
+}
+
+/**
  * Update outputs of runs that no kernel updates: continue their logs, and save the state in the store in the notebook.
  */
 export function keepTrue(panel: NotebookPanel, { cloud, active, executed }: Tools): void {

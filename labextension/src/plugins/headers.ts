@@ -51,14 +51,21 @@ export const headers: JupyterFrontEndPlugin<void> = {
   }
 };
 
-function watch(notebooks: INotebookTracker, { active, executed }: Tools): void {
+function watch(notebooks: INotebookTracker, tools: Tools): void {
+  const { active, executed } = tools;
   NotebookActions.executionScheduled.connect((_, { cell }) => {
     active.add(cell.model.id);
     executed.add(cell.model);
   });
   NotebookActions.executed.connect((_, { cell }) => void active.delete(cell.model.id));
-  // a restarted kernel reports no end of its cells
-  const follow = ({ content, sessionContext }: NotebookPanel) =>
+  const follow = (panel: NotebookPanel) => {
+    const { content, sessionContext } = panel;
+    sessionContext.connectionStatusChanged.connect((_, status) => {
+      if (status !== 'connected' && active.size) {
+        void import('../panels/RunOutput').then(({ leaveKernel }) => leaveKernel(panel, tools));
+      }
+    });
+    // a restarted kernel reports no end of its cells
     sessionContext.statusChanged.connect((_, status) => {
       if (RESTARTS.has(status)) {
         content.widgets.forEach(({ model }) => {
@@ -67,6 +74,7 @@ function watch(notebooks: INotebookTracker, { active, executed }: Tools): void {
         });
       }
     });
+  };
   notebooks.forEach(follow);
   notebooks.widgetAdded.connect((_, panel) => follow(panel));
 }
