@@ -77,16 +77,23 @@ class Network:
     def __init__(self, page):
         self._sockets = []
         self._is_deaf = False
+        self._lost = []
         page.route_web_socket(re.compile("/channels"), self._connect)
 
     def _connect(self, socket):
         server = socket.connect_to_server()
-        server.on_message(lambda message: None if self._is_deaf else socket.send(message))
+        server.on_message(lambda message: self._lost.append(message) if self._is_deaf else socket.send(message))
         self._sockets.append((socket, server))
 
     def lose_messages(self):
         """Lose what the server sends from now on, while both sides think that they are connected."""
         self._is_deaf = True
+
+    def has_lost(self, text):
+        """Return whether a lost message holds a text."""
+        return any(
+            text.encode() in (message.encode() if isinstance(message, str) else message) for message in self._lost
+        )
 
     def cut(self):
         """Close all connections; new ones work."""
@@ -120,7 +127,8 @@ for part, file in enumerate(["", *{list(map(str, files))!r}]):
     network.lose_messages()
     files[0].touch()
     _await_file(tmp_path / "printed-1")
-    page.wait_for_timeout(2000)
+    while not network.has_lost(f"line 1-{LINES - 1}."):  # ends at the latest with the test's own timeout
+        page.wait_for_timeout(100)
     network.cut()
     files[1].touch()
     expect(book.output(1)).to_contain_text(f"line 2-{LINES - 1}.")
