@@ -41,6 +41,7 @@ from lk_jupyter.runs.submit import on_vm
 from lk_jupyter.runs.submit.preconditions import require_preconditions
 from lk_jupyter.runs.vm import ABORT_GRACE
 from lk_jupyter.session import Session, current
+from lk_jupyter.text.units import count_label
 from lk_jupyter.vms import hosted, sending
 from lk_jupyter.vms.forwards import SharedPort, find_server
 
@@ -258,7 +259,8 @@ class LyceumCluster(SpecCluster):  # type: ignore[misc]  # distributed has few t
             raise
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} on {self.offer}: {len(self.worker_spec)} workers, {self.status.name}>"
+        workers = count_label(len(self.worker_spec), "worker")
+        return f"<{type(self).__name__} on {self.offer}: {workers}, {self.status.name}>"
 
     @property
     def cost(self) -> Decimal | None:

@@ -23,7 +23,7 @@ from lk_jupyter.machines.prices import vm_gpu_count
 from lk_jupyter.protocol.parts import remove_token_from_name
 from lk_jupyter.protocol.vm_run import normalize_id
 from lk_jupyter.text.terminal import one_line
-from lk_jupyter.text.units import disk_label
+from lk_jupyter.text.units import count_label, disk_label
 
 if TYPE_CHECKING:
     from lk_jupyter.api.block import BlockVolume
@@ -259,7 +259,7 @@ def _read_at_once(readings: Sequence[_Reading[Any]]) -> None:
 def counts_label(resources: Iterable[ActiveResource]) -> str:
     """Return the number of resources of each kind, in words: ``2 runs, 1 VM``."""
     kinds = Counter(thing.kind for thing in resources)
-    return ", ".join(f"{count} {kind}{'' if count == 1 else 's'}" for kind, count in kinds.items()) or "nothing"
+    return ", ".join(count_label(count, kind) for kind, count in kinds.items()) or "nothing"
 
 
 def hardware_label(profile: str | None) -> str:

@@ -25,6 +25,7 @@ from lk_jupyter.api._files import Download, Upload
 from lk_jupyter.api._models import Model
 from lk_jupyter.errors import UsageError
 from lk_jupyter.text.problems import describe_problem
+from lk_jupyter.text.units import count_label
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -262,7 +263,7 @@ MOST_PROBLEMS = 20_000
 def explain(error: ValidationError, *place: str) -> str:
     """Return the invalid value's name and the reason, never the value: ``limit must be a whole number``."""
     if error.error_count() > MOST_PROBLEMS:
-        return f"{error.error_count():,} values have another type than expected"
+        return f"another type than expected: {count_label(error.error_count(), 'value')}"
     first = error.errors(include_input=False, include_url=False)[0]
     return " ".join(filter(None, (".".join(map(str, (*place, *first["loc"]))), describe_problem(first))))
 

@@ -16,6 +16,7 @@ from lk_jupyter.errors import (
     RateLimited,
     ServerError,
 )
+from lk_jupyter.text.units import count_label
 
 T = TypeVar("T")
 
@@ -52,7 +53,7 @@ def check_patience(error: LkError, last_answer: float, advice: str) -> None:
     if not isinstance(error, BROKEN) or (not isinstance(error, _PASSING) and waited > PATIENCE_UNKNOWN):
         raise add_advice(error, advice)
     if waited > PATIENCE:
-        raise ConnectionFailed(f"No answer from the server for {PATIENCE / 60:.0f} minutes. {advice}")
+        raise ConnectionFailed(f"No answer from the server for {count_label(round(PATIENCE / 60), 'minute')}. {advice}")
 
 
 def poll(

@@ -19,6 +19,7 @@ from lk_jupyter.api._endpoint import MOST_PROBLEMS
 from lk_jupyter.api._models import Listing, Page
 from lk_jupyter.protocol.json_limits import VALIDATED, VALIDATED_FAST, replace_lone_surrogates, require_small
 from lk_jupyter.text.problems import describe_problem
+from lk_jupyter.text.units import count_label
 
 #: Keys in which other servers wrap answers.
 _WRAPPERS = (
@@ -105,7 +106,7 @@ def repair_content(kind: TypeAdapter[Any], content: Any) -> tuple[Any, str]:
         else:
             if first and rows and isinstance(value, (Listing, Page)) and not len(value):
                 raise first
-            return value, f"{rows} rows can't be read and are left out ({reason})" if rows else ""
+            return value, f"{count_label(rows, 'row')} can't be read and are left out ({reason})" if rows else ""
     return kind.validate_python(content), ""
 
 

@@ -23,7 +23,7 @@ from lk_jupyter.broker.spending import (
     read_uses,
     sum_uses,
 )
-from lk_jupyter.text.units import budget_label, credits_label, size_label
+from lk_jupyter.text.units import budget_label, count_label, credits_label, size_label
 
 #: Most rows of a table; the CSV files have all.
 _MAX_ROWS = 100
@@ -166,10 +166,10 @@ def _build_budget_card(budget: GrantBudget, *, is_shared: bool) -> str:
     limits, usage = budget.grant.limits, budget.usage
     title = f"Shared: {limits.name or budget.grant.id}" if is_shared else "Your budget"
     rest, total = budget.remaining / BILLION, budget.credits / BILLION
-    lines = [_format_count(usage.active, "active run")] if usage.active else []
+    lines = [count_label(usage.active, "active run")] if usage.active else []
     if limits.seconds is not None:
         minutes = max(0, limits.seconds - usage.seconds) / 60
-        lines.append(f"{minutes:.0f} of {limits.seconds / 60:.0f} minutes left")
+        lines.append(f"{minutes:.0f} of {count_label(round(limits.seconds / 60), 'minute')} left")
     if limits.machines is not None:
         lines.append(f"Machines: {', '.join(limits.machines)}")
     lines += [f"Renews {budget.renews_at:%a %d %b %Y %H:%M}"] if budget.renews_at else []
@@ -198,9 +198,9 @@ def _build_month_part(month: Month, uses: Sequence[GrantUse]) -> str:
     if later.replace(day=1) <= datetime.now(timezone.utc):
         links.append(f'<a href="?month={later:%Y-%m}">{later:%B %Y} →</a>')
     total = sum((row.use for row in uses), Use())
-    facts = [_format_count(total.runs, "run"), _format_credits(total.credits)]
-    facts[1:1] = [_format_count(total.model_calls, "model call")] if total.model_calls else []
-    facts[1:1] = [_format_count(total.vms, "VM")] if total.vms else []
+    facts = [count_label(total.runs, "run"), _format_credits(total.credits)]
+    facts[1:1] = [count_label(total.model_calls, "model call")] if total.model_calls else []
+    facts[1:1] = [count_label(total.vms, "VM")] if total.vms else []
     facts += [f"{_format_credits(total.reserved)} of this sum are reserved for active runs"] if total.reserved else []
     facts += [f"{size_label(total.uploaded_bytes)} uploaded"] if total.uploaded_bytes else []
     return (
@@ -310,7 +310,7 @@ def _build_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str
     )
     body = "".join(f'<tr role="row">{_build_cells(names, kinds, row)}</tr>' for row in rows)
     more = (
-        f'<p class="quiet">The table shows {len(rows)} of {count} rows. The CSV file has all rows.</p>'
+        f'<p class="quiet">The table shows {len(rows)} of {count_label(count, "row")}. The CSV file has all rows.</p>'
         if count > len(rows)
         else ""
     )
@@ -353,7 +353,3 @@ def _format_amount(amount: int) -> str:
     """Return an amount for a column of credits, in which all amounts have four decimals."""
     credits_used = Decimal(amount) / BILLION
     return f"{max(credits_used, Decimal('0.0001')):,.4f}" if amount > 0 else f"{credits_used:,.4f}"
-
-
-def _format_count(number: int, noun: str) -> str:
-    return f"{number} {noun}" + ("" if number == 1 else "s")

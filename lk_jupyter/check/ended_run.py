@@ -30,6 +30,7 @@ from lk_jupyter.connection.credits import available_credits
 from lk_jupyter.errors import LkError
 from lk_jupyter.machines.catalogue import cost_at
 from lk_jupyter.runs.clock import measure_duration
+from lk_jupyter.text.units import count_label
 
 #: Seconds to wait for a bill, a row of the history and a new balance, and seconds between two reads.
 BILL_PATIENCE, _PACE = 20.0, 0.5
@@ -169,7 +170,7 @@ class EndedRun:
         first, last = record.start_time or record.created_at, record.end_time or record.finish_time
         outside = _compute_greatest_distance([point for points in series.values() for point in points], first, last)
         if outside > 60:
-            words = f"{outside:.0f} seconds away"
+            words = f"{count_label(round(outside), 'second')} away"
             self.report.add_difference(
                 METRICS, "times within the run", words, "The times of the metrics are outside the run", "Shows them."
             )

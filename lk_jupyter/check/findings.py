@@ -110,7 +110,7 @@ class Report:
         summary = "Nothing differs" if not differ else "1 thing differs" if differ == 1 else f"{differ} things differ"
         note = (
             f"{summary} from the assumptions of lk_jupyter; {matching} assumptions are right. "
-            f"{self.counted} requests were sent."
+            f"Requests sent: {self.counted:,}."
         )
         return Table(COLUMNS, rows, note="\n".join([note, *self.notes]))
 

@@ -17,6 +17,7 @@ from lk_jupyter.api._http import EventStream
 from lk_jupyter.api.states import SUCCEEDED_STATES, canonical, is_documented, is_final, is_known
 from lk_jupyter.api.user import is_same_user
 from lk_jupyter.check.findings import Report
+from lk_jupyter.text.units import count_label
 
 START, STREAM, RECORD = (
     "POST /execution/streaming/start",
@@ -221,7 +222,8 @@ def _describe_times(facts: RunFacts) -> str:
     for name, time in times.items():
         distance = abs(time - facts.started_at)
         if distance > _CLOCKS:
-            return f"'{name}' {distance.total_seconds() / 60:.0f} minutes from the clock of this computer"
+            minutes = count_label(round(distance.total_seconds() / 60), "minute")
+            return f"'{name}' {minutes} from the clock of this computer"
     if "start_time" in times and "end_time" in times and times["end_time"] < times["start_time"]:
         return "an end before the start"
     return ""

@@ -65,6 +65,7 @@ from lk_jupyter.machines.catalogue import sum_costs
 from lk_jupyter.protocol.json_limits import MOST_MESSAGE_BYTES
 from lk_jupyter.runs.submit.start import send_accepted_fields
 from lk_jupyter.session import Session
+from lk_jupyter.text.units import count_label
 
 CHAT = "/v1/chat/completions"
 
@@ -195,7 +196,7 @@ class BatchResult:
     def reasons(self) -> list[str]:
         """Return why rows have no answer, the most frequent first."""
         counted = Counter(failure.message for failure in self.failures.values())
-        return [f"{count:,} {'row' if count == 1 else 'rows'}: {message}" for message, count in counted.most_common(3)]
+        return [f"{count_label(count, 'row')}: {message}" for message, count in counted.most_common(3)]
 
 
 class Work:

@@ -13,6 +13,7 @@ from lk_jupyter.config.files import lock_beside
 from lk_jupyter.config.settings import setting
 from lk_jupyter.journal.charges import RUN, ChargeBook, RecordedCharge, charge_book
 from lk_jupyter.journal.journal import ExpiredRun, Journal, journal
+from lk_jupyter.text.units import count_label
 
 DAY = 86_400
 
@@ -41,7 +42,7 @@ def prune(records: Journal, book: ChargeBook, before: float) -> int:
         for (base_url, notebook), group in by_place.items():
             if cost := sum((run.cost for run in group), Decimal(0)):
                 newest = max(run.created_at for run in group)
-                token, name = uuid.uuid4().hex, f"total of {len(group)} runs, which were deleted from the journal"
+                token, name = uuid.uuid4().hex, f"total of {count_label(len(group), 'run')}, deleted from the journal"
                 book.add(RecordedCharge(token, base_url, RUN, name, newest, notebook, cost=cost, ends=newest))
         if book.trouble:
             return 0

@@ -19,7 +19,7 @@ from lk_jupyter.machines.offers import (
     parse_seconds,
     sort_offers,
 )
-from lk_jupyter.text.units import credits_label
+from lk_jupyter.text.units import count_label, credits_label
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def offer_table(offers: Sequence[MachineOffer], wish: PickerQuery) -> OfferTable
     rows = sort_offers(filter_offers(offers, wish.need), wish.by, descending=wish.descending)
     return OfferTable(
         [_offer_row(offer, seconds) for offer in rows],
-        f"{len(rows)} of {len(offers)} machines.",
+        f"{len(rows)} of {count_label(len(offers), 'machine')}.",
         "" if rows or not offers else "No machine matches. Try less memory or a higher price.",
     )
 

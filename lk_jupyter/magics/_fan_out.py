@@ -25,7 +25,6 @@ from lk_jupyter.magics._output.fanout import (
     Board,
     Decision,
     FanOutLogs,
-    format_run_count,
     format_total,
     heading_lines,
     plan_table,
@@ -44,6 +43,7 @@ from lk_jupyter.runs.run import Run
 from lk_jupyter.runs.variables.fingerprint import fingerprint
 from lk_jupyter.runs.variables.state import note_compared
 from lk_jupyter.session import Session
+from lk_jupyter.text.units import count_label
 
 #: Seconds between two checks for the ids of runs.
 _TICK = 0.1
@@ -291,7 +291,7 @@ class FanOutView:
             fan.done.wait(_TICK)
         self._announce_new_runs()
         if waiting := sum(not (member.run or member.ended) for member in fan.members):
-            write_text(f"{format_run_count(waiting)} will start when the active runs finish. List: %lk_runs\n")
+            write_text(f"{count_label(waiting, 'run')} will start when the active runs finish. List: %lk_runs\n")
 
     def runs(self) -> list[Run]:
         """Return the started runs."""

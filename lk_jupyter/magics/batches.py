@@ -27,7 +27,7 @@ from lk_jupyter.runs.interrupts import true_interrupts
 from lk_jupyter.runs.package.secret_scan import permit_text
 from lk_jupyter.session import current
 from lk_jupyter.text.pandas import import_pandas
-from lk_jupyter.text.units import credits_label, duration_label
+from lk_jupyter.text.units import count_label, credits_label, duration_label
 from lk_jupyter.views.bars import Bar, Rows
 from lk_jupyter.views.table import show_as_grid
 
@@ -59,7 +59,7 @@ def lk_batch(options: BatchOptions, shell: InteractiveShell) -> Any:
     with open_batch_file(job.key) as file:
         work = Work(session, job, file, retries=options.retries)
         if options.cancel:
-            display(Note(f"Cancelled the batch; {work.cancel():,} rows were in progress."))
+            display(Note(f"Cancelled the batch; in progress: {count_label(work.cancel(), 'row')}."))
             return None
         if not _confirm(work, job, file, options):
             return None
@@ -95,7 +95,7 @@ def _confirm(work: Work, job: Job, file: LocalBatchFile, options: BatchOptions) 
         unknown = work.result().unknown_rows() if options.resend else []
         return _confirm_rows(job, sorted({*work.missing(), *unknown}), options, "")
     if options.resend and (unknown := work.find_unknown_rows()):
-        question = f"Send {len(unknown):,} rows again? They may be billed already."
+        question = f"Send {count_label(len(unknown), 'row')} again? They may be billed already."
         if not _confirm_rows(job, unknown, options, question):
             return False
         work.resend(unknown)
@@ -127,7 +127,7 @@ def _confirm_rows(job: Job, rows: Sequence[int], options: BatchOptions, question
 def _format_price(estimate: Estimate) -> list[str]:
     answers = [f"answers at most {credits_label(estimate.answers)}"] if estimate.answers is not None else []
     tokens = f"about {estimate.prompt_tokens:,} tokens of prompts"
-    return [f"{estimate.rows:,} rows", f"{tokens}, {credits_label(estimate.prompts)}", *answers]
+    return [count_label(estimate.rows, "row"), f"{tokens}, {credits_label(estimate.prompts)}", *answers]
 
 
 def _warn_without_limit(job: Job, estimate: Estimate) -> str:

@@ -24,7 +24,7 @@ from lk_jupyter.options.runs import NoOptions
 from lk_jupyter.runs.outcome import SHORT_ID
 from lk_jupyter.session import current
 from lk_jupyter.text.terminal import plain
-from lk_jupyter.text.units import credits_label, moment_label
+from lk_jupyter.text.units import count_label, credits_label, moment_label
 from lk_jupyter.views.table import Drawing
 
 _SAFE = frozenset({"https", "http"})
@@ -45,7 +45,7 @@ def _history(options: EntriesOptions, _shell: InteractiveShell) -> Any:
     """
     page = current().client.billing.history(limit=min(options.limit, 100))
     rows = [_build_run_row(run) for run in islice(page.all(), options.limit)]
-    many = f"{page.total:,} runs in total, " if page.total is not None else ""
+    many = f"{count_label(page.total, 'run')} in total, " if page.total is not None else ""
     display(Note(f"{many}{credits_label(page.total_credits_spent)}."))
     return build_data_frame(rows, ("run", "started", "state", "machine", "credits", "kind", "execution_id"))
 

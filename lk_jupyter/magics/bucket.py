@@ -32,7 +32,7 @@ from lk_jupyter.storage._plan import file_name
 from lk_jupyter.storage.objects import ObjectInfo
 from lk_jupyter.storage.storage import SCHEME
 from lk_jupyter.storage.usage import FolderUsage
-from lk_jupyter.text.units import moment_label, size_label
+from lk_jupyter.text.units import count_label, moment_label, size_label
 
 lk_bucket = Subcommands(
     "lk_bucket",
@@ -142,9 +142,8 @@ def _yield_usage_notes(session: Session, usages: list[FolderUsage], price: Decim
     with suppress(LkError):
         if volumes := list(session.client.block.list()):
             size = sum(each.size_gb or 0 for each in volumes)
-            yield (
-                f"{len(volumes)} volumes with {size:,} GB also cost credits, even if no VM uses them. List: %lk_volumes"
-            )
+            count = count_label(len(volumes), "volume")
+            yield f"Also costs credits, even if no VM uses it: {count} with {size:,} GB. List: %lk_volumes"
 
 
 def _prune_checkpoints(session: Session, options: UsageOptions) -> None:
@@ -182,7 +181,7 @@ def _list(options: ListBucketOptions, _shell: InteractiveShell) -> None:
     ]
     full = len(rows) == options.limit
     note = (
-        f"There may be more than {options.limit} files. To list more, use --limit."
+        f"There may be more than {count_label(options.limit, 'file')}. To list more, use --limit."
         if full
         else ""
         if rows

@@ -21,7 +21,7 @@ from lk_jupyter.runs.interrupts import true_interrupts
 from lk_jupyter.runs.package.secret_scan import permit_text
 from lk_jupyter.session import current
 from lk_jupyter.text.pandas import import_numpy
-from lk_jupyter.text.units import credits_label, duration_label
+from lk_jupyter.text.units import count_label, credits_label, duration_label
 from lk_jupyter.views.bars import Bar, Rows
 
 
@@ -66,12 +66,8 @@ def _build_plan_line(offer: ModelOffer, texts: Sequence[str]) -> StatusLine:
     estimate = estimate_cost(offer, texts)
     estimated, most = credits_label(estimate.cost), credits_label(estimate.most)
     cost = estimated if estimated == most else f"{estimated}, at most {most}"
-    facts = [offer.id, _format_text_count(len(texts)), f"about {estimate.tokens:,} tokens", cost]
+    facts = [offer.id, count_label(len(texts), "text"), f"about {estimate.tokens:,} tokens", cost]
     return StatusLine("plan", facts, "Nothing was sent.")
-
-
-def _format_text_count(count: int) -> str:
-    return "1 text" if count == 1 else f"{count:,} texts"
 
 
 def _build_bar(vectors: Vectors, total: int) -> Bar:
@@ -82,7 +78,7 @@ def _build_bar(vectors: Vectors, total: int) -> Bar:
 def _build_receipt(vectors: Vectors, matrix: Any, seconds: float) -> StatusLine:
     facts = [
         vectors.offer.id,
-        _format_text_count(len(vectors.rows)),
+        count_label(len(vectors.rows), "text"),
         *([] if vectors.tokens is None else [f"{vectors.tokens:,} tokens"]),
         duration_label(seconds),
     ]

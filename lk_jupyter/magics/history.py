@@ -33,7 +33,7 @@ from lk_jupyter.runs.outcome import SHORT_ID
 from lk_jupyter.session import Session, current
 from lk_jupyter.text.secrets import LineRedactor, redact
 from lk_jupyter.text.terminal import plain
-from lk_jupyter.text.units import size_label
+from lk_jupyter.text.units import count_label, size_label
 from lk_jupyter.views.table import show_as_grid
 
 _SIGNS = {"+": "--jp-success-color1", "-": "--jp-error-color1"}
@@ -96,7 +96,7 @@ def _prune_journal(options: HistoryMagicOptions) -> str:
     if trouble := records.trouble or charge_book().trouble:
         raise UsageError(f"{trouble} Nothing was deleted.")
     size = f"{size_label(before)} before, {size_label(_compute_size(records.path))} now"
-    return f"Deleted {count} run{'s' * (count != 1)} older than {days} days from the journal ({size})."
+    return f"Deleted {count_label(count, 'run')} older than {count_label(days, 'day')} from the journal ({size})."
 
 
 def _compute_size(path: Path) -> int:

@@ -21,6 +21,7 @@ from lk_jupyter.options.runs import NoOptions, ServerOptions
 from lk_jupyter.protocol.metadata import KERNEL_KEY
 from lk_jupyter.runs.notebooks.servers import list_marked, prepare_server, release_label
 from lk_jupyter.session import current
+from lk_jupyter.text.units import count_label
 
 lk_kernel = Subcommands(
     "lk_kernel",
@@ -39,7 +40,7 @@ def _list(_: NoOptions, _shell: InteractiveShell) -> None:
         (
             kernel.title,
             kernel.config.get("machine", ""),
-            f"{kernel.config.get('idle', 0):g} minutes idle",
+            f"{kernel.config.get('idle', 0):g} min idle",
             f"{cost} credits" if (cost := kernel.config.get("max_cost")) else "default",
             kernel.config.get("image", ""),
         )
@@ -71,7 +72,7 @@ def _show_active() -> str:
     if active:
         stop = f"Shut down the kernel to stop its bill, or abort its run: %lk_abort {active[0][1].short_id}"
         table = Table(("Kernel", "State", "Machine", "Cost so far", "Run"), rows, note=stop)
-        display(ServerList("1 active kernel" if len(active) == 1 else f"{len(active)} active kernels", headers, table))
+        display(ServerList(count_label(len(active), "active kernel"), headers, table))
     return ""
 
 

@@ -16,7 +16,7 @@ from lk_jupyter.session import current
 from lk_jupyter.storage.load import SAMPLE, LoadRequest, code_for, load
 from lk_jupyter.storage.remote import remote_path
 from lk_jupyter.storage.storage import SCHEME
-from lk_jupyter.text.units import size_label
+from lk_jupyter.text.units import count_label, size_label
 
 
 @magic(LoadOptions)
@@ -69,7 +69,7 @@ def _describe_shape(value: Any) -> str:
     if hasattr(value, "memory_usage"):
         rows, columns = value.shape
         size = size_label(int(value.memory_usage(deep=False).sum()))
-        return f"{kind}, {rows:,} rows, {columns:,} columns, {size} in memory"
+        return f"{kind}, {count_label(rows, 'row')}, {count_label(columns, 'column')}, {size} in memory"
     if hasattr(value, "dtype"):
         return f"array of {value.dtype}, {' by '.join(f'{n:,}' for n in value.shape)}"
     if isinstance(value, str):

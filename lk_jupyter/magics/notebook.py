@@ -44,7 +44,7 @@ from lk_jupyter.runs.run import Run
 from lk_jupyter.runs.submit.budget import budget_usage
 from lk_jupyter.runs.submit.submission import Submission
 from lk_jupyter.session import Session, current
-from lk_jupyter.text.units import moment_label
+from lk_jupyter.text.units import count_label, moment_label
 from lk_jupyter.views.plan import plan_view
 from lk_jupyter.views.run import facts_so_far
 
@@ -78,7 +78,7 @@ def _list(_: NoOptions, _shell: InteractiveShell) -> None:
         )
         for workload, run in active
     ]
-    count = "1 Jupyter server" if len(active) == 1 else f"{len(active)} Jupyter servers"
+    count = count_label(len(active), "Jupyter server")
     display(ServerList(count, headers, table) if active else table)
 
 

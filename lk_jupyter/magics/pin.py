@@ -21,6 +21,7 @@ from lk_jupyter.journal.entry import current_cell
 from lk_jupyter.magics._engine.parser import magic
 from lk_jupyter.magics._engine.tables import show_text
 from lk_jupyter.options.runs import NoOptions
+from lk_jupyter.text.units import count_label
 
 #: A line that makes the rest of a cell code for a run.
 _RUN_LINE = re.compile(r"\s*%%lk_run\b.*")
@@ -52,7 +53,8 @@ def lk_pin(options: NoOptions, shell: InteractiveShell) -> None:  # noqa: ARG001
     is_alone = cell.strip() == "%lk_pin"
     shell.set_next_input(block, replace=is_alone)
     place = "this cell" if is_alone else "the next cell"
-    show_text(f"Wrote a script block with {len(pins)} packages into {place}. Make it the first cell of the notebook.")
+    packages = count_label(len(pins), "package")
+    show_text(f"Wrote a script block with {packages} into {place}. Make it the first cell of the notebook.")
 
 
 def _list_imports(cell: str) -> frozenset[str]:

@@ -41,7 +41,7 @@ from lk_jupyter.runs.vm_runs import VmRunSummary
 from lk_jupyter.session import current
 from lk_jupyter.text.secrets import LineRedactor
 from lk_jupyter.text.terminal import TerminalText
-from lk_jupyter.text.units import duration_label, moment_label
+from lk_jupyter.text.units import count_label, duration_label, moment_label
 
 
 @magic(MachinesOptions)
@@ -183,15 +183,16 @@ def lk_logs(options: LogsOptions, shell: InteractiveShell) -> None:  # noqa: ARG
     if record_lines > lines and not (entries and is_cut):
         _print_entries(record_entries, nonce)
         stored = f"Only {lines} of {record_lines}" if entries else "No"
-        span = f" in the last {options.hours} hours"
+        span = f" in the last {count_label(options.hours, 'hour')}"
         display(Note(f"{stored} log lines were stored{span}. These lines are from the record of the run."))
         return
     _print_entries(entries, nonce)
     if len(entries) == options.limit:
-        display(Note(f"{options.limit} lines are shown; there may be more. To see more, set --limit, at most 10000."))
+        display(Note(f"Shown: {count_label(options.limit, 'line')}. There may be more: set --limit, at most 10000."))
         return
     if not entries:
-        display(Note(f"No log lines were stored in the last {options.hours} hours. If the run just ended, try again."))
+        hours = count_label(options.hours, "hour")
+        display(Note(f"No log lines were stored in the last {hours}. If the run just ended, try again."))
     if is_final(record.status) and not confirms_output(record, has_lines=bool(entries)):
         display(Note(incomplete_label(run.short_id)))
 
@@ -217,7 +218,7 @@ def _print_all_logs(options: LogsOptions) -> None:
     entries = current().client.logs.user(min(options.limit, 5000), min(options.hours, 24)).items
     _print_entries(sort_by_time(entries), NO_NONCE, names_runs=True)
     if not entries:
-        display(Note(f"No log lines were stored in the last {min(options.hours, 24)} hours."))
+        display(Note(f"No log lines were stored in the last {count_label(min(options.hours, 24), 'hour')}."))
 
 
 def _print_entries(entries: Sequence[LogEntry], nonce: str, *, names_runs: bool = False) -> None:

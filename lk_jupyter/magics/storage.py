@@ -27,7 +27,7 @@ from lk_jupyter.storage.objects import ObjectInfo
 from lk_jupyter.storage.progress import Progress
 from lk_jupyter.storage.remote import remote_path
 from lk_jupyter.storage.storage import SCHEME, Storage
-from lk_jupyter.text.units import size_label
+from lk_jupyter.text.units import count_label, size_label
 from lk_jupyter.views.bars import Bar, Rows
 
 _PATTERN = set("*?[")
@@ -206,7 +206,7 @@ def lk_rm(options: RmOptions, shell: InteractiveShell) -> None:  # noqa: ARG001
     if not is_sure(options, f"Delete {what} ({size}) permanently?", "Nothing was deleted."):
         return
     count = storage.remove_all(info.key for info in objects)
-    display(Note(f"Deleted {'1 file' if count == 1 else f'{count:,} files'} ({size})."))
+    display(Note(f"Deleted {count_label(count, 'file')} ({size})."))
 
 
 def _require_no_replacement(storage: Storage, keys: list[tuple[Path, str]], options: PutOptions) -> None:

@@ -22,7 +22,7 @@ from lk_jupyter.runs.interrupts import true_interrupts
 from lk_jupyter.runs.observers.results import Returned
 from lk_jupyter.runs.run import Run
 from lk_jupyter.session import current
-from lk_jupyter.text.units import duration_label
+from lk_jupyter.text.units import count_label, duration_label
 from lk_jupyter.views.run import receipt_facts
 
 
@@ -74,8 +74,7 @@ def _wait_for_detached(status: LiveOutput) -> list[Run]:
 
 
 def _show_count(status: LiveOutput, number: int) -> None:
-    text = "Waiting for 1 run …" if number == 1 else f"Waiting for {number} runs …"
-    status.show(Note(text), now=True, passing=True)
+    status.show(Note(f"Waiting for {count_label(number, 'run')} …"), now=True, passing=True)
 
 
 #: Commands that set variables, at most.

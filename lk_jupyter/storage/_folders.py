@@ -22,7 +22,7 @@ from lk_jupyter.storage._s3_http import exists_error
 from lk_jupyter.storage._workers import CancelToken, call_for_each
 from lk_jupyter.storage.objects import ObjectInfo, TransferResult
 from lk_jupyter.storage.progress import Meter, Watcher
-from lk_jupyter.text.units import size_label
+from lk_jupyter.text.units import count_label, size_label
 
 
 class BucketFiles(Protocol):
@@ -227,8 +227,8 @@ def _run_transfers(
 def _refuse_deleting_all(how: TransferOptions, sync_plan: SyncPlan, *, source: str, is_empty: bool) -> None:
     if how.delete and is_empty and sync_plan.extra:
         raise StorageError(
-            f"{source} has no files, so all {len(sync_plan.extra):,} files of the target would be deleted. Nothing "
-            "was deleted."
+            f"{source} has no files, so {count_label(len(sync_plan.extra), 'file')} of the target would be deleted. "
+            "Nothing was deleted."
         )
 
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from lk_jupyter.storage.load import PACKED, library
 from lk_jupyter.storage.objects import ObjectInfo
-from lk_jupyter.text.units import size_label
+from lk_jupyter.text.units import count_label, size_label
 
 #: The most that is shown: rows and columns of a table, letters of a cell and of a description, bytes of text, of a
 #: notebook, of an image, and pixels.
@@ -108,8 +108,10 @@ def _preview_csv(info: ObjectInfo, file: Any, separators: str = ",;\t|") -> Prev
     names, rows = records[0], [row for row in records[1:] if row]
     first = names[: COLUMNS + 1]  # more columns than shown, to detect a cut
     columns = [(name, _guess_column_type(row[n] for row in rows if n < len(row))) for n, name in enumerate(first)]
-    counted = "" if is_part else f"{len(rows):,} rows, "
-    words = f"Table, {counted}{len(names):,} columns, {size_label(info.size)}. Types are from the first rows."
+    counted = "" if is_part else f"{count_label(len(rows), 'row')}, "
+    words = (
+        f"Table, {counted}{count_label(len(names), 'column')}, {size_label(info.size)}. Types are from the first rows."
+    )
     return _preview_table(info, words, columns, rows, is_part=is_part or len(rows) > ROWS)
 
 
@@ -138,8 +140,8 @@ def _preview_arrow(info: ObjectInfo, schema: Any, batch: Any, count: int | None)
         batch.validate(full=True)
     cells = [column.slice(0, ROWS).to_pylist() for column in batch.columns[:COLUMNS]] if batch else []
     rows = [["" if value is None else _shorten_text(str(value)) for value in row] for row in zip(*cells, strict=True)]
-    counted = "" if count is None else f"{count:,} rows, "
-    words = f"Table, {counted}{len(columns):,} columns, {size_label(info.size)}."
+    counted = "" if count is None else f"{count_label(count, 'row')}, "
+    words = f"Table, {counted}{count_label(len(columns), 'column')}, {size_label(info.size)}."
     return _preview_table(info, words, columns, rows, is_part=count is None or count > len(rows))
 
 
@@ -187,7 +189,7 @@ def _preview_notebook(info: ObjectInfo, file: Any) -> Preview:
     cells = json.loads(file.read())["cells"]
     texts = (f"# %% [{cell['cell_type']}]\n{''.join(cell['source'])}\n" for cell in cells)
     text = "\n".join(texts)
-    words = f"A notebook, {len(cells):,} cells, {size_label(info.size)}. Outputs are not shown."
+    words = f"A notebook, {count_label(len(cells), 'cell')}, {size_label(info.size)}. Outputs are not shown."
     return Preview(info, words, text=text[:TEXT], is_part=len(text) > TEXT)
 
 
@@ -273,7 +275,7 @@ def _read_jpeg_size(content: bytes) -> tuple[int, int]:
 def _preview_zip(info: ObjectInfo, file: Any) -> Preview:
     names = zipfile.ZipFile(file).namelist()
     text = "\n".join(names)
-    words = f"An archive, {len(names):,} files, {size_label(info.size)}."
+    words = f"An archive, {count_label(len(names), 'file')}, {size_label(info.size)}."
     return Preview(info, words, text=text[:TEXT], is_part=len(text) > TEXT)
 
 

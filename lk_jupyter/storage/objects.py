@@ -10,7 +10,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from lk_jupyter._lazy import renamed
-from lk_jupyter.text.units import duration_label, size_label
+from lk_jupyter.text.units import count_label, duration_label, size_label
 
 
 @dataclass(frozen=True)
@@ -127,8 +127,7 @@ class TransferResult:
     checked: int = 0
 
     def __str__(self) -> str:
-        files = "1 file" if self.files == 1 else f"{self.files:,} files"
-        parts = [f"{files}, {size_label(self.bytes)}", f"in {duration_label(self.seconds)}"]
+        parts = [f"{count_label(self.files, 'file')}, {size_label(self.bytes)}", f"in {duration_label(self.seconds)}"]
         parts.append(f"{self.same:,} already there" if self.same else "")
         parts.append(f"{self.removed:,} removed" if self.removed else "")
         parts.append(f"{len(self.left_out):,} skipped" if self.left_out else "")

@@ -29,6 +29,11 @@ def budget_label(remaining: Decimal, limit: Decimal, period: str | None) -> str:
     return f"{amount} of {total} credits left" + (f" this {period}" if period else "")
 
 
+def count_label(count: int, noun: str) -> str:
+    """Return a count with its noun, which has the form that the count needs: ``1 row``, ``1,200 rows``."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
 def moment_label(moment: datetime | None, form: str = "%d %b %Y %H:%M") -> str:
     """Return a moment in local time; "" for None."""
     return f"{moment.astimezone():{form}}" if moment else ""

@@ -11,7 +11,7 @@ from lk_jupyter.account.balance import AccountBalance
 from lk_jupyter.account.spending import Spending, Sum, relative_shares
 from lk_jupyter.api.billing import CreditsBalance, UserCredits
 from lk_jupyter.api.orgs import OrgBalance
-from lk_jupyter.text.units import credits_label, duration_label
+from lk_jupyter.text.units import count_label, credits_label, duration_label
 from lk_jupyter.views.picture import StaticView
 from lk_jupyter.views.table import MOST, Drawing, Table, join_tables, omitted_line
 
@@ -102,7 +102,9 @@ def spending(report: Spending) -> StaticView:
         _build_sums_table("Kind", report.by_kind(), "By kind"),
         _build_sums_table("Hardware", report.by_hardware(), "By hardware"),
     ]
-    total = Table(("Spent", "Credits"), [(f"Last {report.days} days", _format_amount(report.total))], right=_RIGHT)
+    total = Table(
+        ("Spent", "Credits"), [(f"Last {count_label(report.days, 'day')}", _format_amount(report.total))], right=_RIGHT
+    )
     return join_tables(total, *(tables if report.charges else []))
 
 

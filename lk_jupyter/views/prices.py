@@ -8,6 +8,7 @@ from decimal import Decimal
 
 from lk_jupyter.account.active import hardware_label
 from lk_jupyter.api.pricing import PriceBook, PriceEntry
+from lk_jupyter.text.units import count_label
 from lk_jupyter.views.picture import StaticView
 from lk_jupyter.views.table import MOST, Table, join_tables, omitted_line
 
@@ -48,7 +49,7 @@ def _build_vm_prices_table(entries: Iterable[PriceEntry]) -> Table:
                 entry.unit_price_per_hour
             )
     counts = sorted({count for row in cells.values() for count in row})
-    columns = ("GPU", "Sold as", *("1 GPU" if count == 1 else f"{count} GPUs" for count in counts))
+    columns = ("GPU", "Sold as", *(count_label(count, "GPU") for count in counts))
     rows = [
         (hardware_label(card), kind, *(row.get(count, "") for count in counts))
         for (card, kind), row in list(cells.items())[:MOST]

@@ -13,7 +13,7 @@ from lk_jupyter.account import balance
 from lk_jupyter.account.active import counts_label
 from lk_jupyter.account.spending import Spending, Sum, read_organizations, read_spending, relative_shares
 from lk_jupyter.session import Session, current
-from lk_jupyter.text.units import credits_label
+from lk_jupyter.text.units import count_label, credits_label
 from lk_jupyter.views import credits as pictures
 from lk_jupyter.views.picture import StaticView
 from lk_jupyter.views.png import Part, draw_bars
@@ -98,7 +98,9 @@ class Balance(View):
         rows = [("Left", self.left), ("Running now", self.running), ("Per hour", self.per_hour), *ends]
         note = "The account is suspended." if self.suspended else ""
         now = Table(("Credits", "Amount"), rows, note, caption=f"Credits of {self.org}" if self.org else "Credits")
-        total = Table(("Spent", "Credits"), [(f"Last {self.days} days", self.spent)], right=frozenset({"Credits"}))
+        total = Table(
+            ("Spent", "Credits"), [(f"Last {count_label(self.days, 'day')}", self.spent)], right=frozenset({"Credits"})
+        )
         parts = self._table_parts()
         view = join_tables(now, total, *(_sums_table(caption, rows) for caption, rows in parts))
         return replace(view, png=partial(draw_bars, parts, join_tables(now, total).text)) if parts else view

@@ -23,7 +23,7 @@ from lk_jupyter.storage.preview import preview, preview_content
 from lk_jupyter.storage.progress import Progress
 from lk_jupyter.storage.remote import remote_path
 from lk_jupyter.storage.storage import Storage
-from lk_jupyter.text.units import size_label
+from lk_jupyter.text.units import count_label, size_label
 from lk_jupyter.views.picture import StaticView
 from lk_jupyter.widgets import _browser_picture
 from lk_jupyter.widgets._namespace import check_name, free_name, set_variable
@@ -175,7 +175,7 @@ class StorageBrowser(View):
             return size_label(self._storage.info(key).size)
         infos = next(list_pages(self._storage._wire, key, recursive=True, size=MOST))
         size = size_label(sum(info.size for info in infos))
-        return f"{len(infos):,} files or more" if len(infos) == MOST else f"{_file_count_label(len(infos))}, {size}"
+        return f"{len(infos):,} files or more" if len(infos) == MOST else f"{count_label(len(infos), 'file')}, {size}"
 
     @user_action
     def delete(self, key: str) -> None:
@@ -190,7 +190,7 @@ class StorageBrowser(View):
         if self.seen.get("key", "").startswith(key):
             self.seen, self.loaded = {}, {}
         self._list_around(key.rstrip("/"), deleted=key)
-        self.say(f"Deleted {key} ({_file_count_label(count)}).")
+        self.say(f"Deleted {key} ({count_label(count, 'file')}).")
 
     @user_action
     def begin_upload(self, key: str, size: int, *, replace: bool = False, keep_both: bool = False) -> dict[str, Any]:
@@ -338,15 +338,11 @@ def _require_plain_key(key: str) -> str:
     return key
 
 
-def _file_count_label(count: int) -> str:
-    return "1 file" if count == 1 else f"{count:,} files"
-
-
 def _describe_value(value: Any) -> str:
     kind = type(value).__name__
     shape: tuple[int, ...] = getattr(value, "shape", ())
     if kind == "DataFrame":
-        return f"DataFrame, {shape[0]:,} rows, {shape[1]:,} columns"
+        return f"DataFrame, {count_label(shape[0], 'row')}, {count_label(shape[1], 'column')}"
     return f"{kind}, {' by '.join(f'{n:,}' for n in shape)}" if shape else kind
 
 

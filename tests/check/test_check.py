@@ -361,7 +361,7 @@ SAMPLES = [{"timestamp": "2026-08-03T11:00:10Z", "value": 50}]
         (
             "GET /execution/{}/metrics",
             {"gpuPowerWatt": [{**SAMPLES[0], "timestamp": "2026-08-03T12:00:10Z"}]},
-            "3580 seconds away",
+            "3,580 seconds away",
         ),
         ("GET /execution/{}/metrics", (500, {"detail": "boom"}), "HTTP 500"),
         ("GET /execution/{}/timing", {"timing": {"executingJob": 30_000}}, "30000, but the record states 30.0 seconds"),

@@ -153,7 +153,7 @@ def test_an_interrupt_lets_it_go_on_and_cancelling_ends_it(ask, shell, upstream,
 
     upstream.answer = interrupting
     assert "KeyboardInterrupt: stopped waiting; the batch is still active." in ask(line)
-    assert "Cancelled the batch; 3 rows were in progress." in ask(f"{line} --cancel")
+    assert "Cancelled the batch; in progress: 3 rows." in ask(f"{line} --cancel")
     gate.set()
     assert "was cancelled. Run the cell again to send the rows that weren't computed." in ask(line)
     assert next(iter(talkative.client.batches.list().all())).status == "cancelled"

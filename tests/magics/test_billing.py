@@ -30,7 +30,7 @@ def test_runs_are_a_table_with_their_cost(run_cell, shell):
     runs = shell.user_ns["runs"]
     assert list(runs.columns) == ["run", "started", "state", "machine", "credits", "kind", "execution_id"]
     assert runs.machine[0] == "gpu.a100"
-    assert "runs in total, " in run_cell("%lk_billing")
+    assert " in total, " in run_cell("%lk_billing")
 
 
 def test_a_checkout_is_a_link_and_becomes_an_invoice(run_cell, shell):

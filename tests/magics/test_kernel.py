@@ -17,7 +17,7 @@ def test_a_kernel_keeps_the_limits_that_it_was_added_with(run_cell, monkeypatch,
     limits = {"idle": 10, "timeout": 300, "max_cost": "2.5"}
     assert kernel.config == {"machine": "gpu.a100", "image": "python:3.12", **limits}
     row = run_cell("%lk_kernel").splitlines()[2]
-    cells = ["Python on A100, 1.59 credits/h", "gpu.a100", "10 minutes idle", "2.5 credits", "python:3.12"]
+    cells = ["Python on A100, 1.59 credits/h", "gpu.a100", "10 min idle", "2.5 credits", "python:3.12"]
     assert re.split(" {2,}", row.strip()) == cells
     assert run_cell("%lk_kernel remove A100") == "Removed Python on A100, 1.59 credits/h from the launcher.\n"
     assert "No kernels. Add one: %lk_kernel add A100" in run_cell("%lk_kernel")

@@ -23,7 +23,7 @@ def test_the_imports_of_executed_cells_are_pinned_in_the_versions_of_this_kernel
         "not python",
     ]
     shell.history_manager.input_hist_raw[:] = [*cells, "%lk_pin"]
-    assert "Wrote a script block with 1 packages into this cell." in run_cell("%lk_pin")
+    assert "Wrote a script block with 1 package into this cell." in run_cell("%lk_pin")
     ((text, replace),) = inputs
     block = read_block(text)
     assert replace

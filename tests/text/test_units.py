@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from lk_jupyter.text.units import credits_label, duration_label, limit_label, size_label
+from lk_jupyter.text.units import count_label, credits_label, duration_label, limit_label, size_label
 
 #: Read by the tests of the TypeScript half too.
 FIGURES = json.loads(Path(__file__).parents[1].joinpath("figures.json").read_text("utf-8"))
@@ -23,6 +23,11 @@ def test_a_duration_is_written_as_the_browser_writes_it(seconds, label):
 @pytest.mark.parametrize(("count", "label"), FIGURES["size"])
 def test_a_size_is_written_as_the_browser_writes_it(count, label):
     assert size_label(count) == label
+
+
+@pytest.mark.parametrize(("count", "label"), [(0, "0 rows"), (1, "1 row"), (2, "2 rows"), (1200, "1,200 rows")])
+def test_a_count_has_the_form_of_the_noun_that_fits(count, label):
+    assert count_label(count, "row") == label
 
 
 def test_a_size_that_no_float_represents_is_written_as_the_largest_size():

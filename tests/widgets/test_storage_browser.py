@@ -275,7 +275,7 @@ def test_its_picture_is_the_tree_and_what_was_looked_at(browser, bucket, wb):
     browser.load_value(f"{wb}/<i>.csv", "table")
     picture = browser.picture()
     assert [line.split()[0] for line in picture.text.splitlines()[1:4]] == ["<i>.csv", "deep/", "x.txt"]
-    for words in ("a (int), b (text)", "1 | <b>", "table: DataFrame, 1 rows, 2 columns", f"/mnt/s3/{wb}/<i>.csv"):
+    for words in ("a (int), b (text)", "1 | <b>", "table: DataFrame, 1 row, 2 columns", f"/mnt/s3/{wb}/<i>.csv"):
         assert words in picture.text
     assert "&lt;i&gt;.csv" in picture.html
     assert "<i>" not in picture.html

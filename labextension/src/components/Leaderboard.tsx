@@ -77,12 +77,13 @@ export function Leaderboard({ board, headers, actions }: LeaderboardProps) {
     setSorting({ column, down: order.column === column ? !order.down : column === 'score' && !!score?.highest });
   const askStop = () =>
     setQuestion({
-      text: trans.__(
+      text: trans._n(
+        'Stop %1 run and keep run %2? The stopped run is billed until now.',
         'Stop %1 runs and keep run %2? The stopped runs are billed until now.',
-        String(rest.length),
+        rest.length,
         memberName(best!.member, board)
       ),
-      yes: trans.__('Stop %1 runs', String(rest.length)),
+      yes: trans._n('Stop %1 run', 'Stop %1 runs', rest.length),
       onYes: () => actions.onStopAll!(rest.map(({ header }) => header.id!))
     });
   return (

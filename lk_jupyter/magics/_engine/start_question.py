@@ -15,7 +15,7 @@ from lk_jupyter.magics._engine.ask import ask
 from lk_jupyter.magics._engine.sync_question import current_place, identify_answerer
 from lk_jupyter.runs.package.bundle import Bundle
 from lk_jupyter.session import current
-from lk_jupyter.text.units import credits_label
+from lk_jupyter.text.units import count_label, credits_label
 
 #: Tag of a cell with the effect of ``--ask``, which front ends send with the cell.
 TAG = "lk-ask"
@@ -63,8 +63,7 @@ def _describe_runs(bundles: Sequence[Bundle], cost: Decimal | None) -> str:
     """Return number, machines and highest cost of runs in words."""
     machines = ", ".join(dict.fromkeys(bundle.machine.hardware_profile for bundle in bundles))
     price = "at an unknown price" if cost is None else f"at most {credits_label(cost)}"
-    count = "1 run" if len(bundles) == 1 else f"{len(bundles)} runs"
-    return f"{count} on {machines}, {price}"
+    return f"{count_label(len(bundles), 'run')} on {machines}, {price}"
 
 
 def _read_cell_tags(shell: InteractiveShell) -> Sequence[str]:

@@ -27,7 +27,7 @@ from lk_jupyter.runs.metrics.summary import GpuUsage
 from lk_jupyter.runs.outcome import SHORT_ID
 from lk_jupyter.text.secrets import COLOUR, redact, redact_values
 from lk_jupyter.text.terminal import plain, shorten_text, terminal_columns
-from lk_jupyter.text.units import clock_label, credits_label, duration_label
+from lk_jupyter.text.units import clock_label, count_label, credits_label, duration_label
 from lk_jupyter.views.bars import FONT, Bar, Rows, is_bar, parse_bar
 from lk_jupyter.views.run import METADATA_KEY, facts_so_far, receipt_facts
 
@@ -72,7 +72,7 @@ class Board:
         notes = merge_notices({member.plan.number: [member.note] if member.note else [] for member in fan.members})
         sums = f"{fan.bill.label} in total" if self._over else f"at most {format_highest_cost(fan)}"
         self._runs = {
-            "head": " · ".join(filter(None, [format_run_count(len(fan.members)), machine, sums, note])),
+            "head": " · ".join(filter(None, [count_label(len(fan.members), "run"), machine, sums, note])),
             "runs": [
                 {**_build_header(member, newest[member.plan.number]), **ranking.member_facts(member)}
                 for member in fan.members
@@ -193,7 +193,7 @@ def _clip_line(text: str, width: int = NEWEST) -> str:
 
 def _count_states(fan: FanOut) -> str:
     states = Counter(label_of(member.state) for member in fan.members)
-    return f"{format_run_count(len(fan.members))}: {', '.join(f'{count} {state}' for state, count in states.items())}"
+    return f"{count_label(len(fan.members), 'run')}: {', '.join(f'{count} {state}' for state, count in states.items())}"
 
 
 def _format_cost(fan: FanOut) -> str:
@@ -211,16 +211,12 @@ def format_highest_cost(fan: FanOut) -> str:
     return rest if fan.worst_case is None else f"{credits_label(fan.worst_case)}, plus the cost on {rest}"
 
 
-def format_run_count(count: int) -> str:
-    """Return a number of runs in words."""
-    return "1 run" if count == 1 else f"{count} runs"
-
-
 def heading_lines(fan: FanOut) -> list[str]:
     """Return the number of runs, the most that they cost together, and the warnings before their start."""
     return list(
         map(
-            plain, [f"{format_run_count(len(fan.members))}, at most {format_highest_cost(fan)}", *map(str, fan.notices)]
+            plain,
+            [f"{count_label(len(fan.members), 'run')}, at most {format_highest_cost(fan)}", *map(str, fan.notices)],
         )
     )
 
@@ -248,7 +244,7 @@ def plan_table(fan: FanOut) -> Table:
         for plan in plans
     ]
     columns = ("#", "Machine", *plans[0].values, "Time limit", "Costs at most")
-    cost = f"{format_run_count(len(plans))} cost at most {format_highest_cost(fan)} in total"
+    cost = f"{count_label(len(plans), 'run')} cost at most {format_highest_cost(fan)} in total"
     note = f"{cost}; {fan.parallel} run at once. Nothing was sent."
     return Table(columns, rows, note, right=frozenset({"Time limit", "Costs at most"}))
 
@@ -393,12 +389,13 @@ class FanOutLogs:
     def _render_folded_log(self, member: FanOutMember) -> str:
         lines = member.display_lines()
         omitted = len(lines) - self._limit
-        cut = f"… {omitted:,} lines omitted here\n" if omitted > 0 else ""
+        cut = f"… {count_label(omitted, 'line')} omitted here\n" if omitted > 0 else ""
         text = COLOUR.sub("", "\n".join(lines[-self._limit :]))
         path = member.run.log_path if member.run else ""
         return (
-            f"<details><summary>Log of run {member.plan.number} · {escape(member.plan.title)} · {len(lines):,} lines"
-            f'</summary><pre style="{_CODE}">{escape(cut + text)}</pre>{_render_outputs(member)}'
+            f"<details><summary>Log of run {member.plan.number} · {escape(member.plan.title)} · "
+            f"{count_label(len(lines), 'line')}</summary>"
+            f'<pre style="{_CODE}">{escape(cut + text)}</pre>{_render_outputs(member)}'
             f"<div>Complete log: {escape(str(path))}</div></details>"
         )
 
@@ -414,4 +411,4 @@ def _render_outputs(member: FanOutMember) -> str:
 
 def format_total(fan: FanOut) -> str:
     """Return a label for the number of started runs and their total cost."""
-    return f"{format_run_count(sum(1 for member in fan.members if member.run))} for {fan.bill.label} in total"
+    return f"{count_label(sum(1 for member in fan.members if member.run), 'run')} for {fan.bill.label} in total"

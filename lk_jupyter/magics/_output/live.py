@@ -27,7 +27,7 @@ from lk_jupyter.protocol.notice import Notice
 from lk_jupyter.runs.outcome import SHORT_ID
 from lk_jupyter.text.secrets import COLOUR, LineRedactor, redact, redact_bundle, redact_values
 from lk_jupyter.text.terminal import TerminalText, plain, shorten_text, terminal_columns, wrap_lines
-from lk_jupyter.text.units import moment_label
+from lk_jupyter.text.units import count_label, moment_label
 from lk_jupyter.views.bars import FONT
 
 #: Seconds between two updates of a line.
@@ -157,7 +157,7 @@ class Hidden:
         self._count, self._path, self._id = count, path, execution_id
 
     def __str__(self) -> str:
-        return f"▸ {self._count:,} lines hidden. Complete log: {self._path}"
+        return f"▸ {count_label(self._count, 'line')} hidden. Complete log: {self._path}"
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
         forms = Note(str(self))._repr_mimebundle_()

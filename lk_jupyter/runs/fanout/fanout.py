@@ -40,7 +40,7 @@ from lk_jupyter.runs.scalars import scalar_frame
 from lk_jupyter.runs.submit.budget import enforce_budgets_for_all
 from lk_jupyter.runs.submit.submission import Submission, SubmissionCancelled
 from lk_jupyter.text.scalars import choose_score
-from lk_jupyter.text.units import credits_label
+from lk_jupyter.text.units import count_label, credits_label
 
 #: Seconds between checks of the cost.
 WATCH_SECONDS = 1.0
@@ -115,7 +115,9 @@ class FanOut:
         return [Score.from_name(name)] if name else []
 
     def __repr__(self) -> str:
-        return f"<FanOut of {len(self.members)} runs, {sum(member.ended for member in self.members)} ended>"
+        return (
+            f"<FanOut of {count_label(len(self.members), 'run')}, {sum(member.ended for member in self.members)} ended>"
+        )
 
     def check(self) -> None:
         """Raise ReadOnlyMode, or UsageError for secrets that weren't allowed and for a budget that is too small."""
@@ -193,7 +195,7 @@ class FanOut:
                         self.wait_for_abort()
                 except KeyboardInterrupt:
                     self.hurry()
-                raise KeyboardInterrupt(self.remainder or f"Aborted {len(self.members)} runs.") from None
+                raise KeyboardInterrupt(self.remainder or f"Aborted {count_label(len(self.members), 'run')}.") from None
 
     def wait_for_abort(self, seconds: float | None = None) -> bool:
         """Wait for the end of all aborted runs, for at most this number of seconds, but not for failing aborts.
@@ -331,7 +333,7 @@ class FanOut:
         if not any(isinstance(error, RunError) for _, error in failed):
             return failed[0][1]
         member, error = next((member, error) for member, error in failed if isinstance(error, RunError))
-        total = f"of the {len(self.members)} runs"
+        total = f"of the {count_label(len(self.members), 'run')}"
         is_total = len(failed) == len(self.members)
         summary = f"none {total} completed" if is_total else f"{len(failed)} {total} didn't complete"
         return RunFailed(

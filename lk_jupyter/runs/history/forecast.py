@@ -13,7 +13,7 @@ from lk_jupyter.journal.journal import JournalEntry, journal
 from lk_jupyter.machines.catalogue import machine_cost
 from lk_jupyter.protocol.metadata import INPUTS_KEY
 from lk_jupyter.runs.package.bundle import Bundle
-from lk_jupyter.text.units import credits_label, duration_label
+from lk_jupyter.text.units import count_label, credits_label, duration_label
 
 #: The fewest earlier runs of a forecast, and the most that count: the newest.
 MIN_RUNS, _MAX_RUNS = 3, 30
@@ -47,7 +47,8 @@ class Forecast:
     def label(self) -> str:
         """The forecast in words, such as ``usually 4 min 06 s to 4 min 54 s, about 0.12 credits (7 runs)``."""
         cost = "" if self.cost is None else f", about {credits_label(self.cost)}"
-        return f"usually {duration_label(self.low)} to {duration_label(self.high)}{cost} ({self.count} runs)"
+        runs = count_label(self.count, "run")
+        return f"usually {duration_label(self.low)} to {duration_label(self.high)}{cost} ({runs})"
 
 
 def forecast_run(bundle: Bundle, base_url: str) -> Forecast | None:

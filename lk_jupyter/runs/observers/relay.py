@@ -8,7 +8,7 @@ from lk_jupyter.runs.connection import vm_run_in
 from lk_jupyter.runs.observers.base import RunObserver
 from lk_jupyter.runs.relay import RelayFacts
 from lk_jupyter.runs.run import Run
-from lk_jupyter.text.units import credits_label
+from lk_jupyter.text.units import count_label, credits_label
 
 
 class RelayProgress(RunObserver):
@@ -27,7 +27,7 @@ class RelayProgress(RunObserver):
         if len(facts.legs) == 1:
             return [Notice("1 run.")]
         cost = f"{credits_label(facts.billed)} together" if facts.billed is not None else "with a bill missing"
-        return [Notice(f"{len(facts.legs)} runs, {cost}.")]
+        return [Notice(f"{count_label(len(facts.legs), 'run')}, {cost}.")]
 
 
 def _read_relay_facts(run: Run) -> RelayFacts | None:

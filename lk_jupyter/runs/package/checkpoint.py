@@ -48,7 +48,7 @@ from lk_jupyter.runs.outcome import SHORT_ID
 from lk_jupyter.runs.package.bundle import Bundle
 from lk_jupyter.runs.variables.download import DELETED
 from lk_jupyter.text.secrets import redact
-from lk_jupyter.text.units import duration_label, size_label
+from lk_jupyter.text.units import count_label, duration_label, size_label
 
 if TYPE_CHECKING:
     from lk_jupyter.connection.connection import Connection
@@ -144,7 +144,7 @@ def checkpoint_notice(payload: dict[str, Any]) -> Notice:
     if "problem" in payload:
         return Notice(redact(f"Nothing was saved: {payload['problem']}."), WARNING)
     count, size = payload.get("count", 0), payload.get("bytes", 0)
-    files = "1 file" if count == 1 else f"{count} files"
+    files = count_label(count, "file")
     return Notice(f"Saved {files}, {size_label(size)}, after {duration_label(float(payload.get('seconds', 0)))}.")
 
 

@@ -10,7 +10,7 @@ from lk_jupyter.api.states import SUCCEEDED_STATES
 from lk_jupyter.code.source import code_hash
 from lk_jupyter.errors import UsageError
 from lk_jupyter.journal.journal import JournalEntry, journal
-from lk_jupyter.text.units import duration_label
+from lk_jupyter.text.units import count_label, duration_label
 
 if TYPE_CHECKING:
     from lk_jupyter.options.runs import RunOptions
@@ -36,8 +36,7 @@ class MeasuredStart:
     count: int
 
     def __str__(self) -> str:
-        runs = "1 run" if self.count == 1 else f"{self.count} runs"
-        return f"{self.image or 'packages'} {duration_label(self.seconds)} ({runs})"
+        return f"{self.image or 'packages'} {duration_label(self.seconds)} ({count_label(self.count, 'run')})"
 
 
 def is_compared(bundle: Bundle) -> bool:

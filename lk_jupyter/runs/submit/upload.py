@@ -43,6 +43,7 @@ from lk_jupyter.runs.variables.chunks import iterate_pieces
 from lk_jupyter.runs.variables.payload import Blob, VariablePayload, settings_in
 from lk_jupyter.storage._workers import CancelToken, call_for_each
 from lk_jupyter.storage.progress import Meter, Progress
+from lk_jupyter.text.units import count_label
 
 if TYPE_CHECKING:
     from lk_jupyter.connection.connection import Connection
@@ -104,8 +105,8 @@ def _upload_blobs(
     absent = [key for (key, _), is_stored in zip(blobs, stored, strict=True) if not is_stored]
     if lost := [key for key in absent if key not in local_blobs]:
         raise UsageError(
-            f"The bucket no longer has all variables of the run ({len(lost)} of {len(blobs)} files). Nothing was "
-            "sent. Rerun its cell."
+            f"The bucket no longer has all variables of the run ({len(lost)} of {count_label(len(blobs), 'file')}). "
+            "Nothing was sent. Rerun its cell."
         )
     started, total = time.monotonic(), sum(local_blobs[key].size for key in absent)
     meter = Meter(1, total, lambda progress: report(f"uploading {progress}"))

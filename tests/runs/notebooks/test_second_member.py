@@ -317,7 +317,7 @@ def hostile_files():
         "wide.arrow": (wide.getvalue(), "Table, 200,000 columns"),
         "wide.csv": (b"a," * 16_000 + b"\n" + b"x\n" * 16_000, "Table, 16,001 columns"),
         "deep.json": (deep, "Text"),
-        "half.ipynb": (json.dumps({"cells": [source]}).encode(), "A notebook, 1 cells"),
+        "half.ipynb": (json.dumps({"cells": [source]}).encode(), "A notebook, 1 cell,"),
         "bomb.ipynb": (b'{"cells": [' + b"[]," * 1_300_000 + b"[]]}", "Can't read this as ipynb"),
         "bomb.png": (png(60_000, 60_000), "Image of 60,000 by 60,000 pixels"),
         "bomb.gif": (gif((1, 1), (60_000, 60_000)), "Image of 60,000 by 60,000 pixels"),

@@ -799,7 +799,7 @@ def test_a_run_of_the_journal_finds_its_variables_again(session):
     third = rebuild_run(session, first.execution_id, journal().get(first.execution_id))
     with pytest.raises(
         UsageError,
-        match=r"no longer has all variables of the run \(1 of 1 files\)\. Nothing was sent\. Rerun its cell",
+        match=r"no longer has all variables of the run \(1 of 1 file\)\. Nothing was sent\. Rerun its cell",
     ):
         Run.submit(session, third)
 
