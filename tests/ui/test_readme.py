@@ -52,7 +52,9 @@ def empty_lab(installed, tmp_path, monkeypatch):
     with lab.serving(served, settings, {"HOME": str(home), "PYTHONPATH": "", "JUPYTER_PREFER_ENV_PATH": "1"}):
         yield served
     clouds = [
-        each for each in psutil.process_iter(["cmdline"]) if str(settings) in " ".join(each.info["cmdline"] or [])
+        each
+        for each in psutil.process_iter(["cmdline"])
+        if "lk_jupyter.localcloud" in (each.info["cmdline"] or []) and str(settings) in " ".join(each.info["cmdline"])
     ]
     for local_cloud in clouds:
         local_cloud.terminate()  # so that it unmounts its bucket
