@@ -47,6 +47,7 @@ from lk_jupyter.runs.package.prepare import HANDLE_BYTES, prepare
 from lk_jupyter.runs.submit import stage, upload
 from lk_jupyter.storage import _preview_child, _preview_process, _preview_readers
 from lk_jupyter.text import secrets
+from lk_jupyter.vms import sending
 
 ROOT = Path(__file__).parents[1]
 PAGES = ["README.md", "SECURITY.md", "CHANGELOG.md", "CONTRIBUTING.md", "AGENTS.md"]
@@ -321,6 +322,7 @@ LIMITS = (
     (r"revoked key (?:can still read|reads) its runs for (\d+) minutes", f"{app.REVOKED_READ_SECONDS / 60:.0f}"),
     (r"Each VM has a lease: (\d+) minutes", f"{rentals.DEFAULT_LEASE / 60:.0f}"),
     (r"after `--timeout`, otherwise after (\d+) hours", f"{rental.DEFAULT_SECONDS / 3600:.0f}"),
+    (r"key expires (\d+) s after (?:its end|the end of the VM)", str(sending.KEY_SECONDS)),
     (r"copies at most ([\d,]+) files per run", f"{stage.MOST_FILES:,}"),
     (r"ends at most (\d+) hours after the time limit of the run", f"{upload._WAIT.total_seconds() / 3600:.0f}"),
     (r"Limits: (\d+) MB for each file, (\d+) MB in total", EACH, ALL),

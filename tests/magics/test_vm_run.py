@@ -54,6 +54,8 @@ def test_a_cell_of_three_hours_runs_on_a_vm_after_one_question_and_changes_the_v
     assert re.search(r"At \d\d:\d\d, the VM deletes itself with an API key", question)
     assert "130 to 221 s after the start" in question
     assert "off before that, billing continues. Its Jupyter server or the next lk_jupyter command deletes" in question
+    assert "can't verify the VM, so who controls the network in between could take the key" in question
+    assert "To send no key: --no-vm-key." in question
     [(hour, minute), (key_hour, key_minute)] = re.findall(r"(?:At|rights until) (\d\d):(\d\d)", question)
     minutes = 60 * (int(key_hour) - int(hour)) + int(key_minute) - int(minute)
     assert minutes % 1440 in range(1, 10)

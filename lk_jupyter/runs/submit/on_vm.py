@@ -31,6 +31,12 @@ GUARD_NOTICE = (
     "that, billing continues. Its Jupyter server or the next lk_jupyter command deletes the VM."
 )
 
+#: Why the key of a VM is a risk: the API reports no host key, and keys have no scopes.
+KEY_RISK_NOTICE = (
+    "The first SSH connection can't verify the VM, so who controls the network in between could take the key. To send "
+    "no key: --no-vm-key."
+)
+
 
 def question(bundle: Bundle, purpose: str = "cell") -> str:
     """Return the question before a VM is rented for a cell or a cluster: machine, highest cost, and end of the VM."""
@@ -46,7 +52,7 @@ def question(bundle: Bundle, purpose: str = "cell") -> str:
     if has_key(bundle):
         return (
             f"{plan} At {until}, the VM deletes itself with an API key. {GUARD_NOTICE} The key has your account's "
-            f"rights until {key_until}, and is revoked when the {purpose} ends. [y/N] "
+            f"rights until {key_until}, and is revoked when the {purpose} ends. {KEY_RISK_NOTICE} [y/N] "
         )
     if bundle.vm_offer and bundle.vm_offer.is_leased:
         return (
