@@ -32,7 +32,7 @@ from lk_jupyter.options.calls import CALLS, check_call
 from lk_jupyter.options.runs import RunOptions
 from lk_jupyter.protocol.parts import SHIPPED
 from lk_jupyter.protocol.vm_run import LONGEST_SECONDS
-from lk_jupyter.remote.dask_head import READY
+from lk_jupyter.remote.dask_head import DASHBOARD, READY, SECURITY
 from lk_jupyter.runs.package import secret_scan
 from lk_jupyter.runs.package.bundle import Bundle
 from lk_jupyter.runs.package.prepare import prepare
@@ -50,6 +50,7 @@ try:
     from distributed.core import Status, rpc
     from distributed.deploy.cluster import Cluster
     from distributed.deploy.spec import ProcessInterface, SpecCluster
+    from distributed.security import Security
 except ImportError:
     raise UsageError(f"LyceumCluster needs distributed: {build_extra_command('dask')}") from None
 
@@ -78,7 +79,9 @@ _END_SECONDS, _LOOK = 15.0, 1.0
 class VmScheduler(ProcessInterface):  # type: ignore[misc]  # distributed has few types
     """The scheduler on the VM of a run, with a port of this machine that leads to the scheduler's port.
 
-    ``ended`` is set at the end of the run; ``facts`` are what the scheduler shows when it is ready.
+    ``ended`` is set at the end of the run; ``facts`` are what the scheduler shows when it is ready. ``security`` gets
+    the certificate of the cluster, which is read over SSH when the scheduler is ready: other users of this machine can
+    connect to the port, and are refused.
     """
 
     status: Any
@@ -88,6 +91,7 @@ class VmScheduler(ProcessInterface):  # type: ignore[misc]  # distributed has fe
         self.run = run
         self.facts: dict[str, Any] = {}
         self.dashboard_link = ""
+        self.security = Security(require_encryption=True)
         self.ended = threading.Event()
         self._changed = threading.Event()
         self._forwards: list[PortForward | SharedPort] = []
@@ -142,21 +146,29 @@ class VmScheduler(ProcessInterface):  # type: ignore[misc]  # distributed has fe
             self.run.result()
             raise ConnectionFailed("The scheduler ended before it was ready.")
         _require_same_versions(self.facts["versions"])
-        scheduler = self.vm_run.forward(self.facts["port"])
+        self._read_certificate()
+        scheduler = self.vm_run.forward(self.facts["port"], "tls")
         self._forwards = [scheduler]
-        self.address = f"tcp://127.0.0.1:{scheduler.port}"
+        self.address = f"tls://127.0.0.1:{scheduler.port}"
         with suppress(OSError):  # a full disk: the cluster works without its dashboard
             self._share_dashboard()
 
+    def _read_certificate(self) -> None:
+        """Read the certificate of the cluster from the VM, into memory only."""
+        facts = json.loads(self.vm_run.read_file(f"{self.facts['folder']}/{SECURITY}"))
+        self.security.tls_ca_file = self.security.tls_client_cert = facts["certificate"]
+        self.security.tls_client_key = facts["key"]
+
     def _share_dashboard(self) -> None:
         """Forward the dashboard to the Jupyter server of this kernel, or without a server to a port of this machine."""
+        socket = f"{self.facts['folder']}/{DASHBOARD}"
         if server := find_server():
-            shared = SharedPort(self.vm_run, self.facts["dashboard"], "dashboard")
+            shared = SharedPort(self.vm_run, socket, "dashboard")
             self.dashboard_link = f"{server['base_url']}{shared.path}status"
             self._forwards.append(shared)
         else:
-            forward = self.vm_run.forward(self.facts["dashboard"])
-            self.dashboard_link = f"http://127.0.0.1:{forward.port}/status"
+            forward = self.vm_run.forward(socket, "page")
+            self.dashboard_link = f"{forward.url}/status"
             self._forwards.append(forward)
 
 
@@ -165,13 +177,13 @@ class VmWorker(ProcessInterface):  # type: ignore[misc]  # distributed has few t
 
     status: Any
 
-    def __init__(self, scheduler: str, name: Any, **options: Any) -> None:
+    def __init__(self, scheduler: str, name: Any, security: Security, **options: Any) -> None:
         super().__init__()
-        self._scheduler, self._name, self._options = scheduler, name, options
+        self._scheduler, self._name, self._security, self._options = scheduler, name, security, options
 
     async def start(self) -> None:
         """Start the worker; return when the worker has joined the scheduler."""
-        async with rpc(self._scheduler) as scheduler:
+        async with self._connect_to_scheduler() as scheduler:
             await scheduler.lk_start(name=self._name, options=self._options)
         await super().start()
 
@@ -180,9 +192,12 @@ class VmWorker(ProcessInterface):  # type: ignore[misc]  # distributed has few t
         if self.status not in {Status.closing, Status.closed}:
             self.status = Status.closing
             with suppress(OSError):
-                async with rpc(self._scheduler) as scheduler:
+                async with self._connect_to_scheduler() as scheduler:
                     await scheduler.lk_end(name=self._name)
             await super().close()
+
+    def _connect_to_scheduler(self) -> Any:
+        return rpc(self._scheduler, connection_args=self._security.get_connection_args("client"))
 
 
 class LyceumCluster(SpecCluster):  # type: ignore[misc]  # distributed has few types
@@ -190,8 +205,8 @@ class LyceumCluster(SpecCluster):  # type: ignore[misc]  # distributed has few t
 
     The VM is deleted when the cluster closes: by ``close``, at the end of the ``with`` block or of this Python, after
     ``idle_timeout`` without tasks, and at the time limit. If this Python is killed, the VM deletes itself about two
-    minutes later. The scheduler and the workers listen on the loopback interface of the VM only; this class connects
-    over SSH. Workers share the GPUs of the VM, each worker uses one.
+    minutes later. The scheduler and the workers listen on the loopback interface of the VM only, with TLS and a
+    certificate of this cluster; this class connects over SSH. Workers share the GPUs of the VM, each worker uses one.
 
     Args:
         n_workers: Workers at the start; ``scale`` and ``adapt`` change their number. Default: one for each GPU.
@@ -244,7 +259,8 @@ class LyceumCluster(SpecCluster):  # type: ignore[misc]  # distributed has few t
         self._contact: asyncio.Task[None] | None = None
         self.offer = bundle.vm_offer
         workers = {"nthreads": threads_per_worker, "memory_limit": memory_limit, "workers": max(n_workers, gpus)}
-        spec = {"cls": VmWorker, "options": {name: value for name, value in workers.items() if value is not None}}
+        chosen = {name: value for name, value in workers.items() if value is not None}
+        spec = {"cls": VmWorker, "options": {**chosen, "security": scheduler.security}}
         _clusters.add(self)
         try:
             super().__init__(
@@ -252,6 +268,7 @@ class LyceumCluster(SpecCluster):  # type: ignore[misc]  # distributed has few t
                 workers=dict.fromkeys(range(n_workers), spec),
                 worker=spec,
                 asynchronous=asynchronous,
+                security=scheduler.security,
                 name=f"lyceum-{self.run.short_id}",
             )
         except BaseException:  # an interrupt too
@@ -338,6 +355,7 @@ def prepare_cluster(session: Session, options: dict[str, Any], idle: float) -> B
     versions = {name: local_version(name) for name in _SAME if has_package(name)}
     requirements = [part for text in _list_requirements(chosen) for part in _resolve_requirement(text)]
     pins = [f"{name}=={local}" for name, local in versions.items()]
+    pins.append("cryptography")  # Dask creates the certificate of the cluster with it
     chosen = chosen.model_copy(update={"requirements": [*requirements, *pins], "fresh": True})
     code = (SHIPPED / "dask_head.py").read_text("utf-8")
     call = f"serve(gpus={gpus}, linger={sending.LINGER_SECONDS}, idle={idle})"
@@ -419,6 +437,6 @@ def _read_seconds(text: str | float) -> float:
 
 
 def _read_facts(line: str) -> dict[str, Any]:
-    """Return the ports and the versions of the scheduler; only the VM of the cluster prints this line."""
+    """Return the port, the folder and the versions of the scheduler; only the VM of the cluster prints this line."""
     facts: dict[str, Any] = json.loads(line.removeprefix(READY))
     return facts

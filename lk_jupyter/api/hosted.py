@@ -25,15 +25,22 @@ PATIENCE = 10.0
 _START_PATIENCE = 60.0
 
 
-def answers(url: str, socket: str = "") -> bool:
-    """Return whether a program behind the address of a port, or behind a Unix socket, answers HTTP."""
+def answers(url: str, socket: str = "", host: str = "") -> bool:
+    """Return whether a program behind the address of a port, or behind a Unix socket, answers HTTP.
+
+    ``host`` is the name of a port that only answers to its name.
+    """
+    headers = {"Host": f"{host}:{httpx.URL(url).port}"} if host else None
     transport: dict[str, Any] = (
         {"transport": httpx.HTTPTransport(uds=socket)}
         if socket
         else {"mounts": NO_PROXY, "trust_env": uses_proxies(url)}
     )
     try:
-        with httpx.Client(timeout=PATIENCE, **transport) as client, client.stream("GET", url) as response:
+        with (
+            httpx.Client(timeout=PATIENCE, **transport) as client,
+            client.stream("GET", url, headers=headers) as response,
+        ):
             return response.status_code < 500
     except httpx.HTTPError:
         return False

@@ -1,7 +1,8 @@
 """Serve a Dask cluster on the VM of a run: its scheduler, and workers that the client starts and ends.
 
-The scheduler and all workers listen on the loopback interface only. The code ends without its client, after its idle
-time, and when the client closes the scheduler.
+The scheduler and all workers listen on the loopback interface only, and talk TLS with a certificate that both sides of
+each connection need. The certificate and the socket of the dashboard are in a folder that only the user may enter. The
+code ends without its client, after its idle time, and when the client closes the scheduler.
 """
 
 from __future__ import annotations
@@ -10,7 +11,10 @@ import asyncio
 import functools
 import json
 import os
+import shutil
+import socket
 import sys
+import tempfile
 import time
 from importlib import import_module
 from importlib.util import find_spec
@@ -21,7 +25,10 @@ if TYPE_CHECKING:
 
 HOST = "127.0.0.1"
 
-#: Start of the line that shows the ports and the versions.
+#: Files of the cluster's folder: the certificate with its key, and the socket of the dashboard.
+SECURITY, DASHBOARD = "security.json", "dashboard"
+
+#: Start of the line that shows the port, the folder and the versions.
 READY = "lk-dask-ready "
 
 #: Variables of a worker that only a new process reads, as in Dask's configuration ``nanny.pre-spawn-environ``.
@@ -33,6 +40,9 @@ WORKER_ENVIRONMENT = {
     "PYTHONHASHSEED": "6640",
 }
 
+#: Configuration of a worker: its HTTP server, which has no sign-in, shows nothing.
+WORKER_CONFIGURATION = {"DASK_DISTRIBUTED__WORKER__HTTP__ROUTES": "[]"}
+
 #: Seconds between two looks at the client.
 _LOOK = 0.2
 
@@ -40,11 +50,13 @@ _LOOK = 0.2
 class Head:
     """The workers of a scheduler, and the last contact of its client.
 
-    ``gpus`` is the number of GPUs of the VM, ``linger`` the seconds without a contact after which the cluster ends.
+    ``security`` is the certificate of the cluster, ``gpus`` the number of GPUs of the VM, ``linger`` the seconds
+    without a contact after which the cluster ends.
     """
 
-    def __init__(self, scheduler: Any, gpus: int, linger: float) -> None:
+    def __init__(self, scheduler: Any, security: Any, gpus: int, linger: float) -> None:
         self._scheduler = scheduler
+        self._security = security
         self._gpus = gpus
         self._linger = linger
         self._contact = time.monotonic()
@@ -84,8 +96,11 @@ class Head:
             name=name,
             host=HOST,
             env=env,
-            dashboard_address=HOST + ":0",
             **options,
+            protocol="tls",
+            security=self._security,
+            dashboard=False,
+            dashboard_address=HOST + ":0",
         )
         self._nannies[name] = nanny
         await nanny
@@ -142,7 +157,7 @@ def start_forkserver() -> None:
     """
     from multiprocessing import forkserver
 
-    for name, value in WORKER_ENVIRONMENT.items():
+    for name, value in {**WORKER_ENVIRONMENT, **WORKER_CONFIGURATION}.items():
         os.environ.setdefault(name, value)
     os.environ["DASK_DISTRIBUTED__WORKER__MULTIPROCESSING_METHOD"] = "forkserver"
     forkserver.set_forkserver_preload(["distributed"])
@@ -152,26 +167,59 @@ def start_forkserver() -> None:
 def serve(gpus: int, linger: float, idle: float) -> None:
     """Serve a cluster until its end; ``idle`` is the time without tasks, in seconds, after which the cluster ends."""
     start_forkserver()
-    asyncio.run(_serve_cluster(gpus, linger, idle))
+    folder = tempfile.mkdtemp(prefix="lk-dask-")  # with mode 0700
+    try:
+        asyncio.run(_serve_cluster(folder, gpus, linger, idle))
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
-async def _serve_cluster(gpus: int, linger: float, idle: float) -> None:
+def write_security(folder: str) -> Any:
+    """Create a certificate for the scheduler, the workers and the client, and store it for the client."""
+    from distributed.security import Security
+
+    security = Security.temporary()
+    facts = {"certificate": security.tls_client_cert, "key": security.tls_client_key}
+    with open(os.path.join(folder, SECURITY), "w", encoding="utf-8") as file:
+        json.dump(facts, file)
+    return security
+
+
+def move_dashboard(scheduler: Any, path: str) -> None:
+    """Let the HTTP server of a scheduler listen on a Unix socket only: it has no sign-in."""
+    scheduler.http_server.stop()
+    listener = socket.socket(socket.AF_UNIX)
+    listener.setblocking(False)
+    listener.bind(path)
+    listener.listen()
+    scheduler.http_server.add_socket(listener)
+
+
+async def _serve_cluster(folder: str, gpus: int, linger: float, idle: float) -> None:
     import dask
     import distributed
     from distributed import Scheduler, utils
 
     utils._forkserver_preload_set = True  # otherwise the scheduler imports pandas before the first worker
     is_lazy = find_spec("bokeh") is not None  # without bokeh, Dask's own page explains what is missing
+    security = write_security(folder)
     scheduler = Scheduler(
-        host=HOST, port=0, dashboard_address=HOST + ":0", dashboard=not is_lazy, idle_timeout="{} s".format(idle)
+        host=HOST,
+        port=0,
+        protocol="tls",
+        security=security,
+        dashboard_address=HOST + ":0",
+        dashboard=not is_lazy,
+        idle_timeout="{} s".format(idle),
     )
+    move_dashboard(scheduler, os.path.join(folder, DASHBOARD))
     if is_lazy:
         add_dashboard(scheduler)
-    head = Head(scheduler, gpus, linger)
+    head = Head(scheduler, security, gpus, linger)
     async with scheduler:
         facts = {
             "port": scheduler.port,
-            "dashboard": scheduler.http_server.port,
+            "folder": folder,
             "versions": {
                 "python": "{}.{}".format(*sys.version_info),
                 "dask": dask.__version__,

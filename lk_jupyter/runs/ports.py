@@ -1,7 +1,8 @@
 """The addresses at which the ports of a run answer.
 
 A port of a VM is forwarded over SSH while this process lives: to its Jupyter server, which shows the port to its
-signed-in user, or without a server to a port of this machine's loopback interface.
+signed-in user, or without a server to a port of this machine's loopback interface, at which other users of the machine
+are refused.
 """
 
 from __future__ import annotations
@@ -62,11 +63,11 @@ def _forward_port(run: Run, port: int) -> OpenPort:
     vm_run, server = open_run(run.session, run.execution_id), find_server()
     place = vm_run.facts.active_id, port
     if place not in _forwards:
-        _forwards[place] = SharedPort(vm_run, port, str(port)) if server else vm_run.forward(port)
+        _forwards[place] = SharedPort(vm_run, port, str(port)) if server else vm_run.forward(port, "page")
         atexit.register(_forwards[place].close)
-    forward = _forwards[place]
-    url = f"http://127.0.0.1:{forward.port}"
-    is_ready = answers(url, forward.socket)
-    if server and isinstance(forward, SharedPort):
-        return OpenPort(f"{server['url']}{forward.path}", is_ready, f"{server['base_url']}{forward.path}")
-    return OpenPort(url, is_ready)
+    shared = _forwards[place]
+    forward = shared.forward if isinstance(shared, SharedPort) else shared
+    is_ready = answers(f"http://127.0.0.1:{shared.port}", forward.socket, forward.host)
+    if server and isinstance(shared, SharedPort):
+        return OpenPort(f"{server['url']}{shared.path}", is_ready, f"{server['base_url']}{shared.path}")
+    return OpenPort(forward.url, is_ready)

@@ -89,6 +89,8 @@ _STORAGE = b"""<script>(() => {
 #: The place in a page before which no script may be.
 _HEAD = re.compile(rb"<head(?:\s[^>]*)?>|<!doctype[^>]*>(?!.*<head)", re.IGNORECASE | re.DOTALL)
 
+_LOOPBACK = "127.0.0.1"
+
 #: The most bytes of a message of a tunnel, and seconds for a connection to a VM.
 _PIECE, _CONNECT_SECONDS = 65536, 15.0
 
@@ -164,7 +166,7 @@ class VmPort(WebSocketHandler, JupyterHandler):
         address = read_port_address(*_pages[key])
         self._resolver = address.resolver
         query = f"?{self.request.query}" if self.request.query else ""
-        self._address = f"127.0.0.1:{address.port}/{page}{query}"
+        self._address = f"{address.host or _LOOPBACK}:{address.port}/{page}{query}"
 
     async def _pass_request(self, key: str, page: str) -> None:
         from tornado.httpclient import HTTPError, HTTPRequest  # noqa: PLC0415 (at first use)
@@ -272,33 +274,39 @@ class VmPort(WebSocketHandler, JupyterHandler):
             self._upstream.close()
 
 
-class UnixResolver(Resolver):
-    """Resolve every host to a Unix socket."""
+class PlaceResolver(Resolver):
+    """Resolve every host to one place: a Unix socket, or a port of this machine."""
 
-    def initialize(self, path: str) -> None:
-        """Set the path of the socket."""
-        self._path = path
+    def initialize(self, family: int, place: Any) -> None:
+        """Set the family of the socket, and its address."""
+        self._results = [(family, place)]
 
     async def resolve(self, *_: object, **__: object) -> list[tuple[int, Any]]:
-        """Return the socket."""
-        return [(socket.AF_UNIX, self._path)]
+        """Return the place."""
+        return self._results
 
 
 class PortAddress(NamedTuple):
-    """The port that the program sees, and a Unix socket or a port of this machine that leads to the program."""
+    """The port that the program sees, and the place of this machine that leads to the program.
+
+    The place is a Unix ``socket``, or the port of this machine, which answers to the name ``host`` only.
+    """
 
     port: int
     socket: str
+    host: str
 
     @property
-    def resolver(self) -> Resolver | None:
-        """The resolver of the socket; None for a port of this machine."""
-        return UnixResolver(self.socket) if self.socket else None
+    def resolver(self) -> Resolver:
+        """The resolver of the place."""
+        place: tuple[int, Any] = (socket.AF_INET, (_LOOPBACK, self.port))
+        if self.socket:
+            place = (socket.AF_UNIX, self.socket)
+        resolver: Resolver = PlaceResolver(*place)
+        return resolver
 
 
-def _connect_socket(
-    request: HTTPRequest, resolver: Resolver | None, **options: Any
-) -> Awaitable[WebSocketClientConnection]:
+def _connect_socket(request: HTTPRequest, resolver: Resolver, **options: Any) -> Awaitable[WebSocketClientConnection]:
     """Open a web socket through a resolver."""
     from tornado.tcpclient import TCPClient  # noqa: PLC0415 (at first use)
 
@@ -313,7 +321,7 @@ def read_port_address(vm_id: str, name: str) -> PortAddress:
 
     try:
         facts = json.loads(forward_path(vm_id, name).read_text("utf-8"))
-        return PortAddress(int(facts["port"]), str(facts["socket"]))
+        return PortAddress(int(facts["port"]), str(facts["socket"]), str(facts["host"]))
     except (OSError, ValueError, TypeError, KeyError):
         raise web.HTTPError(404, "No port is open here. Open it again: %lk_open") from None
 

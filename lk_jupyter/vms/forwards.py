@@ -1,7 +1,8 @@
 """Ports of VMs that only the Jupyter server of a kernel can reach, for its signed-in user.
 
 The kernel forwards the port over SSH to a Unix socket in a folder of the user, and stores its path in a file. The
-Jupyter server reads the file and passes requests on. Without Unix sockets, as on Windows, it is a port of this machine.
+Jupyter server reads the file and passes requests on. Without Unix sockets, as on Windows, it is a port of this machine
+at which each connection shows a secret name.
 """
 
 from __future__ import annotations
@@ -24,24 +25,26 @@ if TYPE_CHECKING:
 class SharedPort:
     """A forwarded port of a VM, and the file with the port for the Jupyter server. Raises ConnectionFailed, OSError.
 
-    Requests go to the Unix ``socket``, with ``port`` in their address; without a socket, to ``port`` of this machine.
+    ``target`` is the port, or a Unix socket, of the VM. ``forward`` is the place on this machine; requests name the
+    port ``port``.
     """
 
-    def __init__(self, vm_run: VmRun, port: int, name: str) -> None:
+    def __init__(self, vm_run: VmRun, target: int | str, name: str) -> None:
         vm_id = make_vm_key(vm_run.facts.active_id)
         self.path = f"lk/ports/{vm_id}/{name}/"
-        self._forward: PortForward = vm_run.forward(port, is_private=True)
-        self.socket, self.port = self._forward.socket, self._forward.port or port
+        self.forward: PortForward = vm_run.forward(target, "socket")
+        self.port = self.forward.port or (target if isinstance(target, int) else 80)
         self._file = forward_path(vm_id, name)
+        facts = {"socket": self.forward.socket, "host": self.forward.host, "port": self.port}
         try:
-            write_private(self._file, json.dumps({"socket": self.socket, "port": self.port}))
+            write_private(self._file, json.dumps(facts))
         except OSError:
-            self._forward.close()
+            self.forward.close()
             raise
 
     def close(self) -> None:
         """Close the port and all connections."""
-        self._forward.close()
+        self.forward.close()
         with suppress(OSError):
             self._file.unlink(missing_ok=True)
 

@@ -49,7 +49,7 @@ from lk_jupyter.vms.facts import (
 )
 from lk_jupyter.vms.jump import jump_command
 from lk_jupyter.vms.offers import VmOffer, VmShape
-from lk_jupyter.vms.shell import CommandStream, HostKeyChanged, PortForward, VmShell, key_pair
+from lk_jupyter.vms.shell import CommandStream, ForwardKind, HostKeyChanged, PortForward, VmShell, key_pair
 from lk_jupyter.vms.ssh import SshEndpoint
 from lk_jupyter.vms.vms import NAME_PREFIX, create_once, request_for
 
@@ -428,12 +428,13 @@ class VmRun:
         """Store an object in the VM's folder for the code."""
         self._run_agent(f"put {shlex.quote(key)}", content)
 
-    def forward(self, port: int, *, is_private: bool = False) -> PortForward:
-        """Forward a port of this machine to a port of the VM's loopback interface. Raises ConnectionFailed.
+    def forward(self, target: int | str, kind: ForwardKind) -> PortForward:
+        """Forward a place of this machine to a port or a Unix socket of the VM. Raises ConnectionFailed."""
+        return self._open_shell().forward(target, kind)
 
-        With ``is_private``, other users of this machine can't reach it: it is a Unix socket where those exist.
-        """
-        return self._open_shell().forward(port, is_private=is_private)
+    def read_file(self, path: str) -> bytes:
+        """Return the content of a file of the VM. Raises ConnectionFailed, also without the file."""
+        return self._open_shell().run(f"cat -- {shlex.quote(path)}")
 
     def open_log(self, offset: int) -> CommandStream | None:
         """Return the log from a byte offset until the code ends; None before the code starts and after the end."""

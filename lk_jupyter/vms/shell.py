@@ -7,7 +7,9 @@ ConnectionFailed, so that callers repeat a command as they repeat a request.
 from __future__ import annotations
 
 import asyncio
+import hmac
 import os
+import secrets
 import shutil
 import tempfile
 import threading
@@ -15,7 +17,7 @@ from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from lk_jupyter._extras import library
 from lk_jupyter.config.files import write_private
@@ -35,6 +37,11 @@ CONNECT_SECONDS, COMMAND_SECONDS, ALIVE_SECONDS = 15.0, 120.0, 15.0
 _PIECE = 65536
 
 _LOOPBACK = "127.0.0.1"
+
+_REFUSAL = (
+    b"HTTP/1.1 403 Forbidden\r\nConnection: close\r\nContent-Type: text/plain; charset=utf-8\r\n\r\n"
+    b"This address lacks the secret name of the port. Open the port again: %lk_open\n"
+)
 
 
 class HostKeyChanged(LkError):
@@ -98,12 +105,12 @@ class VmShell:
         """Run a command, and return its output as it arrives."""
         return CommandStream(_run_in_event_loop(self._open_process(command), self._endpoint), self._endpoint)
 
-    def forward(self, port: int, *, is_private: bool = False) -> PortForward:
-        """Forward a port, or a Unix socket of the user, to a port of the VM's loopback interface.
+    def forward(self, target: int | str, kind: ForwardKind) -> PortForward:
+        """Forward a place of this machine to a port of the VM's loopback interface, or to a Unix socket of the VM.
 
         Raises ConnectionFailed.
         """
-        forward = PortForward(self, port, is_private=is_private and hasattr(asyncio, "start_unix_server"))
+        forward = PortForward(self, target, kind)
         _run_in_event_loop(forward.listen(), self._endpoint)
         return forward
 
@@ -168,20 +175,36 @@ class VmShell:
         return connection  # type: ignore[no-any-return]
 
 
-class PortForward:
-    """A port of this machine's loopback interface, ``port``, that leads to a port of the VM's loopback interface.
+#: Who may use a forwarded port: programs that may open the user's ``socket``; a browser whose requests have the secret
+#: host name, for a ``page``; anybody with the certificate that the program on the VM requires, for ``tls``.
+ForwardKind = Literal["socket", "page", "tls"]
 
-    With ``is_private``, the port is a Unix ``socket`` in a folder that only the user may enter, and ``port`` is 0. Each
-    connection uses the SSH connection of the shell, which is made again after a loss: the port stays the same.
+
+class PortForward:
+    """A place of this machine that leads to a port of the VM's loopback interface, or to a Unix socket of the VM.
+
+    Other users of this machine can connect to a port of its loopback interface too. So the place is a Unix ``socket``
+    in a folder that only the user may enter; or a ``port`` at which a request must have the secret name ``host``,
+    which browsers resolve to this machine; or a ``port`` of a program that authenticates by TLS. A machine without
+    Unix sockets, as with Windows, has a page instead. Each connection uses the SSH connection of the shell, which is
+    made again after a loss: the place stays the same.
     """
 
-    def __init__(self, shell: VmShell, vm_port: int, *, is_private: bool) -> None:
+    def __init__(self, shell: VmShell, target: int | str, kind: ForwardKind) -> None:
+        if kind == "socket" and not hasattr(asyncio, "start_unix_server"):
+            kind = "page"
         self.port = 0
-        self.socket = str(Path(tempfile.mkdtemp(prefix="lk-"), "port")) if is_private else ""  # mode 0700, short path
+        self.socket = str(Path(tempfile.mkdtemp(prefix="lk-"), "port")) if kind == "socket" else ""  # mode 0700
+        self.host = f"{secrets.token_hex(16)}.localhost" if kind == "page" else ""
         self._shell = shell
-        self._vm_port = vm_port
+        self._target = target
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def url(self) -> str:
+        """The address of a page for a browser of this machine."""
+        return f"http://{self.host or _LOOPBACK}:{self.port}"
 
     async def listen(self) -> None:
         """Listen on a free port, or on the socket."""
@@ -208,9 +231,13 @@ class PortForward:
         assert task  # noqa: S101 (a server calls this in a task)
         self._tasks.add(task)
         try:
-            with suppress(OSError, asyncio.TimeoutError, asyncio.CancelledError, LkError, ssh_library().Error):
-                connection = await self._shell._connect()
-                vm_reader, vm_writer = await connection.open_connection(_LOOPBACK, self._vm_port)
+            with suppress(OSError, EOFError, asyncio.TimeoutError, asyncio.CancelledError, LkError, *_list_errors()):
+                if (request := await self._read_allowed_request(reader)) is None:
+                    writer.write(_REFUSAL)
+                    await writer.drain()
+                    return
+                vm_reader, vm_writer = await self._open_target()
+                vm_writer.write(request)
                 try:
                     await asyncio.gather(_copy_stream(reader, vm_writer), _copy_stream(vm_reader, writer))
                 finally:
@@ -218,6 +245,30 @@ class PortForward:
         finally:
             self._tasks.discard(task)
             writer.close()
+
+    async def _read_allowed_request(self, reader: asyncio.StreamReader) -> bytes | None:
+        """Return what was read of a connection that may use the VM's port, None for a request without the secret.
+
+        The first request of a connection is enough: all others on it are from the same program.
+        """
+        if not self.host:
+            return b""
+        head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), CONNECT_SECONDS)
+        headers = [line.partition(b":") for line in head.split(b"\r\n")[1:]]
+        hosts = [value.strip().lower() for name, _, value in headers if name.lower() == b"host"]
+        is_allowed = len(hosts) == 1 and hmac.compare_digest(hosts[0], f"{self.host}:{self.port}".encode())
+        return head if is_allowed else None
+
+    async def _open_target(self) -> tuple[Any, Any]:
+        connection = await self._shell._connect()
+        if isinstance(self._target, str):
+            return await connection.open_unix_connection(self._target)
+        return await connection.open_connection(_LOOPBACK, self._target)
+
+
+def _list_errors() -> tuple[type[Exception], ...]:
+    """Return the errors of a connection: of asyncssh, and of a request that is too long to be one."""
+    return ssh_library().Error, asyncio.LimitOverrunError
 
 
 async def _copy_stream(reader: Any, writer: Any) -> None:

@@ -174,9 +174,14 @@ def test_a_port_of_a_vm_opens_at_an_address_of_this_machine_until_the_run_ends(r
     monkeypatch.setenv("JPY_PARENT_PID", "0")
     run, port = start_serving()
     output = run_cell(f"%lk_open {run.execution_id} {port} --no-browser")
-    [address] = re.findall(r"listening \S (http://127\.0\.0\.1:\d+)", output)
-    assert not address.endswith(port)
-    assert httpx.get(address, trust_env=False).text == "curves of the training"
+    [(address, name, local)] = re.findall(r"listening \S (http://(\w{32}\.localhost):(\d+))", output)
+    assert local != port
+    url = f"http://127.0.0.1:{local}"
+    for host in (f"{name}:{local}", f"{name.upper()}:{local}"):
+        assert httpx.get(url, headers={"Host": host}, trust_env=False).text == "curves of the training"
+    for host in ("", f"127.0.0.1:{local}", f"localhost:{local}", name, f"{'0' * 32}.localhost:{local}"):
+        answer = httpx.get(url, headers={"Host": host}, trust_env=False)
+        assert (answer.status_code, "curves" in answer.text) == (403, False)
     assert address in run_cell(f"%lk_open {run.execution_id} {port} --no-browser")
     assert "not listening yet" in run_cell(f"%lk_open {run.execution_id} 1 --no-browser")
     run.abort()

@@ -61,7 +61,7 @@ def server(tmp_path_factory):
     app = uvicorn.Server(uvicorn.Config(program, lifespan="off", log_level="warning"))
     thread = threading.Thread(target=app.run, kwargs={"sockets": [listener]})
     thread.start()
-    place = {"socket": str(folder / "port"), "port": 6006}
+    place = {"socket": str(folder / "port"), "host": "", "port": 6006}
     (folder / "vms").mkdir()
     (folder / "vms" / f"{VM_ID}.6006.forward").write_text(json.dumps(place))
     with running(folder, LK_JOURNAL=str(folder / "journal.db")) as jupyter:

@@ -303,6 +303,9 @@ def _build_login_class() -> type[Any]:
         def connection_requested(self, dest_host: str, *_: object) -> bool:
             return dest_host in {"localhost", ADDRESS}
 
+        def unix_connection_requested(self, dest_path: str) -> bool:
+            return bool(dest_path)
+
     return GuestLogin
 
 
