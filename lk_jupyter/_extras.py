@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+import warnings
 from collections.abc import Iterator
 from importlib import metadata
 from importlib.util import find_spec
@@ -19,9 +20,14 @@ _DISTRIBUTION = "lk-jupyter"
 
 
 def library(module: str, extra: str, what: str = "This") -> Any:
-    """Return a module of an optional package. Raises UsageError with the packages to install."""
+    """Return a module of an optional package. Raises UsageError with the packages to install.
+
+    Warnings of its import are for its developers: a new release of a package that it uses is no news for a user.
+    """
     try:
-        return import_safely(module)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return import_safely(module)
     except ImportError:
         name = module.partition(".")[0]
         raise UsageError(f"{what} needs {name}: {build_extra_command(extra)}") from None

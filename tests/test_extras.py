@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from lk_jupyter._extras import build_extra_command, list_packages
+from lk_jupyter._extras import build_extra_command, library, list_packages
 
 BARE = Path(__file__).with_name("bare.py")
 
@@ -36,3 +36,10 @@ def test_the_install_command_names_the_missing_packages_of_an_extra(monkeypatch)
     assert list_packages("plot") == ["matplotlib>=3.8"]
     assert build_extra_command("plot").endswith('pip install "matplotlib>=3.8"')
     assert list_packages("unknown") == ["lk-jupyter[unknown]"]
+
+
+def test_a_warning_at_the_import_of_a_library_is_no_news_for_a_user(tmp_path, monkeypatch, recwarn):
+    (tmp_path / "lk_warns.py").write_text("import warnings\nwarnings.warn('DSA is deprecated')\nVALUE = 1\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert library("lk_warns", "vm").VALUE == 1
+    assert [str(warning.message) for warning in recwarn] == []
