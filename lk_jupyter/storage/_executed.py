@@ -10,6 +10,8 @@ from importlib.machinery import all_suffixes
 from importlib.util import find_spec
 from pathlib import Path
 
+from lk_jupyter.config.files import config_file
+
 #: Modules that Python and pytest import unasked, and files whose code Jupyter and IPython execute at their start.
 _EXECUTED = {"sitecustomize", "usercustomize", "conftest"}
 _CONFIG = re.compile(r"(?:jupyter|ipython)\w*_config\.(?:py|json)")
@@ -38,17 +40,33 @@ class Risk:
     index: int
 
 
-def find_name_risk(name: str) -> str:
-    """Return why a file isn't only data; empty without a reason. ``name`` is its path below a folder, with ``/``.
+def find_name_risk(name: str) -> Risk | None:
+    """Return why a file isn't only data; None without a risk. ``name`` is its path below a folder, with ``/``.
 
-    A download of the folder skips such a file, because programs read the file whenever they start in the folder.
+    Programs read such a file whenever they start in the folder. So a download of the folder skips it, and a run writes
+    it under another name. ``index`` counts the parts of ``name``.
     """
     *folders, last = name.lower().split("/")
-    if any(part.startswith(".") for part in (*folders, last)):
-        return "has a hidden part, which programs may obey"
-    if any(map(_LOADED_FOLDERS.fullmatch, folders)) or _LOADED_FILES.fullmatch(last):
-        return "may be executed or obeyed by a program in this folder"
-    return ""
+    for index, part in enumerate((*folders, last)):
+        pattern = _LOADED_FOLDERS if index < len(folders) else _LOADED_FILES
+        if part.startswith("."):
+            return Risk("has a hidden part, which programs may obey", index)
+        if pattern.fullmatch(part):
+            return Risk("may be executed or obeyed by a program in this folder", index)
+    return None
+
+
+def explain_skip(path: Path, name: str) -> str:
+    """Return why a download of a folder skips the file at ``path``; empty if it doesn't.
+
+    ``name`` is its path below the folder. Other members can write into the bucket, so a file that a program would
+    execute or obey unasked is downloaded only by its own name, also if the file exists.
+    """
+    resolved = path.resolve()
+    if config_file().parent.resolve() in resolved.parents:
+        return "would change the settings of lk_jupyter"
+    risk = execution_risk(resolved) or find_name_risk(name)
+    return risk.words if risk else ""
 
 
 def execution_risk(path: Path) -> Risk | None:

@@ -10,12 +10,11 @@ from pathlib import Path
 from shlex import quote
 from typing import Protocol
 
-from lk_jupyter.config.files import config_file
 from lk_jupyter.errors import StorageError
 from lk_jupyter.storage import _download
 from lk_jupyter.storage._checksum import file_matches_etag
 from lk_jupyter.storage._download import FetchedFile, FetchOptions
-from lk_jupyter.storage._executed import execution_risk, find_name_risk
+from lk_jupyter.storage._executed import explain_skip
 from lk_jupyter.storage._parts import FILES_AT_ONCE, PART
 from lk_jupyter.storage._plan import PlanEntry, SyncPlan, is_file_name, is_key, plan
 from lk_jupyter.storage._s3_http import exists_error
@@ -187,18 +186,11 @@ def fetch_folder(storage: BucketFiles, folder: str, local: Path, how: TransferOp
 
 
 def _explain_skip(local: Path, name: str, key: str) -> str:
-    """Return why an object is skipped in the download of its folder; empty if not.
-
-    Other members can write into the bucket. So a file that a program would execute or obey unasked needs an explicit
-    download, also if the file exists.
-    """
+    """Return why an object is skipped in the download of its folder, with the line that downloads it; empty if not."""
     if not is_file_name(name):
         return f"{key!r} can't be a file name here"
     path = local / name
-    risk = execution_risk(path.resolve())
-    reason = risk.words if risk else find_name_risk(name)
-    if config_file().parent.resolve() in path.resolve().parents:
-        reason = "would change the settings of lk_jupyter"
+    reason = explain_skip(path, name)
     return f"{key!r} {reason}. Check it, then: %lk_get {quote(key)} {quote(str(path))}" if reason else ""
 
 

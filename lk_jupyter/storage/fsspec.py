@@ -5,8 +5,10 @@ from __future__ import annotations
 
 import errno
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from datetime import datetime, timedelta
 from pathlib import Path
 from types import FrameType
@@ -17,6 +19,7 @@ from fsspec.core import get_compression, has_magic
 from fsspec.spec import AbstractBufferedFile, AbstractFileSystem
 
 from lk_jupyter.errors import NoSuchObject
+from lk_jupyter.storage._executed import explain_skip
 from lk_jupyter.storage._files import CompressedWriter, ObjectFile, ObjectWriter, TextWriter
 from lk_jupyter.storage._parts import FILES_AT_ONCE
 from lk_jupyter.storage._workers import CancelToken, call_for_each
@@ -26,6 +29,10 @@ from lk_jupyter.storage.storage import Storage
 
 class NoSuchFile(NoSuchObject, FileNotFoundError):
     """No such object; also a FileNotFoundError, which callers expect of a file system."""
+
+
+#: The local folder of a download of several files, to which the rule of downloads of folders applies.
+_folder_target: ContextVar[Path | None] = ContextVar("lk_folder_target", default=None)
 
 
 class StorageFileSystem(AbstractFileSystem):  # type: ignore[misc]
@@ -205,9 +212,21 @@ class StorageFileSystem(AbstractFileSystem):  # type: ignore[misc]
         else:
             self.storage.put(lpath, self._strip_protocol(rpath))
 
+    def get(self, rpath: Any, lpath: Any, recursive: bool = False, **options: Any) -> None:
+        """Download files. Of folders and patterns, skip with a warning what a program would execute unasked."""
+        is_choice = isinstance(rpath, str) and not recursive and not has_magic(rpath)
+        top = _folder_target.set(None if is_choice or not isinstance(lpath, (str, Path)) else Path(lpath))
+        try:
+            super().get(rpath, lpath, recursive=recursive, **options)
+        finally:
+            _folder_target.reset(top)
+
     def get_file(self, rpath: str, lpath: str, *_: Any, **__: Any) -> None:
         """Download a file, or create the local folder for a folder."""
         target, path = Path(lpath), self._strip_protocol(rpath)
+        if (top := _folder_target.get()) and (reason := _explain_skip(target, top)):
+            warnings.warn(f"Skipped: {path!r} {reason}. Check it, then download it by its name.", stacklevel=4)
+            return
         if self.isdir(path):
             target.mkdir(parents=True, exist_ok=True)
             return
@@ -329,3 +348,10 @@ def _translate_missing() -> Iterator[None]:
         raise
     except NoSuchObject as error:
         raise NoSuchFile(*error.args) from None
+
+
+def _explain_skip(target: Path, top: Path) -> str:
+    """Return why a file below ``top`` isn't downloaded with others; empty if not."""
+    path, top = target.absolute(), top.absolute()
+    name = path.relative_to(top).as_posix() if top in path.parents else path.name
+    return "" if path == top else explain_skip(path, name)

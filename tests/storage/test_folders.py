@@ -6,6 +6,7 @@ from functools import partial
 from types import SimpleNamespace
 
 import pytest
+from storage.obeyed_names import OBEYED
 
 from lk_jupyter.config.files import config_file
 from lk_jupyter.errors import NoSuchObject, StorageError
@@ -92,18 +93,6 @@ def test_a_new_file_that_would_be_executed_unasked_is_downloaded_only_by_its_nam
     storage.put(b"longer", "fo/risky/json.py")
     assert storage.sync("lk://fo/risky", ".").files == 0  # another member may have changed it
     assert content(tmp_path)["json.py"] == b"x"
-
-
-#: Names that git, shells, Python, IPython, Jupyter, pip, pytest, editors, desktops and build tools read unasked.
-OBEYED = [
-    *(".git/config", "repo/.git/hooks/post-checkout", ".gitattributes", ".bashrc", ".profile", ".ssh/config"),
-    *(".ipython/profile_default/startup/x.py", ".jupyter/jupyter_server_config.py", ".config/lk_jupyter/config.json"),
-    *(".vscode/tasks.json", ".envrc", ".env", ".pypirc", ".npmrc", ".condarc", ".pdbrc", ".netrc", ".Rprofile"),
-    *("x-1.0.dist-info/entry_points.txt", "x.egg-info/PKG-INFO", "__pycache__/data.cpython-311.pyc", "data.pyc"),
-    *("pytest.ini", "tox.ini", "setup.cfg", "setup.py", "pyproject.toml", "deep/conftest.py", "noxfile.py", "x.pth"),
-    *("kernels/evil/kernel.json", "profile_default/startup/00.py", "sub/Makefile", "Dockerfile", "docker-compose.yml"),
-    *("package.json", "a.desktop", "AutoRun.inf", "my.code-workspace", "jupyter_config.json", "environment.yml"),
-]
 
 
 def test_a_folder_download_leaves_out_and_lists_what_programs_obey_unasked(storage, tmp_path, monkeypatch):

@@ -18,6 +18,7 @@ import pytest
 from fsspec.compression import compr
 from patience import PATIENCE
 from pyarrow.dataset import dataset
+from storage.obeyed_names import OBEYED
 
 from lk_jupyter.errors import NoSuchObject
 from lk_jupyter.storage.fsspec import StorageFileSystem
@@ -133,6 +134,18 @@ def test_a_file_system_is_walked_copied_and_cleared(lk, tmp_path):
     assert lk.cat("fs/moved") == b"1"
     lk.rm("fs/tree", recursive=True)
     assert not lk.exists("fs/tree")
+
+
+@pytest.mark.parametrize("source", ["fs/obeyed/", "fs/obeyed", "fs/obeyed/**"])
+def test_several_files_come_without_those_that_programs_obey_unasked(lk, tmp_path, monkeypatch, source):
+    monkeypatch.chdir(tmp_path)
+    lk.pipe({f"fs/obeyed/{name}": b"theirs" for name in (*OBEYED, "data/train.csv", "README")})
+    with pytest.warns(UserWarning, match=r"Skipped: 'fs/obeyed/\S+' .*Check it, then download it by its name"):
+        lk.get(source, ".", recursive=not source.endswith("*"))
+    paths = [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()]
+    assert {path.removeprefix("obeyed/") for path in paths} == {"data/train.csv", "README"}
+    lk.get("fs/obeyed/.bashrc", ".bashrc")
+    assert (tmp_path / ".bashrc").read_bytes() == b"theirs"
 
 
 def test_what_is_not_there_is_the_error_that_others_expect(lk):

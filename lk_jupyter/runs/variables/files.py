@@ -1,7 +1,7 @@
 """Write the files of a run into the folder of the kernel, after checks of names, limits and present files.
 
 Only files and folders that the run got with the same content, or that a run wrote, are replaced or removed. A file
-that Python, Jupyter or a test runner would execute without a request gets another name.
+that a program would execute or obey without a request gets another name, unless the run got the file.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import IO
 from lk_jupyter.journal.entry import current_cell
 from lk_jupyter.protocol.parts import is_reserved
 from lk_jupyter.remote.script.files import ALL, EACH, MOST
-from lk_jupyter.storage._executed import execution_risk
+from lk_jupyter.storage._executed import execution_risk, find_name_risk
 from lk_jupyter.storage._plan import is_file_name
 from lk_jupyter.text.units import size_label
 
@@ -70,7 +70,7 @@ def acceptable_files(files: Mapping[str, bytes | None]) -> dict[str, bytes]:
     for name, content in list(files.items())[:MOST]:
         try:
             path = _resolve_path(name)
-            if content and len(content) <= min(EACH, budget) and execution_risk(path) is None:
+            if content and len(content) <= min(EACH, budget) and not (execution_risk(path) or find_name_risk(name)):
                 accepted[name] = content
                 budget -= len(content)
         except (NotWritten, *_REFUSALS):
@@ -146,11 +146,13 @@ def _subtract_size(content: bytes, budget: int) -> int:
 
 
 def _write_file(changes: FileChanges, name: str, path: Path, content: bytes, uploaded: str | None) -> None:
-    """Write a file, under another name if Python would execute it unasked, or if another file has the name."""
+    """Write a file, under another name if a program would obey it unasked, or if another file has the name."""
     folder = Path.cwd().resolve()
-    risk = execution_risk(path)
-    if risk:
+    if risk := execution_risk(path):
         path = _build_new_path(path, risk.index)
+    while uploaded is None and (name_risk := find_name_risk(path.relative_to(folder).as_posix())):
+        risk = risk or name_risk
+        path = _build_new_path(path, len(folder.parts) + name_risk.index)
     _make_folders(path.parent)
     while not _replace_file(path, content, {uploaded, _written.get(path)}):
         path = _build_new_path(path, len(path.parts) - 1)
@@ -240,10 +242,9 @@ def _build_new_path(path: Path, index: int) -> Path:
     """Return the path with a new name in one part: data_from_run.csv; start.pth_from_run, which Python ignores."""
     stem, dot, suffixes = path.parts[index].partition(".")
     is_last = index == len(path.parts) - 1
-    if is_last and path.suffix == ".pth":
-        name = path.name + MEANWHILE
-    elif is_last and path.suffix and not path.name.endswith(tuple(all_suffixes())):
-        name = path.stem + MEANWHILE + path.suffix
-    else:
-        name = f"{stem}{MEANWHILE}{dot}{suffixes}" if is_last else path.parts[index] + MEANWHILE
+    if is_last and path.suffix and not path.name.endswith(tuple(all_suffixes())):
+        stem, dot, suffixes = path.stem, "", path.suffix
+    name = f"{stem}{MEANWHILE}{dot}{suffixes}"
+    if not is_last or find_name_risk(name):
+        name = path.parts[index] + MEANWHILE
     return Path(*path.parts[:index], name, *path.parts[index + 1 :])

@@ -8,11 +8,13 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from storage.obeyed_names import OBEYED
 
 from lk_jupyter.journal import entry
 from lk_jupyter.remote.script.files import ALL, EACH, MOST
 from lk_jupyter.runs.variables import files
 from lk_jupyter.runs.variables.files import acceptable_files, write_files
+from lk_jupyter.storage._executed import find_name_risk
 
 
 @pytest.fixture(autouse=True)
@@ -100,7 +102,7 @@ EXECUTED = {
 }
 SHADOWING = {
     "json.py": "json_from_run.py",
-    "random.pyc": "random_from_run.pyc",
+    "random.pyc": "random.pyc_from_run",
     "asyncio/__init__.py": "asyncio_from_run/__init__.py",
     "pytest.py": "pytest_from_run.py",
     "lk_jupyter/__init__.py": "lk_jupyter_from_run/__init__.py",
@@ -130,6 +132,21 @@ def test_a_new_module_and_data_get_their_names(name):
     assert acceptable_files({name: b"x"}) == {name: b"x"}
     assert write_files({name: b"x"}, {}).written == {name: name}
     assert write_files({name: b"y"}, {}).written == {name: name}
+
+
+@pytest.mark.parametrize("name", OBEYED)
+def test_a_run_brings_no_new_file_that_programs_obey_unasked(name):
+    assert acceptable_files({name: b"theirs"}) == {}
+    changes = write_files({name: b"theirs"}, {})
+    assert (changes.written, list(changes.missing)) == ({}, [name])
+    assert name not in present()
+    assert [place for place in present() if find_name_risk(place)] == []
+
+
+def test_a_file_of_a_tool_that_the_run_got_is_replaced_with_its_new_content():
+    Path("setup.cfg").write_bytes(b"mine")
+    assert write_files({"setup.cfg": b"new"}, {"setup.cfg": digest(b"mine")}).written == {"setup.cfg": "setup.cfg"}
+    assert present() == {"setup.cfg": b"new"}
 
 
 NOT_HERE = [
