@@ -100,6 +100,12 @@ Cost = Annotated[Credits, Field(ge=0, lt=10**9)]
 #: A price or bill as a decimal string.
 CostString = Annotated[DecimalString, Field(ge=0, lt=10**9)]
 
+#: The price of an hour of a GPU. No GPU is free: a server that sends 0 doesn't know the price.
+GpuPrice = Annotated[Cost | None, AfterValidator(lambda price: price or None)]
+
+#: The price of an hour of a GPU as a decimal string.
+GpuPriceString = Annotated[CostString | None, AfterValidator(lambda price: price or None)]
+
 #: A time; without a zone, UTC is assumed.
 Timestamp = Annotated[datetime, AfterValidator(_assume_utc)]
 

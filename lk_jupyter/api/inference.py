@@ -10,8 +10,8 @@ from pydantic import AliasChoices, Field, model_validator
 from lk_jupyter.api._endpoint import DELETE, GET, POST, Group
 from lk_jupyter.api._events import Event
 from lk_jupyter.api._models import (
-    CostString,
     GpuCount,
+    GpuPriceString,
     Id,
     Items,
     Listing,
@@ -135,7 +135,7 @@ class DedicatedModel(Model):
     hf_model_id: Text = ""
     gpu_type: Text = ""
     gpu_count: Annotated[int, unless_null(1)] = 1
-    price_per_hour: CostString | None = None
+    price_per_hour: GpuPriceString = None
     is_gpu_available: bool | None = None
     ready_timeout_s: Annotated[int, unless_null(600)] = 600
 

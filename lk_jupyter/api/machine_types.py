@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from decimal import Decimal
 
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 
 from lk_jupyter.api._endpoint import GET, Group
 from lk_jupyter.api._models import Cost, Items, Listing, Model
@@ -17,10 +18,17 @@ CARD_NAMES = {"rtx6000pro": "RTX 6000 Pro"}
 
 
 class MachineType(Model):
-    """A machine type for runs; ``price_per_hour`` in credits, None if not published."""
+    """A machine type for runs; ``price_per_hour`` in credits, None if not published, or 0 for a GPU."""
 
     hardware_profile: str = Field(description="Machine type, such as gpu.a100.")
     price_per_hour: Cost | None = None
+
+    @field_validator("price_per_hour")
+    @classmethod
+    def _require_price_of_gpu(cls, price: Decimal | None, facts: ValidationInfo) -> Decimal | None:
+        """Return None for a GPU that costs 0: no GPU is free, so the server doesn't know its price."""
+        has_gpu = str(facts.data.get("hardware_profile")).lower().startswith("gpu.")
+        return None if has_gpu and not price else price
 
     @property
     def card(self) -> str | None:

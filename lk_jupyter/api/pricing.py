@@ -42,7 +42,7 @@ class PriceBook(Listing[PriceEntry]):
         """Return the on-demand price per hour of a GPU, by GPU name."""
         profiles = ((entry.unit_price_per_hour, str(entry.selector.get("hardware_profile", ""))) for entry in self)
         matches = ((price, _ONE_ON_DEMAND.fullmatch(profile)) for price, profile in profiles)
-        return {card[1]: price for price, card in matches if card and price is not None}
+        return {card[1]: price for price, card in matches if card and price}
 
 
 class Pricing(Group):

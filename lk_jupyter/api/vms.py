@@ -14,6 +14,7 @@ from lk_jupyter.api._endpoint import DELETE, GET, PATCH, POST, Group
 from lk_jupyter.api._models import (
     Cost,
     GpuCount,
+    GpuPrice,
     Items,
     Listing,
     Model,
@@ -229,7 +230,7 @@ class VMHardwareProfile(Model):
 
     hardware_profile: str
     gpu_type: str | None = None
-    price_per_hour: Cost | None = None
+    price_per_hour: GpuPrice = None
     allowed_gpus_per_instance: list[int] | None = None
     available_gpus_per_instance: list[int] | None = None
 
@@ -240,7 +241,7 @@ class VMInstanceVariant(Model):
     hardware_profile: str
     gpu_type: str | None = None
     instance_type: str
-    price_per_hour: Cost | None = None
+    price_per_hour: GpuPrice = None
     allowed_gpus_per_instance: list[int] | None = None
     available_gpus_per_instance: list[int] | None = None
     block_storage_gpu_counts: list[int] | None = Field(

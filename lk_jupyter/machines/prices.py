@@ -59,8 +59,7 @@ class Prices:
         for entry in self.book:
             sold_as, sold, gpus = _split_profile(str(entry.selector.get("hardware_profile") or ""))
             if entry.meter_slug == "vm_running" and (sold_as, sold, gpus or 1) == (kind, card, count):
-                each = None if entry.unit_price is None else entry.unit_price * _HOUR
-                return each if entry.unit_price_per_hour is None else entry.unit_price_per_hour
+                return entry.unit_price_per_hour or (entry.unit_price or Decimal()) * _HOUR or None
         price = self.machine_price(card) if kind == "on-demand" else None
         return None if price is None else price * count
 

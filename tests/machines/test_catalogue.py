@@ -2,10 +2,14 @@ from decimal import Decimal
 
 import pytest
 
+from lk_jupyter.api.inference import DedicatedModel
 from lk_jupyter.api.machine_types import MachineType
+from lk_jupyter.api.pricing import PriceBook
+from lk_jupyter.api.vms import VM, VMHardwareProfile, VMInstanceVariant
 from lk_jupyter.code.source import Source
 from lk_jupyter.errors import UsageError
 from lk_jupyter.machines.catalogue import Catalogue, machine_cost, price_label, seconds_for
+from lk_jupyter.machines.prices import Prices
 from lk_jupyter.options.runs import RunOptions
 from lk_jupyter.runs.package.bundle import BundleBuilder, Limits
 
@@ -75,6 +79,21 @@ def test_memory_and_card_are_read_from_the_profile():
 
 def test_a_price_is_said_per_hour():
     assert [price_label(machine) for machine in (TYPES[0], TYPES[-1])] == ["1.19 credits/h", "price unknown"]
+
+
+def test_a_gpu_that_costs_0_has_no_known_price_anywhere():
+    assert price_label(MachineType(hardware_profile="gpu.a100", price_per_hour=0)) == "price unknown"
+    assert price_label(MachineType(hardware_profile="cpu", price_per_hour=0)) == "free of charge"
+    assert VMHardwareProfile(hardware_profile="a100", price_per_hour="0.00").price_per_hour is None
+    assert VMInstanceVariant(hardware_profile="a100", instance_type="spot", price_per_hour=0).price_per_hour is None
+    assert DedicatedModel(serving_name="m", price_per_hour="0").price_per_hour is None
+    rows = [
+        {"meter_slug": "vm_running", "group_by": {"hardware_profile": "on-demand.a100.1x"}, "unit_price_per_hour": "0"},
+        {"meter_slug": "vm_running", "group_by": {"hardware_profile": "on-demand.h100.1x"}, "unit_price": "0.001"},
+    ]
+    prices = Prices(book=tuple(PriceBook(prices=rows)))
+    rented = [VM(vm_id="1", status="running", hardware_profile=f"on-demand.{card}.1x") for card in ("a100", "h100")]
+    assert [prices.hourly_vm_price(vm) for vm in rented] == [None, Decimal("3.6")]
 
 
 A100 = MachineType(hardware_profile="gpu.a100", price_per_hour="1.59")
