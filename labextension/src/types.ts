@@ -957,7 +957,7 @@ export interface MachineRow {
   free: string;
 }
 
-/** A machine type for runs; `price_per_hour` in credits, None if not published. */
+/** A machine type for runs; `price_per_hour` in credits, None if not published, or 0 for a GPU. */
 export interface MachineType {
   /** Machine type, such as gpu.a100. */
   hardware_profile: string;

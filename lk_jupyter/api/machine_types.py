@@ -25,7 +25,7 @@ class MachineType(Model):
 
     @field_validator("price_per_hour")
     @classmethod
-    def _require_price_of_gpu(cls, price: Decimal | None, facts: ValidationInfo) -> Decimal | None:
+    def _require_gpu_price(cls, price: Decimal | None, facts: ValidationInfo) -> Decimal | None:
         """Return None for a GPU that costs 0: no GPU is free, so the server doesn't know its price."""
         has_gpu = str(facts.data.get("hardware_profile")).lower().startswith("gpu.")
         return None if has_gpu and not price else price
