@@ -44,8 +44,14 @@ def put(arguments: Arguments, output: CommandOutput) -> int:
 
 def get(arguments: Arguments, output: CommandOutput) -> int:
     """Download a file or a folder."""
-    options = arguments.options
-    path = current().storage.get(_parse_key(options.key), options.target, checksum=options.checksum)
+    options, storage = arguments.options, current().storage
+    key, target = _parse_key(options.key), Path(options.target).expanduser()
+    if options.include_hidden and not options.yes and (names := storage.list_skipped_files(key, target)):
+        raise UsageError(
+            f"Programs that start in {target} may execute {', '.join(names)}. Nothing was downloaded. To "
+            "download these files too: --include-hidden --yes"
+        )
+    path = storage.get(key, options.target, checksum=options.checksum, include_hidden=options.include_hidden)
     output.emit("fetched", str(path), key=_parse_key(options.key), file=str(path))
     return DONE
 

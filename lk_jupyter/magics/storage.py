@@ -15,9 +15,9 @@ from IPython.display import display
 
 from lk_jupyter.config.files import working_folder
 from lk_jupyter.errors import NoSuchObject, ObjectExists, UsageError
-from lk_jupyter.magics._engine.ask import is_sure
+from lk_jupyter.magics._engine.ask import ask, is_sure
 from lk_jupyter.magics._engine.parser import magic
-from lk_jupyter.magics._engine.tables import Table
+from lk_jupyter.magics._engine.tables import Table, show_text
 from lk_jupyter.magics._output.live import LiveOutput, Note, StatusLine, Text
 from lk_jupyter.options.storage import GetOptions, LsOptions, PutOptions, RmOptions, StageOptions, SyncOptions
 from lk_jupyter.runs.interrupts import is_interrupt
@@ -138,9 +138,11 @@ def lk_get(options: GetOptions, shell: InteractiveShell) -> None:
     target = Path(options.target).expanduser()
     if key.endswith("/") and options.target == ".":
         target = Path(file_name(key))
+    includes_hidden = key.endswith("/") and _confirm_hidden_files(storage, key, target, options)
     with TransferView(shell, key) as view:
         if key.endswith("/"):
-            done = storage.sync(SCHEME + key, target, checksum=options.checksum, progress=view.show)
+            how = {"checksum": options.checksum, "include_hidden": includes_hidden}
+            done = storage.sync(SCHEME + key, target, progress=view.show, **how)
             view.end("fetched", [f"{target}/", str(done)], done.left_out)
         else:
             slash = "/" if options.target.endswith("/") else ""  # the slash makes the target a folder
@@ -160,9 +162,11 @@ def lk_sync(options: SyncOptions, shell: InteractiveShell) -> None:
         %lk_sync lk://results results --delete
     """
     storage = current().storage
+    source, target = _parse_location(options.source), _parse_location(options.target)
+    includes_hidden = isinstance(source, str) and _confirm_hidden_files(storage, source, target, options)
     with TransferView(shell, f"{options.source} → {options.target}") as view:
-        how = {"delete": options.delete, "checksum": options.checksum}
-        done = storage.sync(_parse_location(options.source), _parse_location(options.target), progress=view.show, **how)
+        how = {"delete": options.delete, "checksum": options.checksum, "include_hidden": includes_hidden}
+        done = storage.sync(source, target, progress=view.show, **how)
         run_path = [f"in a run: {remote_path(options.target)}"] if options.target.startswith(SCHEME) else []
         view.end("in sync", [options.target, str(done), *run_path], done.left_out)
 
@@ -180,11 +184,17 @@ def lk_stage(options: StageOptions, shell: InteractiveShell) -> None:
         %lk_stage lk://data/train.tar /data --checksum
     """
     key, target = _parse_key(options.source), Path(options.target).expanduser()
+    includes_hidden = _confirm_hidden_files(current().storage, key, target, options)
     with TransferView(
         shell, f"{SCHEME}{key} → {target}", "Complete files and parts are kept. To resume, run the line again."
     ) as view:
         done = current().storage.stage(
-            key, target, overwrite=options.overwrite, checksum=options.checksum, progress=view.show
+            key,
+            target,
+            overwrite=options.overwrite,
+            checksum=options.checksum,
+            include_hidden=includes_hidden,
+            progress=view.show,
         )
         checked = f"{done.checked:,} of {done.files:,} checksums match" if options.checksum and done.files else ""
         view.end("staged", [str(target), str(done), checked], done.left_out)
@@ -207,6 +217,23 @@ def lk_rm(options: RmOptions, shell: InteractiveShell) -> None:  # noqa: ARG001
         return
     count = storage.remove_all(info.key for info in objects)
     display(Note(f"Deleted {count_label(count, 'file')} ({size})."))
+
+
+def _confirm_hidden_files(
+    storage: Storage, key: str, target: str | Path, options: GetOptions | SyncOptions | StageOptions
+) -> bool:
+    """Return whether to download files that programs may load automatically too: after a list of all and a yes."""
+    names = storage.list_skipped_files(key, target) if options.include_hidden and isinstance(target, Path) else []
+    if not names:
+        return False
+    show_text("\n".join(names))
+    question = (
+        f"Programs that start in {target} may execute {count_label(len(names), 'listed file')}. Download them too?"
+    )
+    if options.yes or ask(f"{question} [y/N] "):
+        return True
+    show_text("These files are skipped. To skip the question: --yes")
+    return False
 
 
 def _require_no_replacement(storage: Storage, keys: list[tuple[Path, str]], options: PutOptions) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lk_jupyter.options.fields import option, switch, word
+from lk_jupyter.options.fields import option, switch, word, yes
 from lk_jupyter.options.runs import Options
 
 
@@ -31,6 +31,10 @@ class GetOptions(Options):
     key: str = word("Key of a file, or a folder ending with a slash.", completer="keys")
     target: str = word("File or folder on this machine.", ".", completer="paths")
     checksum: bool = switch("Read the downloaded file again and compare its checksum.")
+    include_hidden: bool = switch(
+        "Also download hidden files, code and configuration, after a list and your confirmation."
+    )
+    yes: bool = yes()
 
 
 class StageOptions(Options):
@@ -40,6 +44,10 @@ class StageOptions(Options):
     target: str = word("Folder on this machine.", completer="paths")
     overwrite: bool = switch("Replace files that have different content.")
     checksum: bool = switch("Also compare large files with their checksums in the bucket.")
+    include_hidden: bool = switch(
+        "Also download hidden files, code and configuration, after a list and your confirmation."
+    )
+    yes: bool = yes()
 
 
 class SyncOptions(Options):
@@ -52,6 +60,10 @@ class SyncOptions(Options):
     )
     delete: bool = switch("Delete files in the target that the source doesn't have.")
     checksum: bool = switch("Compare the content of all files, not only size and time.")
+    include_hidden: bool = switch(
+        "Also download hidden files, code and configuration, after a list and your confirmation."
+    )
+    yes: bool = yes()
 
 
 class RmOptions(Options):

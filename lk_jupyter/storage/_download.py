@@ -21,6 +21,7 @@ from lk_jupyter.storage._checksum import file_matches_etag, is_digest, read_rang
 from lk_jupyter.storage._multipart import multipart_etag
 from lk_jupyter.storage._parts import AT_ONCE, FILES_AT_ONCE, PART
 from lk_jupyter.storage._workers import CancelToken, call_for_each
+from lk_jupyter.storage._written import record_written_files
 from lk_jupyter.storage.objects import ObjectInfo
 from lk_jupyter.storage.progress import Meter
 from lk_jupyter.text.units import size_label
@@ -124,16 +125,17 @@ class FetchOptions:
 class FetchedFile:
     """The download of an object into a file, of which several threads may fetch parts.
 
-    ``is_checked`` is whether the content matches the checksum of the object. A million files must fit in memory.
+    ``is_checked`` is whether the content matches the checksum of the object, ``is_complete`` whether the file is at its
+    target. A million files must fit in memory.
     """
 
-    __slots__ = ("_digests", "_lock", "_stored", "_target", "_unfinished", "info", "is_checked", "name")
+    __slots__ = ("_digests", "_lock", "_stored", "_unfinished", "info", "is_checked", "is_complete", "name", "target")
 
     def __init__(self, info: ObjectInfo, target: Path, name: str = "") -> None:
         self.info = info
         self.name = name
-        self.is_checked = False
-        self._target = target
+        self.is_checked = self.is_complete = False
+        self.target = target
         self._unfinished: Unfinished | None = None
 
     @property
@@ -150,15 +152,15 @@ class FetchedFile:
     def stored_bytes(self) -> int:
         """Bytes that an earlier attempt stored on the disk."""
         try:
-            return getattr(unfinished_path(self._target, self.info).stat(), "st_blocks", 0) * _BLOCK
+            return getattr(unfinished_path(self.target, self.info).stat(), "st_blocks", 0) * _BLOCK
         except OSError:
             return 0
 
     def open(self) -> None:
         """Create the file, or open the unfinished file of an earlier attempt. Raises OSError."""
         self._lock, self._digests = threading.Lock(), dict[int, bytes]()
-        self._target.parent.mkdir(parents=True, exist_ok=True)
-        self._unfinished = Unfinished(self._target, self.info)
+        self.target.parent.mkdir(parents=True, exist_ok=True)
+        self._unfinished = Unfinished(self.target, self.info)
         self._stored = self._unfinished.read_marks()
 
     def fetch_part(self, number: int, read: Read, meter: Meter, halt: CancelToken, options: FetchOptions) -> None:
@@ -196,8 +198,8 @@ class FetchedFile:
             self._unfinished = None
             unfinished.drop()
             raise StorageError(f"{self.info.key!r} was damaged in transit and wasn't kept. Try again.")
-        unfinished.move_to_target(self._target, self.info)
-        self.is_checked, self._unfinished = bool(matches), None
+        unfinished.move_to_target(self.target, self.info)
+        self.is_checked, self.is_complete, self._unfinished = bool(matches), True, None
         self._digests = self._stored = {}
 
     def _check_stored_part(self, path: Path, number: int, start: int, end: int, *, checksum: bool) -> bytes | None:
@@ -244,9 +246,12 @@ def fetch_files(read: Read, files: Sequence[FetchedFile], meter: Meter, options:
     """
     small = [file for file in files if file.parts == 1]
     large = [file for file in files if file.parts > 1]
-    for group, at_once in ((small, FILES_AT_ONCE), (large, AT_ONCE)):
-        if group:
-            _Fetching(read, meter, options).run(group, min(at_once, sum(file.parts for file in group)))
+    try:
+        for group, at_once in ((small, FILES_AT_ONCE), (large, AT_ONCE)):
+            if group:
+                _Fetching(read, meter, options).run(group, min(at_once, sum(file.parts for file in group)))
+    finally:
+        record_written_files(file.target for file in files if file.is_complete)
     meter.tell()
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from shlex import quote
 from typing import Protocol
@@ -19,6 +19,7 @@ from lk_jupyter.storage._parts import FILES_AT_ONCE, PART
 from lk_jupyter.storage._plan import PlanEntry, SyncPlan, is_file_name, is_key, plan
 from lk_jupyter.storage._s3_http import exists_error
 from lk_jupyter.storage._workers import CancelToken, call_for_each
+from lk_jupyter.storage._written import is_written_by_download
 from lk_jupyter.storage.objects import ObjectInfo, TransferResult
 from lk_jupyter.storage.progress import Meter, Watcher
 from lk_jupyter.text.units import count_label, size_label
@@ -46,7 +47,7 @@ class TransferOptions:
     """Options of a transfer: a watcher, deletion of extra files, comparison by checksum, and replacement of files.
 
     ``is_staging`` keeps downloaded parts after an interrupt, and compares the content of each local file whose time
-    differs from the time of the object.
+    differs from the time of the object. ``include_hidden`` downloads files that programs may load automatically too.
     """
 
     progress: Watcher | None = None
@@ -54,6 +55,7 @@ class TransferOptions:
     checksum: bool = False
     overwrite: bool = True
     is_staging: bool = False
+    include_hidden: bool = False
 
 
 def upload_folder(
@@ -114,7 +116,7 @@ def download_folder(
     with _download.translate_disk_errors(local):
         local.mkdir(parents=True, exist_ok=True)
     files, _ = _list_local_files(local)
-    obstacles = {name: words for name, info in objects.items() if (words := _explain_skip(local, name, info.key))}
+    obstacles = {name: words for name, info in objects.items() if (words := _explain_skip(local, name, info.key, how))}
     source = {name: _build_plan_entry(name, info) for name, info in objects.items() if name not in obstacles}
     sync_plan = plan(
         source,
@@ -124,14 +126,51 @@ def download_folder(
         is_exact=how.is_staging,
         skipped=obstacles.values(),
     )
+    extra = [entry for entry in sync_plan.extra if entry.name not in objects and _may_delete(local / entry.name, local)]
+    sync_plan = replace(sync_plan, extra=tuple(extra))
     _refuse_deleting_all(how, sync_plan, source=prefix, is_empty=not source)
     if not how.overwrite:
         _refuse_replacing(local, [entry.name for entry in sync_plan.copy if entry.name in files])
+    elif not how.is_staging:
+        sync_plan = _skip_user_files(sync_plan, local, prefix, files)
     fetched = [FetchedFile(objects[entry.name], local / entry.name, entry.name) for entry in sync_plan.copy]
     _download.check_room(local, f"The download from {prefix or 'the bucket'}", sync_plan.size, fetched)
     outcome = _fetch_all(storage, fetched, local, sync_plan, how)
     _download.remove_interrupted_downloads(local)
     return outcome(sum(_unlink_file(local / entry.name) for entry in sync_plan.extra) if how.delete else 0)
+
+
+def _skip_user_files(sync_plan: SyncPlan, local: Path, prefix: str, files: Mapping[str, PlanEntry]) -> SyncPlan:
+    """Return the plan without the local files that no download has written, or that have changed since."""
+    user_files = {
+        entry.name for entry in sync_plan.copy if entry.name in files and not is_written_by_download(local / entry.name)
+    }
+    lines = [
+        f"{name!r} differs here, and its content here isn't from a download. To replace it: "
+        f"%lk_get {quote(prefix + name)} {quote(str(local / name))}"
+        for name in user_files
+    ]
+    return replace(
+        sync_plan,
+        copy=tuple(entry for entry in sync_plan.copy if entry.name not in user_files),
+        left_out=(*sync_plan.left_out, *sorted(lines)),
+    )
+
+
+def _may_delete(path: Path, folder: Path) -> bool:
+    """Return whether a download may delete a file: its own, and data. Others are never part of a folder download."""
+    return not explain_skip(path, path.relative_to(folder).as_posix()) or is_written_by_download(path)
+
+
+def list_skipped_files(storage: BucketFiles, folder: str, local: Path) -> list[str]:
+    """Return the names of files below a folder of the bucket that only ``include_hidden`` downloads."""
+    prefix = f"{folder}/" if folder else ""
+    names = (name for name in _map_objects_by_name(storage, prefix) if is_file_name(name))
+    return sorted(
+        name
+        for name in names
+        if explain_skip(local / name, name) and not explain_skip(local / name, name, include_hidden=True)
+    )
 
 
 def _fetch_all(
@@ -185,12 +224,12 @@ def fetch_folder(storage: BucketFiles, folder: str, local: Path, how: TransferOp
     return local
 
 
-def _explain_skip(local: Path, name: str, key: str) -> str:
+def _explain_skip(local: Path, name: str, key: str, how: TransferOptions) -> str:
     """Return why an object is skipped in the download of its folder, with the line that downloads it; empty if not."""
     if not is_file_name(name):
         return f"{key!r} can't be a file name here"
     path = local / name
-    reason = explain_skip(path, name)
+    reason = explain_skip(path, name, include_hidden=how.include_hidden)
     return f"{key!r} {reason}. Check it, then: %lk_get {quote(key)} {quote(str(path))}" if reason else ""
 
 

@@ -23,6 +23,7 @@ from lk_jupyter.storage._executed import explain_skip
 from lk_jupyter.storage._files import CompressedWriter, ObjectFile, ObjectWriter, TextWriter
 from lk_jupyter.storage._parts import FILES_AT_ONCE
 from lk_jupyter.storage._workers import CancelToken, call_for_each
+from lk_jupyter.storage._written import is_written_by_download
 from lk_jupyter.storage.objects import ObjectInfo
 from lk_jupyter.storage.storage import Storage
 
@@ -224,7 +225,7 @@ class StorageFileSystem(AbstractFileSystem):  # type: ignore[misc]
     def get_file(self, rpath: str, lpath: str, *_: Any, **__: Any) -> None:
         """Download a file, or create the local folder for a folder."""
         target, path = Path(lpath), self._strip_protocol(rpath)
-        if (top := _folder_target.get()) and (reason := _explain_skip(target, top)):
+        if (top := _folder_target.get()) and (reason := self._explain_skip(path, target, top)):
             warnings.warn(f"Skipped: {path!r} {reason}. Check it, then download it by its name.", stacklevel=4)
             return
         if self.isdir(path):
@@ -233,6 +234,18 @@ class StorageFileSystem(AbstractFileSystem):  # type: ignore[misc]
         target.parent.mkdir(parents=True, exist_ok=True)
         with _translate_missing():
             self.storage.get(path, target)
+
+    def _explain_skip(self, path: str, target: Path, top: Path) -> str:
+        """Return why a file below ``top`` isn't downloaded with others; empty if not."""
+        absolute, top = target.absolute(), top.absolute()
+        if absolute == top:
+            return ""
+        name = absolute.relative_to(top).as_posix() if top in absolute.parents else absolute.name
+        if not self.isdir(path):
+            if target.exists() and not is_written_by_download(target):
+                return "exists here, and its content here isn't from a download"
+            return explain_skip(absolute, name)
+        return explain_skip(absolute / "data.csv", f"{name}/data.csv")
 
     def cp_file(self, path1: str, path2: str, **_: Any) -> None:
         """Copy an object on the server."""
@@ -348,10 +361,3 @@ def _translate_missing() -> Iterator[None]:
         raise
     except NoSuchObject as error:
         raise NoSuchFile(*error.args) from None
-
-
-def _explain_skip(target: Path, top: Path) -> str:
-    """Return why a file below ``top`` isn't downloaded with others; empty if not."""
-    path, top = target.absolute(), top.absolute()
-    name = path.relative_to(top).as_posix() if top in path.parents else path.name
-    return "" if path == top else explain_skip(path, name)

@@ -172,17 +172,27 @@ class Storage:
         names = (f"{folder}{slash}{stem} ({number}){dot}{ending}" for number in count(1))
         return next(free for free in chain([_strip_scheme(key)], names) if not self.exists(free))
 
-    def get(self, key: str, target: str | Path, *, progress: Watcher | None = None, checksum: bool = False) -> Path:
+    def get(
+        self,
+        key: str,
+        target: str | Path,
+        *,
+        progress: Watcher | None = None,
+        checksum: bool = False,
+        include_hidden: bool = False,
+    ) -> Path:
         """Download an object or a folder; a file appears only when complete.
 
         After a crash or a lost network, the same call resumes the download. Files of a folder that exist locally aren't
-        downloaded again.
+        downloaded again. Of a folder, only data comes, and replaces only what a download has written.
 
         Args:
             key: Key of an object, or of a folder with a slash at its end.
             target: Path of the file, or of its folder.
             progress: Function that gets a Progress. Default: none.
             checksum: Whether the file is read again and compared with the object's checksum. Default: False.
+            include_hidden: Whether hidden files, code and configuration, which programs may execute automatically, are
+                downloaded too. Default: False.
 
         Returns:
             The path of the file or the folder.
@@ -194,7 +204,10 @@ class Storage:
         key, path = _strip_scheme(key), Path(target)
         if not key or key.endswith("/"):
             return _folders.fetch_folder(
-                self, key.rstrip("/"), path, _folders.TransferOptions(progress, checksum=checksum)
+                self,
+                key.rstrip("/"),
+                path,
+                _folders.TransferOptions(progress, checksum=checksum, include_hidden=include_hidden),
             )
         info = self._read_object_info(key, "downloaded", "download the folder")
         path = path / file_name(key) if path.is_dir() or str(target).endswith(("/", "\\")) else path
@@ -204,24 +217,28 @@ class Storage:
             fetch_files(self._read, files, Meter(1, info.size, progress), FetchOptions(checksum=checksum))
         return path
 
-    def sync(
+    def sync(  # noqa: PLR0913 (independent choices)
         self,
         source: str | Path,
         target: str | Path,
         *,
         delete: bool = False,
         checksum: bool = False,
+        include_hidden: bool = False,
         progress: Watcher | None = None,
     ) -> TransferResult:
         """Make a folder equal to another folder; either folder is in the bucket.
 
-        A file counts as equal if size and time match. If only the time differs, the checksum decides.
+        A file counts as equal if size and time match. If only the time differs, the checksum decides. A download brings
+        only data, and replaces only what a download has written; the result lists the rest.
 
         Args:
             source: Folder to read: a path, or ``lk://`` and a key.
             target: Folder to change: a path, or ``lk://`` and a key.
             delete: Whether files that are only in ``target`` are deleted. Default: False.
             checksum: Whether every file is compared by checksum. Default: False.
+            include_hidden: Whether hidden files, code and configuration, which programs may execute automatically, are
+                downloaded too. Default: False.
             progress: Function that gets a Progress. Default: none.
 
         Returns:
@@ -236,19 +253,20 @@ class Storage:
                 "Give one folder on this machine and one in the bucket. The name of the bucket's folder starts "
                 f"with {SCHEME}. Nothing was changed."
             )
-        how = _folders.TransferOptions(progress, delete=delete, checksum=checksum)
+        how = _folders.TransferOptions(progress, delete=delete, checksum=checksum, include_hidden=include_hidden)
         if up:
             refuse_if_read_only("writes")
             return _folders.upload_folder(self, Path(source), _strip_scheme(str(target)).rstrip("/"), how)
         return _folders.download_folder(self, _strip_scheme(str(source)).rstrip("/"), Path(target), how)
 
-    def stage(
+    def stage(  # noqa: PLR0913 (independent choices)
         self,
         source: str,
         target: str | Path,
         *,
         overwrite: bool = False,
         checksum: bool = False,
+        include_hidden: bool = False,
         progress: Watcher | None = None,
     ) -> TransferResult:
         """Copy a folder or a file of the bucket to a local folder, to read it many times.
@@ -261,6 +279,8 @@ class Storage:
             target: Folder for the file, or for the files of the folder.
             overwrite: Whether local files with other content are replaced. Default: False.
             checksum: Whether large files are compared with their checksums in the bucket too. Default: False.
+            include_hidden: Whether hidden files, code and configuration, which programs may execute automatically, are
+                downloaded too. Default: False.
             progress: Function that gets a Progress. Default: none.
 
         Returns:
@@ -270,8 +290,22 @@ class Storage:
             StorageError: Nothing has this key, a local file has other content, the disk has no room, or an object
                 changed during the download.
         """
-        how = _folders.TransferOptions(progress, checksum=checksum, overwrite=overwrite, is_staging=True)
+        how = _folders.TransferOptions(
+            progress, checksum=checksum, overwrite=overwrite, is_staging=True, include_hidden=include_hidden
+        )
         return _folders.download_folder(self, _strip_scheme(source).rstrip("/"), Path(target), how)
+
+    def list_skipped_files(self, folder: str, target: str | Path) -> list[str]:
+        """Return the names below a folder of the bucket that its download skips, because programs may load them.
+
+        Args:
+            folder: Key of the folder; ``lk://`` may precede the key.
+            target: Folder on this machine.
+
+        Returns:
+            Sorted names. ``include_hidden`` downloads these files.
+        """
+        return _folders.list_skipped_files(self, _strip_scheme(folder).rstrip("/"), Path(target))
 
     def get_bytes(self, key: str) -> bytearray:
         """Download an object into memory.

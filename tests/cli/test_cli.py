@@ -19,6 +19,7 @@ from lk_jupyter.cli import LIMIT_SECONDS, main
 from lk_jupyter.cli.output import CLOSED, EXIT_CODES
 from lk_jupyter.cli.parser import COMMANDS, format_overview
 from lk_jupyter.config.settings import setting
+from lk_jupyter.session import current
 
 
 @pytest.fixture
@@ -111,6 +112,14 @@ def test_files_are_stored_listed_and_fetched(signed_in, lk, tmp_path):
     assert [record["key"] for record in lk("ls", "cli/")[1]] == ["cli/train.csv"]
     code, (fetched,) = lk("get", "cli/train.csv", f"{tmp_path}/copy.csv")
     assert Path(fetched["file"]).read_text() == "a,b\n"
+
+
+def test_a_folder_brings_hidden_files_only_when_they_are_confirmed(signed_in, lk, tmp_path):
+    current().storage.put(b"x", "cli/hidden/.bashrc")
+    code, (refused,) = lk("get", "cli/hidden/", str(tmp_path / "to"), "--include-hidden")
+    assert (code, ".bashrc" in refused["message"], (tmp_path / "to").exists()) == (2, True, False)
+    assert lk("get", "cli/hidden/", str(tmp_path / "to"), "--include-hidden", "--yes")[0] == 0
+    assert (tmp_path / "to" / ".bashrc").read_bytes() == b"x"
 
 
 def test_the_account_has_machines_and_a_balance(signed_in, lk):

@@ -95,6 +95,22 @@ def test_sync_goes_both_ways_and_removes_when_told(run_cell, bucket, here):
     assert "Give one folder on this machine and one in the bucket" in run_cell("%lk_sync data elsewhere")
 
 
+@pytest.mark.parametrize("line", ["%lk_get lk://mg/hid/ .", "%lk_sync lk://mg/hid .", "%lk_stage lk://mg/hid ."])
+def test_hidden_files_come_only_after_a_list_and_a_yes(run_cell, bucket, here, answer, line):
+    bucket.put(b"x", "mg/hid/.bashrc")
+    bucket.put(b"x", "mg/hid/a.csv")
+    asked = answer("n")
+    shown = run_cell(f"{line} --include-hidden")
+    assert "execute 1 listed file" in " ".join(asked[0].split())
+    assert ".bashrc" in shown
+    assert list(here.rglob(".bashrc")) == []
+    assert [path.name for path in here.rglob("a.csv")] == ["a.csv"]
+    answer("y")
+    run_cell(f"{line} --include-hidden")
+    assert len(list(here.rglob(".bashrc"))) == 1
+    assert len(asked) == 2
+
+
 def test_removing_asks_first(run_cell, bucket, here, answer):
     for name in "abc":
         bucket.put(name.encode(), f"mg/rm/{name}")

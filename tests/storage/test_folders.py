@@ -6,7 +6,7 @@ from functools import partial
 from types import SimpleNamespace
 
 import pytest
-from storage.obeyed_names import OBEYED
+from storage.folder_contents import OBEYED, content
 
 from lk_jupyter.config.files import config_file
 from lk_jupyter.errors import NoSuchObject, StorageError
@@ -31,10 +31,6 @@ def folder(tmp_path):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("" if name == "empty" else name * 10)
     return made
-
-
-def content(folder):
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def test_a_folder_comes_back_as_it_went(storage, folder, tmp_path):
@@ -74,20 +70,28 @@ def test_a_folder_here_follows_one_of_the_bucket(storage, folder, tmp_path):
     storage.put(folder, "fo/down")
     assert storage.sync("lk://fo/down", target).files == 7
     assert storage.sync("lk://fo/down", target).files == 0
-    (target / "a.csv").write_text("older and shorter")
+    (target / "a.csv").unlink()
     assert storage.sync("lk://fo/down", target).files == 1
     assert content(target) == content(folder)
 
 
 def test_a_new_file_that_would_be_executed_unasked_is_downloaded_only_by_its_name(storage, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    for name in ("sitecustomize.py", "json.py", "deep/conftest.py", "start.pth", "model.py", "data/json.py"):
+    for name in (
+        "sitecustomize.py",
+        "json.py",
+        "deep/conftest.py",
+        "start.pth",
+        "model.py",
+        "data/json.py",
+        "model.csv",
+    ):
         storage.put(b"x", f"fo/risky/{name}")
     done = storage.sync("lk://fo/risky", ".")
-    assert set(content(tmp_path)) == {"model.py", "data/json.py"}
-    assert len(done.left_out) == 4
+    assert set(content(tmp_path)) == {"model.csv"}
+    assert len(done.left_out) == 6
     assert "Check it, then: %lk_get fo/risky/json.py json.py" in "".join(done.left_out)
-    with pytest.warns(UserWarning, match=r"Skipped: 'fo/risky/\S+' would be"):
+    with pytest.warns(UserWarning, match=r"Skipped: 'fo/risky/\S+' "):
         storage.get("fo/risky/", tmp_path)
     storage.get("fo/risky/json.py", "json.py")
     storage.put(b"longer", "fo/risky/json.py")
@@ -111,12 +115,50 @@ def test_a_folder_download_leaves_out_and_lists_what_programs_obey_unasked(stora
     assert (tmp_path / ".bashrc").read_text() == "theirs"
 
 
+def test_hidden_files_and_code_come_when_asked_for(storage, tmp_path):
+    names = [".github/x.yml", "src/train.py", "run.sh", "test.txt", "bare/HEAD", "bare/config"]
+    for name in (*names, "rows.csv"):
+        storage.put(b"theirs", f"fo/asked/{name}")
+    target = tmp_path / "there"
+    assert storage.list_skipped_files("fo/asked", target) == sorted(names)
+    assert storage.sync("lk://fo/asked", target).files == 1
+    assert storage.sync("lk://fo/asked", target, include_hidden=True).files == len(names)
+    assert set(content(target)) == {*names, "rows.csv"}
+
+
+def test_only_a_file_that_a_download_wrote_and_nobody_changed_is_replaced(storage, tmp_path):
+    storage.put(b"first", "fo/own/a.csv")
+    storage.put(b"theirs", "fo/own/mine.csv")
+    (tmp_path / "mine.csv").write_text("mine alone")
+    done = storage.sync("lk://fo/own", tmp_path)
+    assert (done.files, len(done.left_out)) == (1, 1)
+    assert "'mine.csv' differs here" in done.left_out[0]
+    storage.put(b"the second", "fo/own/a.csv")
+    assert storage.sync("lk://fo/own", tmp_path).files == 1
+    (tmp_path / "a.csv").write_text("changed by me")
+    storage.put(b"third", "fo/own/a.csv")
+    assert len(storage.sync("lk://fo/own", tmp_path).left_out) == 2
+    assert content(tmp_path)["a.csv"] == b"changed by me"
+    assert content(tmp_path)["mine.csv"] == b"mine alone"
+    storage.get("fo/own/mine.csv", tmp_path / "mine.csv")
+    assert content(tmp_path)["mine.csv"] == b"theirs"
+
+
+def test_a_download_that_deletes_keeps_what_it_would_not_bring(storage, tmp_path):
+    storage.put(b"x", "fo/deletes/a.csv")
+    storage.put(b"x", "fo/deletes/Makefile")
+    for name in ("Makefile", ".env", "code.py", "old.csv"):
+        (tmp_path / name).write_text("mine")
+    assert storage.sync("lk://fo/deletes", tmp_path, delete=True).removed == 1
+    assert set(content(tmp_path)) == {"a.csv", "Makefile", ".env", "code.py"}
+
+
 def test_a_download_into_the_folder_of_the_settings_changes_no_setting(storage, home, monkeypatch):
     folder = config_file().parent
     folder.mkdir(parents=True, exist_ok=True)
     storage.put(b"{}", "fo/settings/config.json")
     done = storage.sync("lk://fo/settings", folder)
-    assert "would change the settings" in done.left_out[0]
+    assert "would change the settings or records" in done.left_out[0]
     assert not config_file().exists()
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from patience import PATIENCE
 from storage.between import SMALL_PART
+from storage.folder_contents import content
 
 from lk_jupyter.errors import StorageError
 from lk_jupyter.storage import _download, _folders
@@ -18,10 +19,6 @@ pytestmark = pytest.mark.usefixtures("small_parts")
 
 EIGHTH = SMALL_PART // 8
 CONTENT = os.urandom(EIGHTH) * 20  # three parts
-
-
-def content(folder):
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 @pytest.fixture

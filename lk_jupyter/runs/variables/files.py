@@ -70,12 +70,16 @@ def acceptable_files(files: Mapping[str, bytes | None]) -> dict[str, bytes]:
     for name, content in list(files.items())[:MOST]:
         try:
             path = _resolve_path(name)
-            if content and len(content) <= min(EACH, budget) and not (execution_risk(path) or find_name_risk(name)):
+            if content and len(content) <= min(EACH, budget) and not _has_risk(path, name, content):
                 accepted[name] = content
                 budget -= len(content)
         except (NotWritten, *_REFUSALS):
             continue
     return accepted
+
+
+def _has_risk(path: Path, name: str, content: bytes) -> bool:
+    return bool(execution_risk(path) or find_name_risk(name, content))
 
 
 def write_files(files: Mapping[str, bytes | None], uploaded: Mapping[str, str]) -> FileChanges:
@@ -150,7 +154,7 @@ def _write_file(changes: FileChanges, name: str, path: Path, content: bytes, upl
     folder = Path.cwd().resolve()
     if risk := execution_risk(path):
         path = _build_new_path(path, risk.index)
-    while uploaded is None and (name_risk := find_name_risk(path.relative_to(folder).as_posix())):
+    while uploaded is None and (name_risk := find_name_risk(path.relative_to(folder).as_posix(), content)):
         risk = risk or name_risk
         path = _build_new_path(path, len(folder.parts) + name_risk.index)
     _make_folders(path.parent)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from storage.obeyed_names import OBEYED
+from storage.folder_contents import OBEYED
 
 from lk_jupyter.journal import entry
 from lk_jupyter.remote.script.files import ALL, EACH, MOST
@@ -136,11 +136,17 @@ def test_a_new_module_and_data_get_their_names(name):
 
 @pytest.mark.parametrize("name", OBEYED)
 def test_a_run_brings_no_new_file_that_programs_obey_unasked(name):
-    assert acceptable_files({name: b"theirs"}) == {}
-    changes = write_files({name: b"theirs"}, {})
+    assert acceptable_files({name: b">>> theirs"}) == {}
+    changes = write_files({name: b">>> theirs"}, {})
     assert (changes.written, list(changes.missing)) == ({}, [name])
     assert name not in present()
     assert [place for place in present() if find_name_risk(place)] == []
+
+
+def test_a_text_that_pytest_collects_is_a_risk_only_with_an_example():
+    assert acceptable_files({"test_scores.txt": b"0.91"}) == {"test_scores.txt": b"0.91"}
+    assert write_files({"test_scores.txt": b"0.91"}, {}).written == {"test_scores.txt": "test_scores.txt"}
+    assert acceptable_files({"test_other.txt": b">>> print()"}) == {}
 
 
 def test_a_file_of_a_tool_that_the_run_got_is_replaced_with_its_new_content():
