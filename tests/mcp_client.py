@@ -2,7 +2,7 @@
 
 Stdin has one JSON object: ``library`` (mcp or fastmcp), ``mode`` (legacy, or a version of the protocol), ``command``,
 ``env``, and ``calls``, a list of names with arguments, which are called at the same time. Stdout has one JSON object:
-``protocol``, ``tools``, and for each call its ``seconds`` and its ``answer``.
+``protocol``, ``tools``, and for each call its ``seconds``, its ``answer`` and ``is_error``.
 
 ``install_clients()`` installs the clients in an environment of their own. This file runs there, so it imports nothing
 of the tests.
@@ -66,8 +66,14 @@ async def make_calls(request):
 
     async def call(name, arguments):
         started = time.monotonic()
-        result = await client.call_tool(name, arguments)
-        return {"seconds": time.monotonic() - started, "answer": result.structured_content}
+        result = await client.call_tool(name, arguments, **options)
+        return {
+            "seconds": time.monotonic() - started,
+            "answer": result.structured_content,
+            "is_error": result.is_error,
+        }
+
+    options = {"raise_on_error": False} if request["library"] == "fastmcp" else {}
 
     async with create_client(request) as client:
         tools = await client.list_tools()

@@ -9,12 +9,15 @@ from __future__ import annotations
 import gc
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stdout, suppress
 
 TYPE_CHECKING = False  # importing typing takes longer than this module
 if TYPE_CHECKING:
+    from typing import Any
+
     from lk_jupyter.cli.output import CommandOutput
+    from lk_jupyter.cli.parser import Arguments, Command
 
 #: Seconds after which a command ends, whatever the server does.
 LIMIT_SECONDS = 43.0
@@ -72,25 +75,55 @@ def _continue_runs() -> None:
 
 def execute(words: list[str], output: CommandOutput, limit: float | None = None) -> int:
     """Execute a command, print its records, and return its exit code; ``limit`` is as for ``main``."""
-    from lk_jupyter.cli.failures import exit_code_for, report_timeout  # noqa: PLC0415
-    from lk_jupyter.cli.output import TimeLimit  # noqa: PLC0415
-    from lk_jupyter.cli.parser import find_command  # noqa: PLC0415
-    from lk_jupyter.config.settings import one_reading  # noqa: PLC0415
 
-    try:
+    def execute_words() -> int:
+        from lk_jupyter.cli.parser import find_command  # noqa: PLC0415 (the import of this module stays fast)
+
         if information := _find_information(words):
             event, text = information
             output.emit(event, text, text=text)
             return 0
         command = find_command(words[0])
-        arguments = command.parse(words[1:])
-        if limit is not None:
-            output.limit = TimeLimit(limit, lambda: report_timeout(command, output))
-            output.limit.start()
-        with one_reading():
-            _continue_runs()
-            _release_ended_rentals()
-            return command.load()(arguments, output)
+        return _execute_command(command, command.parse(words[1:]), output, limit)
+
+    return _report_errors(execute_words, output)
+
+
+def call(name: str, values: Mapping[str, Any], output: CommandOutput) -> int:
+    """Execute a command with values of its options, print its records, and return its exit code.
+
+    The values become no command line, so none of them can be an option.
+    """
+
+    def execute_values() -> int:
+        from lk_jupyter.cli.parser import find_command  # noqa: PLC0415 (the import of this module stays fast)
+
+        command = find_command(name)
+        return _execute_command(command, command.bind(values), output, None)
+
+    return _report_errors(execute_values, output)
+
+
+def _execute_command(command: Command, arguments: Arguments, output: CommandOutput, limit: float | None) -> int:
+    from lk_jupyter.cli.failures import report_timeout  # noqa: PLC0415
+    from lk_jupyter.cli.output import TimeLimit  # noqa: PLC0415
+    from lk_jupyter.config.settings import one_reading  # noqa: PLC0415
+
+    if limit is not None:
+        output.limit = TimeLimit(limit, lambda: report_timeout(command, output))
+        output.limit.start()
+    with one_reading():
+        _continue_runs()
+        _release_ended_rentals()
+        return command.load()(arguments, output)
+
+
+def _report_errors(work: Callable[[], int], output: CommandOutput) -> int:
+    """Return the exit code of a command, or print its error and return the exit code of the error."""
+    from lk_jupyter.cli.failures import exit_code_for  # noqa: PLC0415
+
+    try:
+        return work()
     except BrokenPipeError:
         return output.report_closed()
     except KeyboardInterrupt as interrupt:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from argparse import SUPPRESS, ArgumentParser, RawDescriptionHelpFormatter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cached_property
@@ -58,17 +58,23 @@ class Command:
     def parse(self, words: list[str]) -> Arguments:
         """Parse the words after the name of the command. Raises UsageError."""
         from lk_jupyter.options.arguments import argument_value  # noqa: PLC0415 (imports pydantic)
-        from lk_jupyter.options.runs import check  # noqa: PLC0415 (help needs no check)
 
         values, unknown = self._parser.parse_known_args(words)
         if unknown:
             raise UsageError(f"lk {self.name} doesn't accept '{unknown[0]}'. All options: lk {self.name} --help")
         fields = dict(self.fields())
         requirement = f"lk {self.name} needs"
-        pairs = {name: argument_value(fields[name], value, requirement) for name, value in vars(values).items()}
-        command_names = self._model.model_fields
-        options = check(self._model, {name: value for name, value in pairs.items() if name in command_names})
-        return Arguments(options, {name: value for name, value in pairs.items() if name not in command_names})
+        return self.bind(
+            {name: argument_value(fields[name], value, requirement) for name, value in vars(values).items()}
+        )
+
+    def bind(self, values: Mapping[str, Any]) -> Arguments:
+        """Return the arguments with these values by name. Raises UsageError."""
+        from lk_jupyter.options.runs import check  # noqa: PLC0415 (help needs no check)
+
+        names = self._model.model_fields
+        options = check(self._model, {name: value for name, value in values.items() if name in names})
+        return Arguments(options, {name: value for name, value in values.items() if name not in names})
 
     def help(self) -> str:
         """Return the help of the command."""

@@ -58,6 +58,7 @@ def test_one_start_key_gives_one_run_in_100_parallel_calls_within_45_seconds(
     fetched, aborted, refused = (call["answer"] for call in later[-3:])
     assert (fetched["exit_code"], fetched["records"][0]["value"]) == (0, 42)
     assert aborted["records"][0]["state"] == "completed"  # an abort after the end changes nothing
+    assert [call["is_error"] for call in later] == [False] * (len(later) - 1) + [True]
     assert (refused["exit_code"], "other code" in refused["records"][0]["message"]) == (2, True)
     assert max(call["seconds"] for call in later) < LIMIT
     assert set(list_runs(signed_in)) - earlier == {run}
