@@ -185,6 +185,11 @@ class Endpoint:
             return "header"
         return "body" if _list_models(self.signature.parameters[name].annotation) else "query"
 
+    @property
+    def query_names(self) -> list[str]:
+        """The arguments that are sent in the query: no other parameter is forwarded for this operation."""
+        return [name for name in self.signature.parameters if self.place(name) == "query"]
+
     def header(self, name: str) -> str | None:
         """Return the header of an argument, or None."""
         annotation = self.signature.parameters[name].annotation

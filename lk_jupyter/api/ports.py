@@ -8,6 +8,14 @@ from urllib.parse import urlsplit
 #: Path at which a local cloud forwards requests to a port of a run; the rest is the path on the port.
 LOCAL_PATH = "/ports/{execution_id}/{port}/"
 
+#: Headers of a program's answer that a browser gets at an address of another server: they describe the content. Any
+#: other header could act on the pages and the cookies of that server (Clear-Site-Data), on a proxy (X-Accel-Redirect)
+#: or on the person (WWW-Authenticate).
+PAGE_HEADERS = frozenset(
+    {"accept-ranges", "content-disposition", "content-encoding", "content-language", "content-range", "content-type"}
+    | {"age", "cache-control", "date", "etag", "expires", "last-modified", "retry-after", "vary"}
+)
+
 
 def port_url(base_url: str, execution_id: str, port: int) -> str:
     """Return the address of a port of a run, with a slash at its end.

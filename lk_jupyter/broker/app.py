@@ -19,8 +19,11 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from lk_jupyter.api._endpoint import CLOUD_HEADER, EXTERNAL, LEASE_HEADER, OPENAI, V1
+from lk_jupyter.api._endpoint import CLOUD_HEADER, EXTERNAL, LEASE_HEADER, OPENAI, V1, endpoint_of
+from lk_jupyter.api.execution import Execution
+from lk_jupyter.api.logs import Logs
 from lk_jupyter.api.states import RUN_ID
+from lk_jupyter.api.vms import Vms
 from lk_jupyter.broker.files import S3_PATH, FileProxy, RefusedFile
 from lk_jupyter.broker.grants import BILLION, Grant, GrantLimits, RefusedCall
 from lk_jupyter.broker.hub import HubUsers
@@ -70,6 +73,12 @@ _NO_TIME = "The abort gave the code no time to return variables"
 
 #: Operations on a single VM, with the end of their path.
 _VM_OPERATIONS = {("GET", "/status"), ("PATCH", None), ("DELETE", None)}
+
+#: Method and path → parameters of the query that are forwarded.
+_PARAMETERS = {
+    (endpoint.method, endpoint.path): frozenset(endpoint.query_names)
+    for endpoint in map(endpoint_of, (Execution.metrics, Logs.execution, Vms.list))
+}
 
 #: Characters of a query that is forwarded.
 _QUERY = re.compile(r"[\w.~=&:+%-]{0,300}", re.ASCII)
@@ -248,7 +257,7 @@ class Broker:
             self.keeper.wake()
             return answer
         if (request.method, path) == ("GET", "/vms/list"):
-            return await self._rentals.list_vms(grant, _read_query(request))
+            return await self._rentals.list_vms(grant, _read_query(request, path))
         match = VM_PATH.fullmatch(path)
         if match is None or (request.method, match[2]) not in _VM_OPERATIONS:
             raise _refuse_operation(request.method, path)
@@ -263,7 +272,7 @@ class Broker:
             raise RefusedCall(
                 409, f"Run {execution_id} has no bill yet. Nothing was deleted. Wait for the end of the run."
             )
-        answer = await self._upstream.send(request.method, path, query=_read_query(request))
+        answer = await self._upstream.send(request.method, path, query=_read_query(request, path, execution_id))
         status = answer.fields and answer.fields.get("status")
         if row.abort_reason and isinstance(status, str) and status.lower() in _STOPPED_STATES:
             details = f"{row.abort_reason}. {_NO_TIME}"
@@ -393,11 +402,18 @@ def _build_base_url(request: Request) -> str:
     return f"{request.url.scheme}://{request.url.netloc}"
 
 
-def _read_query(request: Request) -> str:
-    """Return a query that is forwarded. Raises RefusedCall."""
-    query = request.url.query
+def _read_query(request: Request, path: str, execution_id: str = "") -> str:
+    """Return a query that is forwarded: the parameters that the operation declares. Raises RefusedCall."""
+    query, names = request.url.query, request.query_params.keys()
     if not _QUERY.fullmatch(query):
         raise RefusedCall(422, "The query can't be read. Nothing was done.")
+    template = path.replace(f"/{execution_id}", "/{execution_id}") if execution_id else path
+    declared = _PARAMETERS.get((request.method, template), frozenset())
+    if unknown := sorted(names - declared):
+        accepted = ", ".join(sorted(declared)) or "no parameters"
+        raise RefusedCall(
+            422, f"{path} doesn't accept the parameter '{unknown[0]}'. Nothing was done. It accepts: {accepted}."
+        )
     return query
 
 

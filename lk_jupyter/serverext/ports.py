@@ -22,6 +22,7 @@ from tornado.iostream import StreamClosedError
 from tornado.netutil import Resolver
 from tornado.websocket import WebSocketClientConnection, WebSocketClosedError, WebSocketHandler
 
+from lk_jupyter.api.ports import PAGE_HEADERS
 from lk_jupyter.errors import LkError
 from lk_jupyter.serverext.request_problem import RequestProblem
 
@@ -52,13 +53,6 @@ _WITHHELD = frozenset(
         "x-xsrftoken",
         "transfer-encoding",
     }
-)
-
-#: Headers of an answer that a browser gets: they describe the content. Any other header could act on the pages and the
-#: cookies of this server (Clear-Site-Data), on a proxy (X-Accel-Redirect) or on the person (WWW-Authenticate).
-_PASSED = frozenset(
-    {"accept-ranges", "content-disposition", "content-encoding", "content-language", "content-range", "content-type"}
-    | {"age", "cache-control", "date", "etag", "expires", "last-modified", "retry-after", "vary"}
 )
 
 #: In a sandbox, reading the storage and starting a worker are errors. Programs such as TensorBoard get a storage that
@@ -208,7 +202,7 @@ class VmPort(WebSocketHandler, JupyterHandler):
             target = value.strip()
             prefix = f"{self.base_url}lk/ports/{self.path_args[0].partition('/')[0]}"
             self.set_header("Location", prefix + target if target.startswith("/") else target)
-        elif colon and name.lower() in _PASSED:
+        elif colon and name.lower() in PAGE_HEADERS:
             self.set_header(name, value.strip())
             self._is_page = self._is_page or (name.lower() == "content-type" and value.strip().startswith("text/html"))
 

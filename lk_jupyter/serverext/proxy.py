@@ -159,11 +159,8 @@ class Proxy(Handler):
 
     def _read_query(self) -> dict[str, list[str]]:
         """Return the parameters that the operation declares, so that no token of Jupyter is forwarded."""
-        endpoint = self._allowed.endpoint
-        names = [name for name in endpoint.signature.parameters if endpoint.place(name) == "query"]
-        return {
-            name: self.get_query_arguments(name, strip=False) for name in names if name in self.request.query_arguments
-        }
+        names = self.request.query_arguments.keys() & set(self._allowed.endpoint.query_names)
+        return {name: self.get_query_arguments(name, strip=False) for name in sorted(names)}
 
     def _select_forwarded_headers(self) -> dict[str, str]:
         endpoint = self._allowed.endpoint

@@ -42,6 +42,19 @@ def test_amounts_are_rounded_up():
     assert [billionths(amount) for amount in amounts] == [1_590_000_000, 10**8, 1, 10**9 + 1, None, None, None]
 
 
+def test_only_declared_parameters_of_a_query_are_forwarded(broker):
+    child = broker.grant()
+    run_id = start_run(child)
+    wait_settled(child)
+    paths = {f"/logs/execution/{run_id}": "limit=5&hours=2", f"/execution/{run_id}/timing": "", "/vms/list": ""}
+    for path, query in paths.items():
+        assert child.get(f"{API}{path}?{query}").status_code == 200, path
+        for unknown in ("org=other", "user_id=1", "all=true", "token=x", "limit%00=1", "Limit=5"):
+            answer = child.get(f"{API}{path}?{query}&{unknown}")
+            assert answer.status_code == 422, (path, unknown)
+            assert "Nothing was done." in answer.json()["detail"]
+
+
 def test_parallel_starts_reserve_no_more_than_the_grant(broker):
     child = broker.grant(credits=3.5 * RESERVED)
     with ThreadPoolExecutor(20) as threads:

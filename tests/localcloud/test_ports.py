@@ -47,6 +47,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.send_response(200)
         self.send_header("Content-Length", str(len(text)))
         self.send_header("X-Mark", "here")
+        self.send_header("Clear-Site-Data", '"cookies"')
+        self.send_header("Set-Cookie", "a=b; Domain=localhost; Path=/")
+        self.send_header("ETag", self.headers.get("cookie", "none"))
         self.end_headers()
         self.wfile.write(text.encode())
 
@@ -89,6 +92,21 @@ def test_requests_and_answers_pass_unchanged(api, served):
     assert (answer.status_code, answer.text) == (200, f"/a%2Fb?x=1&y=%20 {host} mine")
     assert answer.headers["x-mark"] == "here"
     assert httpx.post(url, content="x" * 1_000_000).text == "x" * 1_000_000
+
+
+BROWSERS = [{"sec-fetch-site": "same-site"}, {"origin": "null"}, {"user-agent": "Mozilla/5.0 (X11)"}]
+
+
+@pytest.mark.parametrize("browser", BROWSERS)
+def test_a_program_acts_on_no_cookies_of_other_hosts_in_a_browser(api, served, browser):
+    run, port, url = served
+    answer = httpx.get(url, headers={**browser, "cookie": "_xsrf=s3cr3t"})
+    assert not {"x-mark", "clear-site-data", "set-cookie"} & set(answer.headers)
+    assert answer.headers["etag"] == "none"
+    host = f"{run}-{port}.port.localhost:{httpx.URL(api.cloud.base_url).port}"
+    own = httpx.get(f"{api.cloud.base_url}/", headers={**browser, "host": host, "cookie": "own=1"})
+    assert not {"x-mark", "clear-site-data"} & set(own.headers)
+    assert (own.headers["set-cookie"], own.headers["etag"]) == ("a=b; Path=/", "own=1")
 
 
 def test_an_answer_is_passed_on_as_it_comes(served):

@@ -24,6 +24,7 @@ from starlette.responses import JSONResponse, RedirectResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from lk_jupyter.api.ports import PAGE_HEADERS
 from lk_jupyter.localcloud.cloud import Cloud
 from lk_jupyter.localcloud.runs import processes
 from lk_jupyter.localcloud.runs.live_run import LiveRun
@@ -39,6 +40,21 @@ _HOP_BY_HOP = {
     "connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "te", "trailer", "transfer-encoding",
     "upgrade",
 }  # fmt: skip
+
+#: Headers of an answer that a browser gets at a path of this cloud, whose host has pages and cookies of other programs.
+_PATH_HEADERS = PAGE_HEADERS | {"content-length", "location"}
+
+#: Headers of an answer that are forwarded to a browser at the host of a port, which has no other pages.
+_HOST_HEADERS = _PATH_HEADERS | {
+    "access-control-allow-credentials", "access-control-allow-headers", "access-control-allow-methods",
+    "access-control-allow-origin", "access-control-expose-headers", "content-security-policy",
+    "cross-origin-embedder-policy", "cross-origin-opener-policy", "cross-origin-resource-policy", "referrer-policy",
+    "set-cookie", "www-authenticate", "x-content-type-options", "x-frame-options",
+}  # fmt: skip
+
+#: The attribute that makes a cookie one of other hosts too.
+_DOMAIN = re.compile(rb";\s*domain\s*=[^;]*", re.IGNORECASE)
+
 _CONNECT_SECONDS = 5.0
 _HANDSHAKE_SECONDS = 60.0  # Jupyter answers when the kernel has started
 
@@ -109,7 +125,7 @@ class Ports:
         outgoing = self._client.build_request(
             request.method,
             _format_url("http", place, port_request.path),
-            headers=_select_headers(request.headers.raw),
+            headers=_select_headers(request.headers.raw, port_request),
             content=request.stream() if has_body else None,
         )
         try:
@@ -146,7 +162,7 @@ class Ports:
                 outer,
                 host=host,
                 port=port,
-                additional_headers=_select_socket_headers(socket),
+                additional_headers=_select_socket_headers(socket, port_request),
                 subprotocols=cast("Any", socket.scope["subprotocols"]) or None,
                 origin=cast("Any", socket.headers.get("origin")),
                 proxy=None,
@@ -197,22 +213,50 @@ def _format_url(scheme: str, place: tuple[str, int | None], path: str) -> str:
     return f"{scheme}://{host_part}{f':{port}' if port else ''}{path}"
 
 
-def _select_headers(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
-    return [(name, value) for name, value in headers if name.decode("latin-1").lower() not in _HOP_BY_HOP]
+def _list_withheld_headers(port_request: PortRequest) -> set[str]:
+    """Return the headers of a request that the program doesn't get. The cookies of this cloud's host aren't its own."""
+    return {*_HOP_BY_HOP, "cookie"} if port_request.prefix else _HOP_BY_HOP
 
 
-def _select_socket_headers(socket: WebSocket) -> list[tuple[str, str]]:
+def _select_headers(headers: Iterable[tuple[bytes, bytes]], port_request: PortRequest) -> list[tuple[bytes, bytes]]:
+    withheld = _list_withheld_headers(port_request)
+    return [(name, value) for name, value in headers if name.decode("latin-1").lower() not in withheld]
+
+
+def _select_socket_headers(socket: WebSocket, port_request: PortRequest) -> list[tuple[str, str]]:
     """Return the headers of a socket without the headers of the handshake."""
-    dropped = _HOP_BY_HOP | {"host", "origin"}
+    withheld = _list_withheld_headers(port_request) | {"host", "origin"}
     return [
         (name, value)
         for name, value in socket.headers.items()
-        if name not in dropped and not name.startswith("sec-websocket-")
+        if name not in withheld and not name.startswith("sec-websocket-")
     ]
 
 
+def _select_answer_headers(
+    answer: httpx.Response, port_request: PortRequest, request: Request
+) -> list[tuple[bytes, bytes]]:
+    """Return the headers of a program's answer. A program that sent the request gets them all, as from the service.
+
+    A browser gets headers of a list, and a cookie only for the host of the port.
+    """
+    headers = _select_headers(answer.headers.raw, port_request)
+    if _is_from_browser(request):
+        allowed = _PATH_HEADERS if port_request.prefix else _HOST_HEADERS
+        headers = [(name, value) for name, value in headers if name.decode("latin-1").lower() in allowed]
+    cookie = b"set-cookie"
+    headers = [(name, _DOMAIN.sub(b"", value) if name.lower() == cookie else value) for name, value in headers]
+    return [_rewrite_redirect(name, value, port_request) for name, value in headers]
+
+
+def _is_from_browser(request: Request) -> bool:
+    """Return whether a browser may have sent a request: each has one of these marks, and no page can remove both."""
+    marks = {"origin", "sec-fetch-site", "sec-fetch-mode"} & set(request.headers)
+    return bool(marks) or "mozilla" in request.headers.get("user-agent", "").lower()
+
+
 async def _send_answer(answer: httpx.Response, port_request: PortRequest, request: Request, send: Send) -> None:
-    headers = [_rewrite_redirect(name, value, port_request) for name, value in _select_headers(answer.headers.raw)]
+    headers = _select_answer_headers(answer, port_request, request)
     await send({"type": "http.response.start", "status": answer.status_code, "headers": headers})
     await _run_until_first(_send_body(answer, send), _wait_for_disconnect(request))
 
