@@ -181,9 +181,9 @@ def _describe_misuse(name: str, error: ValidationError) -> str:
 async def _call_command(name: str, **values: Any) -> dict[str, Any]:
     """Execute a command in a thread, and return its exit code and records; report a command that takes too long."""
     output = CommandOutput(stream := io.StringIO(), is_json=True)
-    given = {option: value for option, value in values.items() if value is not None}
+    options = {option: value for option, value in values.items() if value is not None}
     try:
-        code = await asyncio.wait_for(asyncio.to_thread(_execute, name, given, output), LIMIT_SECONDS)
+        code = await asyncio.wait_for(asyncio.to_thread(_execute, name, options, output), LIMIT_SECONDS)
     except asyncio.TimeoutError:
         output = CommandOutput(stream := io.StringIO(), is_json=True)
         if run := values.get("run"):

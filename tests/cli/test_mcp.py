@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import queue
 import subprocess
@@ -201,8 +202,6 @@ def test_each_tool_states_its_effects_and_its_schema_is_closed(server):
 
 
 def test_no_argument_of_a_tool_ends_the_server(server, signed_in):
-    import asyncio
-
     ended, active = (
         asyncio.run(start(code, key))
         for code, key in (("print(1)", "ended"), ("import time; time.sleep(600)", "active"))
@@ -298,8 +297,6 @@ def test_an_exception_inside_a_command_is_the_answer_of_its_call(signed_in, erro
 
 
 def test_text_of_a_run_that_no_message_can_carry_is_cleaned(server, signed_in):
-    import asyncio
-
     text = "a\\ud800b\\x1b]0;title\\x07c\\u202ed\\u061ce\\x9bf"
     code = f"import sys; sys.stdout.reconfigure(errors='surrogatepass'); x = {{'{text}': ['{text}']}}; print('{text}')"
     run = asyncio.run(start(code, "odd text", outputs=["x"]))
