@@ -40,21 +40,11 @@ meaning, state, and "Fix:" with an instruction. ``%lk_help NAME`` shows the docs
 from __future__ import annotations
 
 import os
-import re
 import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from lk_jupyter._lazy import renamed
-
-_COLOUR = r"\x1b\[[0-9;:]*m"  # Python compiles this pattern on first use
-
-#: Control sequences besides colors, and signs that change the direction of text: foreign names may contain both.
-_OBEYED = (
-    r"\x1b[\]P_^X][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b(?!\[[0-9;:]*m)(?:\[[0-?]*[ -/]*[@-~])?"
-    r"|[\x00-\x08\x0b-\x1a\x1c-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff]"
-)
-
 
 #: Characters of a line of a message: a server can name a thing of any length.
 _LONGEST_LINE = 1000
@@ -62,13 +52,10 @@ _LONGEST_LINE = 1000
 
 def _clean_message(text: str) -> str:
     """Return a foreign text as a message, without control sequences, and with long lines cut."""
+    from lk_jupyter.text.terminal import only_colors  # noqa: PLC0415 (this module is imported first)
+
     lines = only_colors(text).split("\n")
     return "\n".join(line if len(line) <= _LONGEST_LINE else f"{line[:_LONGEST_LINE]}…" for line in lines)
-
-
-def only_colors(text: str) -> str:
-    """Return a foreign text without control sequences, except colors."""
-    return re.sub(_OBEYED, "", text)
 
 
 class LkError(Exception):
@@ -403,8 +390,9 @@ class RunFailed(RunError):
 
     def _render_traceback_(self) -> list[str]:
         """Return the traceback of the run and the message, which quotes the error only where no traceback does."""
-        traceback = only_colors(self.shown)
-        traceback = traceback if _uses_color() else re.sub(_COLOUR, "", traceback)
+        from lk_jupyter.text.terminal import only_colors, plain  # noqa: PLC0415 (as above)
+
+        traceback = (only_colors if _uses_color() else plain)(self.shown)
         cause = self.traceback.rstrip().rpartition("\n")[2]
         summary, *page = super()._render_traceback_()
         return [*traceback.splitlines(), summary.replace(f" ({cause})", "") if cause else summary, *page]

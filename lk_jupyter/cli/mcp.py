@@ -38,7 +38,7 @@ _ANSWER_SCHEMA = {
 }
 
 
-class Refusal(NamedTuple):
+class MessageProblem(NamedTuple):
     """An error of the protocol, for a line that is no request: the code, the text, and the id if the line has one."""
 
     code: int
@@ -46,7 +46,7 @@ class Refusal(NamedTuple):
     request_id: int | str | None = None
 
 
-def check_message(line: bytes) -> Refusal | None:
+def check_message(line: bytes) -> MessageProblem | None:
     """Return why a line isn't a message of JSON-RPC that the library can read; None for a message.
 
     The library drops such a line without an answer, and its sender would wait without end.
@@ -55,22 +55,22 @@ def check_message(line: bytes) -> Refusal | None:
         message = from_json(line, allow_inf_nan=False)
     except ValueError as error:
         problem = shorten_text(one_line(str(error)), 200)
-        return Refusal(_PARSE_ERROR, f"The message isn't JSON: {problem}.", _find_request_id(line))
+        return MessageProblem(_PARSE_ERROR, f"The message isn't JSON: {problem}.", _find_request_id(line))
     if not isinstance(message, dict):
-        return Refusal(_INVALID_REQUEST, "The message isn't an object. Batches aren't supported.")
+        return MessageProblem(_INVALID_REQUEST, "The message isn't an object. Batches aren't supported.")
     if "method" not in message and ("result" in message or "error" in message):
         return None  # an answer; the library ignores an answer to no request
     return _check_request(message)
 
 
-def _check_request(message: Mapping[str, Any]) -> Refusal | None:
+def _check_request(message: Mapping[str, Any]) -> MessageProblem | None:
     request_id = _allowed_request_id(message)
     if "id" in message and request_id is None:
-        return Refusal(_INVALID_REQUEST, "The id isn't text, and isn't a whole number of at most 64 bits.")
+        return MessageProblem(_INVALID_REQUEST, "The id isn't text, and isn't a whole number of at most 64 bits.")
     if message.get("jsonrpc") != "2.0" or not isinstance(message.get("method"), str):
-        return Refusal(_INVALID_REQUEST, "The message isn't a request of JSON-RPC 2.0.", request_id)
+        return MessageProblem(_INVALID_REQUEST, "The message isn't a request of JSON-RPC 2.0.", request_id)
     if not isinstance(message.get("params"), (dict, type(None))):
-        return Refusal(_INVALID_PARAMS, "The params aren't an object.", request_id)
+        return MessageProblem(_INVALID_PARAMS, "The params aren't an object.", request_id)
     return None
 
 
@@ -125,10 +125,10 @@ class MessageLines:
         return line
 
 
-_TOO_LARGE = Refusal(_INVALID_REQUEST, f"The message has more than {_MOST_BYTES >> 20} MiB.")
+_TOO_LARGE = MessageProblem(_INVALID_REQUEST, f"The message has more than {_MOST_BYTES >> 20} MiB.")
 
 
-def _build_error(refusal: Refusal) -> Any:
+def _build_error(refusal: MessageProblem) -> Any:
     types = library("mcp.types", "mcp", "The MCP server")
     error = types.ErrorData(code=refusal.code, message=refusal.message)
     answer = types.JSONRPCError(jsonrpc="2.0", id=refusal.request_id, error=error)

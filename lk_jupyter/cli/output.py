@@ -13,6 +13,7 @@ from decimal import Decimal
 from typing import Any, TextIO
 
 from lk_jupyter.text.secrets import redact, redact_values
+from lk_jupyter.text.terminal import escape_signs, log_text, plain
 
 #: Exit code → meaning. The help and the reference list this table.
 EXIT_CODES = {
@@ -68,7 +69,7 @@ class TimeLimit:
 
 
 class CommandOutput:
-    """Print the records of a command to ``stream``. Secrets are removed from each record.
+    """Print the records of a command to ``stream``, without secrets, and without signs that a terminal obeys.
 
     ``run`` is the id of the run that the command has started or waits for, ``active_ids`` are the ids of what the
     command stops and may still be active, ``limit`` is the time limit of the command.
@@ -92,11 +93,7 @@ class CommandOutput:
 
     def emit(self, event: str, text: str = "", /, **fields: Any) -> None:
         """Print a record: ``fields`` as JSON, ``text`` for people."""
-        if self.is_json:
-            record = {"event": event, **{name: value for name, value in fields.items() if value is not None}}
-            text = json.dumps(redact_values(record), default=_convert_to_plain_value, ensure_ascii=False)
-        elif text:
-            text = redact(text)
+        text = _format_record({"event": event, **fields}) if self.is_json else plain(redact(text))
         if text:
             self._stream.write(text + "\n")
             self._stream.flush()
@@ -106,14 +103,12 @@ class CommandOutput:
         if self.is_json:
             self.emit(event, "", **fields)
         else:
-            print(redact(text), file=sys.stderr, flush=True)  # noqa: T201 (the output of the command)
+            print(plain(redact(text)), file=sys.stderr, flush=True)  # noqa: T201 (the output of the command)
 
     def log(self, text: str, **fields: Any) -> None:
         """Print a part of a run's log. The caller has removed secrets, which may be split between two parts."""
-        if self.is_json:
-            self._stream.write(json.dumps({"event": "log", **fields, "text": text}, ensure_ascii=False) + "\n")
-        else:
-            self._stream.write(text)
+        text = log_text(text)
+        self._stream.write(_format_record({"event": "log", **fields}, text=text) + "\n" if self.is_json else text)
         self._stream.flush()
 
     def fail(self, error: BaseException, code: int) -> int:
@@ -148,6 +143,14 @@ class CommandOutput:
 def replace_magics(message: str) -> str:
     """Return a message with commands of ``lk`` in place of the magics that it suggests."""
     return re.sub(r"%{1,2}(lk_vm delete|lk_\w+)", lambda match: _COMMANDS.get(match[1], match[0]), message)
+
+
+def _format_record(record: dict[str, Any], **exact: Any) -> str:
+    """Return a record as JSON with clean texts. Fields in ``exact``, and the value of a variable, are escaped only."""
+    exact |= {"value": redact_values(record["value"])} if "value" in record else {}
+    facts = {name: value for name, value in record.items() if value is not None and name not in exact}
+    clean = redact_values(facts, lambda text: plain(redact(text)))
+    return escape_signs(json.dumps({**clean, **exact}, default=_convert_to_plain_value, ensure_ascii=False))
 
 
 def _convert_to_plain_value(value: Any) -> Any:

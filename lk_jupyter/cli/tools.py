@@ -23,7 +23,8 @@ from lk_jupyter.cli.output import ACTIVE, DONE, FAILED, UNKNOWN, CommandOutput
 from lk_jupyter.errors import OutcomeUnknown, UsageError
 from lk_jupyter.options.commands import WAIT_SECONDS
 from lk_jupyter.text.problems import describe_problem
-from lk_jupyter.text.terminal import one_line, shorten_text
+from lk_jupyter.text.secrets import redact_values
+from lk_jupyter.text.terminal import one_line, plain, shorten_text
 
 _READS = {"read_only_hint": True, "destructive_hint": False, "idempotent_hint": True}
 
@@ -208,4 +209,6 @@ def _report_error(error: Exception) -> dict[str, Any]:
 
 
 def _read_answer(code: int, stream: io.StringIO) -> dict[str, Any]:
-    return {"exit_code": code, "records": [json.loads(line) for line in stream.getvalue().splitlines()]}
+    """Return the answer of a tool, whose texts contain nothing that a model reads and a person doesn't see."""
+    records = (json.loads(line) for line in stream.getvalue().split("\n") if line)
+    return {"exit_code": code, "records": [redact_values(record, plain) for record in records]}

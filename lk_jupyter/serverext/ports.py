@@ -22,7 +22,6 @@ from tornado.iostream import StreamClosedError
 from tornado.netutil import Resolver
 from tornado.websocket import WebSocketClientConnection, WebSocketClosedError, WebSocketHandler
 
-from lk_jupyter.api.ports import PAGE_HEADERS
 from lk_jupyter.errors import LkError
 from lk_jupyter.serverext.request_problem import RequestProblem
 
@@ -195,6 +194,8 @@ class VmPort(WebSocketHandler, JupyterHandler):
 
     def _take_header(self, line: str) -> None:
         """Set the status or a header of the answer from a line of the program."""
+        from lk_jupyter.api.ports import PAGE_HEADERS  # noqa: PLC0415 (the start of a server waits for few modules)
+
         name, colon, value = line.strip().partition(":")
         if line.startswith("HTTP/"):
             self.set_status(int(line.split()[1]))

@@ -7,6 +7,7 @@ links, redraw foreign output, or look like another text.
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import sys
@@ -44,19 +45,22 @@ _CONTROL = re.compile(
     r"|\x1b[\]P_^X][^\x07\x1b]*(?:\x07|\x1b\\)"  # OSC and other strings: titles, links
     r"|\x1b\[[0-?]*[ -/]*[@-~]"  # every other CSI sequence
     r"|\x1b[ -/]*[0-~]"
-    # The rest of an incomplete sequence, which would otherwise combine with the text after a dropped sign.
-    r"|[\x00-\x07\x0b\x0c\x0e-\x1f\x7f\x80-\x9f" + _TURNS + "]"
+    # The rest of an incomplete sequence, which would otherwise combine with the text after a dropped sign; and half of
+    # a pair of UTF-16, which no stream can carry.
+    r"|[\x00-\x07\x0b\x0c\x0e-\x1f\x7f\x80-\x9f\ud800-\udfff" + _TURNS + "]"
 )
 _CONTROL_BYTES = bytes({*range(0x20), 0x7F} - {*b"\b\t\n\r"})
-#: The first bytes, in UTF-8, of U+0080 to U+009F, of U+061C and of other turns; some letters have them too.
-_FIRST_BYTES = (b"\xc2", b"\xd8\x9c", b"\xe2\x80", b"\xe2\x81")
+#: The first bytes, in UTF-8, of U+0080 to U+009F, of U+061C, of other turns and of surrogates; some letters have them.
+_FIRST_BYTES = (b"\xc2", b"\xd8\x9c", b"\xe2\x80", b"\xe2\x81", b"\xed")
 _UNFINISHED = re.compile(r"\x1b(?:[\]P_^X][^\x07\x1b]*\x1b?|\[[0-?]*[ -/]*|[ -/]*)\Z")
 _MOVE = re.compile(r"(\n|\x1b\[\d*A)")
 
 #: Invisible signs, parts of characters, and joiners next to ASCII: only other scripts and emoji need joiners.
 _UNSEEN = re.compile(
-    f"[\b\r{_INVISIBLE}\ud800-\udfff]|(?<=[\x20-\x7e])[\u200c\u200d]+|(?<![\u200c\u200d])[\u200c\u200d]+(?=[\x20-\x7e]|\\Z)"
+    f"[\b\r{_INVISIBLE}]|(?<=[\x20-\x7e])[\u200c\u200d]+|(?<![\u200c\u200d])[\u200c\u200d]+(?=[\x20-\x7e]|\\Z)"
 )
+
+_ESCAPED = re.compile(f"[\x7f-\x9f\ud800-\udfff{_TURNS}{_INVISIBLE}]")
 
 
 def plain(text: str) -> str:
@@ -67,6 +71,22 @@ def plain(text: str) -> str:
     if text.isascii() and text.isprintable():
         return text
     return _UNSEEN.sub("", _CONTROL.sub("", text))
+
+
+def only_colors(text: str) -> str:
+    """Return a foreign text as ``plain`` does, with its colors, and the empty Braille pattern, which draws."""
+    colored = _CONTROL.sub(lambda match: match["colour"] or "", text)
+    return _UNSEEN.sub(lambda match: "\u2800" if match[0] == "\u2800" else "", colored)
+
+
+def log_text(text: str) -> str:
+    """Return finished lines of a log for a terminal: colors stay, and what changes the same line."""
+    return _CONTROL.sub(lambda match: match["colour"] or match["erase"] or "", text)
+
+
+def escape_signs(text: str) -> str:
+    """Return JSON text in which each sign that ``plain`` removes is escaped, so that values stay exact."""
+    return _ESCAPED.sub(lambda match: json.dumps(match[0])[1:-1], text)
 
 
 def one_line(text: str) -> str:
@@ -162,7 +182,7 @@ class TerminalText:
 
 def _may_contain_controls(text: str) -> bool:
     """Return whether the text may need cleaning; ten times as fast as a regular expression on clean text."""
-    data = text.encode(errors="replace")
+    data = text.encode(errors="surrogatepass")
     has_unicode = not text.isascii() and any(first in data for first in _FIRST_BYTES)
     return has_unicode or len(data.translate(None, _CONTROL_BYTES)) < len(data)
 

@@ -301,6 +301,19 @@ def test_text_of_a_run_that_no_message_can_carry_is_cleaned(server, signed_in):
     code = f"import sys; sys.stdout.reconfigure(errors='surrogatepass'); x = {{'{text}': ['{text}']}}; print('{text}')"
     run = asyncio.run(start(code, "odd text", outputs=["x"]))
     for name in ("lk_wait", "lk_logs", "lk_fetch"):
-        answer = json.dumps(server.call(name, {"run": run})["result"]["structuredContent"], ensure_ascii=False)
-        assert not [sign for sign in "\ud800\x1b\x07\u202e\u061c\x9b" if sign in answer], name
+        answer = server.call(name, {"run": run})["result"]
+        texts = list(iterate_texts([answer["structuredContent"], json.loads(answer["content"][0]["text"])]))
+        assert not [text for text in texts for sign in "\ud800\x1b\x07\u202e\u061c\x9b" if sign in text], name
     server.assert_alive()
+
+
+def iterate_texts(value):
+    """Yield each text of a JSON value, names included."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        yield from value
+        value = list(value.values())
+    if isinstance(value, list):
+        for inner in value:
+            yield from iterate_texts(inner)

@@ -15,10 +15,10 @@ from IPython.core.page import page
 from IPython.display import DisplayHandle, display
 
 from lk_jupyter.config.settings import setting
-from lk_jupyter.errors import only_colors
 from lk_jupyter.magics._output.live import LiveOutput, has_kernel, has_updates, write_text
 from lk_jupyter.protocol.frames import NUMBER_KEY, UNSIGNED, Frame, read_caught_error
 from lk_jupyter.text.secrets import redact, redact_payload
+from lk_jupyter.text.terminal import only_colors
 from lk_jupyter.views.bars import BarGroups, Rows, is_bar
 
 

@@ -30,7 +30,6 @@ from lk_jupyter.errors import (
     LkError,
     NoSuchObject,
     UsageError,
-    only_colors,
 )
 from lk_jupyter.options.calls import check_call
 from lk_jupyter.options.runs import MachineOptions
@@ -72,6 +71,7 @@ from lk_jupyter.runs.variables.state import (
     set_state,
 )
 from lk_jupyter.text.secrets import redact
+from lk_jupyter.text.terminal import only_colors
 from lk_jupyter.text.units import moment_label, whole_seconds_label
 
 if TYPE_CHECKING:
