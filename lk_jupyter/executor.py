@@ -41,6 +41,7 @@ from lk_jupyter.runs.package.prepare import prepare
 from lk_jupyter.runs.run import Run
 from lk_jupyter.runs.submit.submission import Submission
 from lk_jupyter.session import Session, current
+from lk_jupyter.text.terminal import plain
 
 if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
@@ -419,7 +420,7 @@ class Executor(concurrent.futures.Executor):
         for _ in run.follow():
             pass
         for problem in list_problems(run.wait(), run.log_problem):
-            warnings.warn(f"Run {run.short_id}: {problem}", UserWarning, stacklevel=1)
+            warnings.warn(plain(f"Run {run.short_id}: {problem}"), UserWarning, stacklevel=1)
         return read_answer(run, call, lambda: self._session.storage)
 
 

@@ -21,6 +21,7 @@ from lk_jupyter.errors import UsageError
 from lk_jupyter.executor import AUTO, Executor
 from lk_jupyter.options.calls import CALLS
 from lk_jupyter.runs.interrupts import is_interrupt
+from lk_jupyter.text.terminal import plain
 
 _BASES: tuple[type, ...] = ()
 with suppress(ImportError):
@@ -130,7 +131,7 @@ def _find_executor(options: dict[str, Any], machines: int) -> Executor:
     executor = _executors.get(key)
     if executor is None or executor.is_closed:
         executor = _executors[key] = Executor(machines, **options)
-        print(f"joblib on {executor.price_label}")  # noqa: T201 (the price comes before the machines)
+        print(plain(f"joblib on {executor.price_label}"))  # noqa: T201 (the price comes before the machines)
     return executor
 
 

@@ -23,6 +23,7 @@ from lk_jupyter.runs.observers.results import redact_output
 from lk_jupyter.runs.run import Run
 from lk_jupyter.session import current
 from lk_jupyter.text.secrets import redact_values
+from lk_jupyter.text.terminal import TerminalText
 
 #: Arguments of papermill that are no options of a run.
 _LOCAL = {"input_path", "start_timeout", "execution_timeout", "log_output", "stdout_file", "stderr_file"}
@@ -105,10 +106,11 @@ class _Cells:
 
 def _follow_run(run: Run, cells: _Cells, *, log_output: bool) -> None:
     """Pass the messages of a run to its end. Raises the error that stopped the reading."""
+    terminal = TerminalText()
     for item in chain.from_iterable(RunMonitor(run).start().batches()):
         if isinstance(item, Frame):
             if item.kind == CELL:
                 cells.add(dict(item.payload))
         elif log_output:
-            sys.stdout.write(item)
+            sys.stdout.write(terminal.allowed_text(item))
     run.wait_aside()

@@ -91,14 +91,16 @@ def _list_keys(parsed: argparse.Namespace) -> int:
 
 
 def _print_spending(parsed: argparse.Namespace) -> int:
+    from lk_jupyter.text.terminal import plain  # noqa: PLC0415 (the other commands print JSON)
+
     if parsed.by_key:
         query = f"?{urlencode({'month': parsed.month})}" if parsed.month else ""
-        sys.stdout.write(_send_request(parsed.data, "GET", f"/broker/spending.csv{query}"))
+        sys.stdout.write(plain(_send_request(parsed.data, "GET", f"/broker/spending.csv{query}")))
         return 0
     from lk_jupyter.broker.spending import RUN_COLUMNS, write_csv  # noqa: PLC0415 (the other commands need no CSV)
 
     rows = (row for row in _send_request(parsed.data, "GET", "/broker/runs") if row["started"].startswith(parsed.month))
-    sys.stdout.write(write_csv(RUN_COLUMNS, rows))
+    sys.stdout.write(plain(write_csv(RUN_COLUMNS, rows)))
     return 0
 
 

@@ -17,6 +17,7 @@ from lk_jupyter.check.levels import MOST_CREDITS, LevelRequest
 from lk_jupyter.check.start import start
 from lk_jupyter.config.settings import parse_credits, parse_duration
 from lk_jupyter.errors import LkError
+from lk_jupyter.text.terminal import plain
 
 #: Exit statuses: no difference; a difference; the check failed; interrupted.
 SAME, DIFFERS, FAILED, INTERRUPTED = 0, 1, 2, 130
@@ -40,20 +41,20 @@ def main(arguments: list[str] | None = None) -> int:
     except LkError as problem:
         return _report_problem(str(problem))
     try:
-        check.run(lambda words: print(words, file=sys.stderr))  # noqa: T201
+        check.run(lambda words: print(plain(words), file=sys.stderr))  # noqa: T201
     except LkError as problem:
-        print(check.report.table())  # noqa: T201
+        print(plain(str(check.report.table())))  # noqa: T201
         return _report_problem(str(problem))
     except KeyboardInterrupt:
-        print(check.report.table())  # noqa: T201
+        print(plain(str(check.report.table())))  # noqa: T201
         print("Interrupted. Runs that the check started are aborted.", file=sys.stderr)  # noqa: T201
         return INTERRUPTED
-    print(check.report.table())  # noqa: T201
+    print(plain(str(check.report.table())))  # noqa: T201
     return DIFFERS if check.report.deviations else SAME
 
 
 def _report_problem(problem: str) -> int:
-    print(problem, file=sys.stderr)  # noqa: T201
+    print(plain(problem), file=sys.stderr)  # noqa: T201
     return FAILED
 
 

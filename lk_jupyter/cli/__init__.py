@@ -59,11 +59,12 @@ def _release_ended_rentals() -> None:
         return
     from lk_jupyter.errors import LkError  # noqa: PLC0415 (few commands find such a rental)
     from lk_jupyter.session import connect  # noqa: PLC0415
+    from lk_jupyter.text.terminal import plain  # noqa: PLC0415
     from lk_jupyter.vms.rentals import release_rentals  # noqa: PLC0415
 
     with suppress(LkError), connect() as session:
         for line in release_rentals(session):
-            print(line, file=sys.stderr)  # noqa: T201 (a command)
+            print(plain(line), file=sys.stderr)  # noqa: T201 (a command)
 
 
 def _continue_runs() -> None:

@@ -13,7 +13,7 @@ from lk_jupyter.errors import LkError, UsageError
 from lk_jupyter.runs.run import Run
 from lk_jupyter.session import Session, current
 from lk_jupyter.stop import StopPlan, StopResult, cost_label, find_resource, plan_stop, stop_resources
-from lk_jupyter.text.terminal import one_line
+from lk_jupyter.text.terminal import one_line, plain
 
 if TYPE_CHECKING:
     from lk_jupyter.cli.parser import Arguments
@@ -83,7 +83,7 @@ def _ask(plan: StopPlan, output: CommandOutput) -> bool:
     if output.is_json or not (sys.stdin.isatty() and sys.stderr.isatty()):
         return False
     with output.pause_limit():
-        print(f"{plan.question} [y/N] ", end="", file=sys.stderr, flush=True)  # noqa: T201 (the question)
+        print(plain(f"{plan.question} [y/N] "), end="", file=sys.stderr, flush=True)  # noqa: T201 (the question)
         return sys.stdin.readline().strip().lower() in {"y", "yes"}
 
 

@@ -20,7 +20,7 @@ from typing import Any, Literal
 
 from lk_jupyter.config.settings import approvals_in, setting
 from lk_jupyter.errors import UsageError
-from lk_jupyter.text.terminal import shorten_text
+from lk_jupyter.text.terminal import plain, shorten_text
 
 #: Seconds to wait for an answer, and for a page that can show the question: a loading page connects late.
 ANSWER_SECONDS, PAGE_SECONDS = 120.0, 15.0
@@ -209,7 +209,7 @@ def _ask_terminal(plan: StartPlan) -> Answer:
         return "nobody"
     import select  # noqa: PLC0415 (terminals only; Windows can't wait for one)
 
-    sys.stderr.write(f"{plan.question} [y/N] ")
+    sys.stderr.write(plain(f"{plan.question} [y/N] "))
     sys.stderr.flush()
     if not select.select([sys.stdin], [], [], ANSWER_SECONDS)[0]:
         return "no answer"

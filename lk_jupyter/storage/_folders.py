@@ -22,6 +22,7 @@ from lk_jupyter.storage._workers import CancelToken, call_for_each
 from lk_jupyter.storage._written import is_written_by_download
 from lk_jupyter.storage.objects import ObjectInfo, TransferResult
 from lk_jupyter.storage.progress import Meter, Watcher
+from lk_jupyter.text.terminal import one_line
 from lk_jupyter.text.units import count_label, size_label
 
 
@@ -220,7 +221,7 @@ def _refuse_replacing(local: Path, names: list[str]) -> None:
 def fetch_folder(storage: BucketFiles, folder: str, local: Path, how: TransferOptions) -> Path:
     """Download a folder and return its local path; warn of skipped objects."""
     for line in download_folder(storage, folder, local, how).left_out:
-        warnings.warn(f"Skipped: {line}", UserWarning, stacklevel=3)
+        warnings.warn(one_line(f"Skipped: {line}"), UserWarning, stacklevel=3)
     return local
 
 

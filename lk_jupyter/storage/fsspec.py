@@ -26,6 +26,7 @@ from lk_jupyter.storage._workers import CancelToken, call_for_each
 from lk_jupyter.storage._written import is_written_by_download
 from lk_jupyter.storage.objects import ObjectInfo
 from lk_jupyter.storage.storage import Storage
+from lk_jupyter.text.terminal import one_line
 
 
 class NoSuchFile(NoSuchObject, FileNotFoundError):
@@ -226,7 +227,8 @@ class StorageFileSystem(AbstractFileSystem):  # type: ignore[misc]
         """Download a file, or create the local folder for a folder."""
         target, path = Path(lpath), self._strip_protocol(rpath)
         if (top := _folder_target.get()) and (reason := self._explain_skip(path, target, top)):
-            warnings.warn(f"Skipped: {path!r} {reason}. Check it, then download it by its name.", stacklevel=4)
+            words = f"Skipped: {path!r} {reason}. Check it, then download it by its name."
+            warnings.warn(one_line(words), stacklevel=4)
             return
         if self.isdir(path):
             target.mkdir(parents=True, exist_ok=True)

@@ -12,7 +12,7 @@ from itertools import count
 
 import pytest
 
-from lk_jupyter.cli.tools import EFFECTS, lk_start, lk_stop, lk_wait
+from lk_jupyter.cli.tools import EFFECTS, lk_stop, lk_wait
 
 pytest.importorskip("mcp")
 
@@ -176,12 +176,13 @@ def server(signed_in):
         stream.close()
 
 
-async def start(code, key, **options):
-    return (await lk_start(code, key, **options))["records"][0]["id"]
-
-
 def has_failed(answer):
     return answer["result"]["isError"] if "result" in answer else "error" in answer
+
+
+def start(server, code, key, **options):
+    answer = server.call("lk_start", {"code": code, "key": key, **options})
+    return answer["result"]["structuredContent"]["records"][0]["id"]
 
 
 def read_message(answer):
@@ -202,10 +203,7 @@ def test_each_tool_states_its_effects_and_its_schema_is_closed(server):
 
 
 def test_no_argument_of_a_tool_ends_the_server(server, signed_in):
-    ended, active = (
-        asyncio.run(start(code, key))
-        for code, key in (("print(1)", "ended"), ("import time; time.sleep(600)", "active"))
-    )
+    ended, active = start(server, "print(1)", "ended"), start(server, "import time; time.sleep(600)", "active")
     asyncio.run(lk_wait(ended))
     known = {"code": "print(1)", "key": "ended", "run": ended, "ids": [ended]}
     texts = [json.dumps(text) for text in TEXTS]
@@ -299,7 +297,7 @@ def test_an_exception_inside_a_command_is_the_answer_of_its_call(signed_in, erro
 def test_text_of_a_run_that_no_message_can_carry_is_cleaned(server, signed_in):
     text = "a\\ud800b\\x1b]0;title\\x07c\\u202ed\\u061ce\\x9bf"
     code = f"import sys; sys.stdout.reconfigure(errors='surrogatepass'); x = {{'{text}': ['{text}']}}; print('{text}')"
-    run = asyncio.run(start(code, "odd text", outputs=["x"]))
+    run = start(server, code, "odd text", outputs=["x"])
     for name in ("lk_wait", "lk_logs", "lk_fetch"):
         answer = server.call(name, {"run": run})["result"]
         texts = list(iterate_texts([answer["structuredContent"], json.loads(answer["content"][0]["text"])]))

@@ -1,19 +1,23 @@
 """Names and texts of others reach no terminal and no page with anything that these obey or that nobody sees."""
 
+import ast
 import io
+import re
 import unicodedata
-from contextlib import redirect_stdout
+from contextlib import redirect_stderr, redirect_stdout
 from datetime import datetime, timezone
 from decimal import Decimal
 from html import unescape
 from importlib import import_module
 from inspect import isclass
+from pathlib import Path
 from pkgutil import iter_modules
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import lk_jupyter
 from lk_jupyter import api, errors
 from lk_jupyter.account.active import ActiveResource
 from lk_jupyter.account.balance import AccountBalance, Identity
@@ -23,6 +27,7 @@ from lk_jupyter.api.billing import Invoice
 from lk_jupyter.api.block import BlockVolume
 from lk_jupyter.api.inference import DeploymentDetail, Replica
 from lk_jupyter.api.vms import VM
+from lk_jupyter.cli.output import CommandOutput
 from lk_jupyter.inference.catalogue import ModelCatalogue, ModelOffer, TokenPrices
 from lk_jupyter.journal.entry import JournalEntry
 from lk_jupyter.magics._engine import ask
@@ -89,6 +94,8 @@ ATTACKS = (
     ),
     *("\u200b", "\u2060", "\ufeff", "\u00ad", "\u180e", "\u2028", "\u2029", "\u3164", "\u2800", "\U000e0041", "\ud800"),
 )
+#: Signs that change the direction of text.
+BIDIRECTIONAL = {"\u061c", "\u200e", "\u200f", *map(chr, range(0x202A, 0x202F)), *map(chr, range(0x2066, 0x206A))}
 HOSTILE = st.lists(st.sampled_from((*ATTACKS, "a", "box ", "<b>", "\u05d0", "é", "👩")), min_size=1, max_size=8).map(
     "".join
 )
@@ -203,3 +210,113 @@ def test_other_scripts_and_emoji_stay_as_they_are(text):
 def test_a_joiner_in_a_name_of_ascii_is_removed():
     assert plain("b\u200dox\u200c") == "box"
     assert one_line("one\r\ntwo\n  three") == "one two three"
+
+
+#: Functions that clean a text, and functions that write JSON in ASCII.
+CLEANING = {"plain", "one_line", "log_text", "only_colors", "escape_signs", "allowed_text", "dumps"}
+
+#: Calls that show a text to a person.
+SHOWING = re.compile(
+    r"print|input|HTML|Markdown|warnings\.warn|(\w+\.)?getpass|sys\.std(out|err)(\.buffer)?\.write|.*_stream\.write"
+)
+
+#: File and function that show a text without such a call → why the text is clean.
+CLEAN_TEXTS = {
+    "_lazy.py get": "names of this package",
+    "_lazy.py moved": "names of this package",
+    "_lazy.py old_name": "names of this package",
+    "_lazy.py renamed": "names of this package",
+    "broker/__main__.py main": "an error of this package, which cleans its message",
+    "broker/server.py _serve_broker": "an address of this machine",
+    "cli/driver.py main": "a constant",
+    "cli/mcp.py main": "an error of this package",
+    "cli/output.py emit": "a record or a text that the function has cleaned",
+    "cli/output.py log": "a text that the function has cleaned",
+    "config/settings.py _current_name": "names of this package",
+    "connection/connection.py local_cloud": "an address and a folder of this machine",
+    "joblib_backend.py configure": "constants",
+    "localcloud/__main__.py _read_password": "an argument of the user",
+    "localcloud/__main__.py main": "an error of this package",
+    "magics/_engine/ask.py prompt_user": "wraps a question that is cleaned in the same line",
+    "magics/_output/chat.py _print_redacted": "redacts lines that are cleaned in the same line",
+    "magics/_output/live.py write_error": "its callers pass lines of TerminalText",
+    "magics/_output/live.py write_text": "its callers pass lines of TerminalText",
+    "magics/containers.py lk_open": "escapes an address of the Jupyter server",
+    "options/runs.py current_name": "names of this package",
+    "runs/history/repeat_run.py print_output": "an exported program without this package, for the user's own code",
+    "runs/history/repeat_run.py report": "the same",
+    "storage/_files.py drop": "a name as its repr, which escapes such signs",
+    "vms/tunnel.py _pass_bytes": "bytes for the program ssh",
+    "vms/tunnel.py main": "an error of this package",
+}
+
+
+def find_shown_texts(path, source):
+    """Yield file and function of each place that shows a text without a call that cleans it."""
+    for function in ast.walk(ast.parse(source)):
+        if not isinstance(function, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            continue
+        for call in ast.walk(function):
+            if isinstance(call, ast.Call) and SHOWING.fullmatch(ast.unparse(call.func)):
+                texts = call.args if ast.unparse(call.func) == "print" else call.args[:1]
+                if not all(map(is_clean, texts)):
+                    yield f"{path} {function.name}"
+
+
+def is_clean(node):
+    if isinstance(node, ast.Call):
+        return ast.unparse(node.func).rpartition(".")[2] in CLEANING
+    return isinstance(node, ast.Constant)
+
+
+def test_each_place_that_shows_a_text_cleans_it():
+    package = Path(lk_jupyter.__file__).parent
+    paths = [path for path in package.rglob("*.py") if path.relative_to(package).parts[0] != "remote"]
+    places = {
+        place
+        for path in paths
+        for place in find_shown_texts(path.relative_to(package).as_posix(), path.read_text("utf-8"))
+    }
+    assert places == CLEAN_TEXTS.keys()
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "print(run.name)",
+        "print('Run', run.name)",
+        "print(f'Run {run.name}')",
+        "sys.stderr.write(error.detail)",
+        "sys.stdout.buffer.write(line)",
+        "self._stream.write(text)",
+        "input(question)",
+        "display(HTML(name))",
+        "warnings.warn(f'Skipped {name}')",
+    ],
+)
+def test_a_new_place_that_shows_a_text_would_be_noticed(line):
+    planted = f"def show():\n    {line}"
+    assert list(find_shown_texts("planted.py", planted)) == ["planted.py show"]
+    assert not list(find_shown_texts("planted.py", "def show():\n    print(plain(run.name))"))
+
+
+@given(HOSTILE)
+def test_a_record_of_lk_shows_none_of_it(name):
+    printed, notes = io.StringIO(), io.StringIO()
+    with redirect_stderr(notes):
+        for is_json in (True, False):
+            output = CommandOutput(printed, is_json=is_json)
+            output.emit("variable", name, id=name, value={name: name})
+            output.note("warning", name, message=name)
+            output.fail(ValueError(name), 1)
+    assert obeyed(printed.getvalue()) == obeyed(notes.getvalue()) == []
+
+
+@given(HOSTILE)
+def test_a_log_of_lk_changes_its_own_line_only(name):
+    printed = io.StringIO()
+    for is_json in (True, False):
+        CommandOutput(printed, is_json=is_json).log(f"{name}\n", id=name)
+    text = re.sub(r"\x1b\[(?:[0-9;:]*m|[02]?K)", "", printed.getvalue())
+    signs = [sign for sign in obeyed(text) if sign not in "\b\r"]
+    assert not [sign for sign in signs if unicodedata.category(sign) in {"Cc", "Cs"} or sign in BIDIRECTIONAL], text

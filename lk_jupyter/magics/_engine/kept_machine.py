@@ -23,6 +23,7 @@ from lk_jupyter.runs.notebooks.handles import fetch_values
 from lk_jupyter.runs.notebooks.saved_variables import OWNER
 from lk_jupyter.runs.variables.remote_value import handle_names
 from lk_jupyter.session import Session, current
+from lk_jupyter.text.terminal import plain
 
 _WORD = re.compile(r"[^\W\d]\w*")
 
@@ -98,9 +99,9 @@ def fetch_for(code: str, shell: InteractiveShell) -> None:
     try:
         for notice in fetch_values(current(), sorted(names), shell.user_ns):
             if "Set here" not in str(notice):
-                print(notice)  # noqa: T201 (text above the output of the cell)
+                print(plain(str(notice)))  # noqa: T201 (text above the output of the cell)
     except LkError as error:
-        print(f"Can't download {', '.join(sorted(names))}: {error}")  # noqa: T201
+        print(plain(f"Can't download {', '.join(sorted(names))}: {error}"))  # noqa: T201
 
 
 def _list_reachable_names(code: str, namespace: dict[str, Any]) -> set[str]:

@@ -14,6 +14,7 @@ from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 from lk_jupyter.config.settings import setting
+from lk_jupyter.text.terminal import plain
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
@@ -99,7 +100,7 @@ def list_unfinished_runs(shell: InteractiveShell) -> None:
         if getattr(shell, "kernel", None) is None:
             check.join(_TERMINAL_SECONDS)
             if text := str(check.summarize(warnings)):
-                print(text)  # noqa: T201 (the output is for the reader of the cell)
+                print(plain(text))  # noqa: T201 (the output is for the reader of the cell)
             return
         from lk_jupyter.magics._output.live import LiveOutput  # noqa: PLC0415 (only when there is something to show)
 
