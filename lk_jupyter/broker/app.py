@@ -77,7 +77,7 @@ _VM_OPERATIONS = {("GET", "/status"), ("PATCH", None), ("DELETE", None)}
 #: Method and path → parameters of the query that are forwarded.
 _PARAMETERS = {
     (endpoint.method, endpoint.path): frozenset(endpoint.query_names)
-    for endpoint in [endpoint_of(method) for method in (Execution.metrics, Logs.execution, Vms.list)]
+    for endpoint in (endpoint_of(Execution.metrics), endpoint_of(Logs.execution), endpoint_of(Vms.list))
 }
 
 #: Characters of a query that is forwarded.

@@ -100,7 +100,7 @@ def call(name: str, values: Mapping[str, Any], output: CommandOutput) -> int:
         from lk_jupyter.cli.parser import find_command  # noqa: PLC0415 (the import of this module stays fast)
 
         command = find_command(name)
-        return _execute_command(command, command.bind(values), output, None)
+        return _execute_command(command, command.check_values(values), output, None)
 
     return _report_errors(execute_values, output)
 

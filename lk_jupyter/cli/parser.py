@@ -64,11 +64,11 @@ class Command:
             raise UsageError(f"lk {self.name} doesn't accept '{unknown[0]}'. All options: lk {self.name} --help")
         fields = dict(self.fields())
         requirement = f"lk {self.name} needs"
-        return self.bind(
+        return self.check_values(
             {name: argument_value(fields[name], value, requirement) for name, value in vars(values).items()}
         )
 
-    def bind(self, values: Mapping[str, Any]) -> Arguments:
+    def check_values(self, values: Mapping[str, Any]) -> Arguments:
         """Return the arguments with these values by name. Raises UsageError."""
         from lk_jupyter.options.runs import check  # noqa: PLC0415 (help needs no check)
 
