@@ -31,6 +31,7 @@ from lk_jupyter.api.logs import INCOMPLETE
 from lk_jupyter.api.machine_types import MachineType
 from lk_jupyter.api.serverless import ChatCompletionParameters, ChatMessage
 from lk_jupyter.api.vms import CreateVMRequest
+from lk_jupyter.cli import main
 from lk_jupyter.code.source import Source
 from lk_jupyter.errors import (
     ApiError,
@@ -55,6 +56,7 @@ from lk_jupyter.inference.embed import embed
 from lk_jupyter.journal.journal import journal
 from lk_jupyter.magics import runs, select
 from lk_jupyter.magics._output.live import StatusLine
+from lk_jupyter.magics._output.run_status import receipt
 from lk_jupyter.magics.vms import vm_row
 from lk_jupyter.options.runs import RunOptions, ServerOptions
 from lk_jupyter.runs import abort, follow
@@ -312,7 +314,58 @@ def test_the_platforms_reason_is_in_the_error_and_in_the_history(cloud, connecte
     with pytest.raises(RunFailed, match="container could not start"):
         run.result(timeout=PATIENCE)
     assert "container could not start" in journal().get(ID).reason
-    assert receipt_facts(run.record, None)["reason"] == "container could not start"
+    assert receipt_facts(run.record, run)["reason"] == "container could not start"
+
+
+MACHINES = [("gpu.a100", 1.59), ("gpu.h100", 3.18)]
+
+
+@pytest.mark.parametrize(
+    ("profile", "machine", "words"),
+    [
+        ("gpu.h100", "H100 at 3.18 credits/h", "the request was for A100"),
+        ("gpu.b200", "B200", "the request was for A100"),
+        ("NVIDIA A100-SXM4-80GB", "A100 at 1.59 credits/h", ""),
+        ("A100", "A100 at 1.59 credits/h", ""),
+        (None, "A100 at 1.59 credits/h", ""),
+    ],
+)
+def test_a_receipt_has_the_machine_of_the_record_and_names_a_difference_from_the_request(
+    cloud, connected, profile, machine, words
+):
+    rows = [{"hardware_profile": name, "price_per_hour": price} for name, price in MACHINES]
+    cloud.on("GET /machine-types", {"machine_types": rows})
+    cloud.record = {"hardware_profile": profile}
+    run = open_run(connected)
+    run.result(timeout=PATIENCE)
+    line = receipt(run.record, run)
+    assert line.facts[0] == machine
+    assert ("the request was for" in str(line)) is bool(words)
+    assert words in str(line)
+    facts = receipt_facts(run.record, run)
+    assert facts.get("requested_machine") == ("gpu.a100" if words else None)
+    assert facts["machine"] == (profile or "gpu.a100")
+
+
+@pytest.mark.parametrize(("billed", "exceeds"), [("0.5", True), ("0.001", False), (None, False)])
+def test_a_bill_above_the_quote_is_shown_in_the_receipt_its_text_and_the_line_of_the_command(
+    cloud, connected, capsys, billed, exceeds
+):
+    cloud.record = {"billed": billed, "start_time": "2026-06-02T09:15:00Z", "end_time": END}
+    words = "above the quote of at most 0.0269 credits"
+    run = open_run(connected, timeout=60)
+    run.result(timeout=PATIENCE)
+    line = receipt(run.record, run)
+    assert (words in str(line), words in line._render_html(), words in str(line.run["told"])) == (exceeds,) * 3
+    assert ("quote" in receipt_facts(run.record, run)) is exceeds
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("LK_API_KEY", KEY)
+        environment.setenv("LK_BASE_URL", cloud.url)
+        main(["wait", run.execution_id, "--json"])
+        record = json.loads(capsys.readouterr().out.splitlines()[-1])
+        assert ("quote" in record, "difference" in record) == (exceeds, exceeds)
+        main(["wait", run.execution_id])
+        assert (words in capsys.readouterr().err) is exceeds
 
 
 # Lists with odd rows

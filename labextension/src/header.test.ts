@@ -44,10 +44,9 @@ test('of an output only data of its kind is read, and no id that is none', () =>
   expect(hiddenLines({ execution_id: '{x}', hidden_lines: 9 })).toBeNull();
 });
 
-test('a run that ended itself after a stop is aborted in its header, though the cloud knows a failure', () => {
+test('the state in a header is the state of the cloud, whatever a notebook has saved', () => {
   const stopped = { ...SAVED, state: 'aborted' };
-  expect(says(stopped, serverRow('failed'))).toMatchObject({ label: 'Aborted', tone: 'stopped' });
-  expect(says(stopped, serverRow('failed_user'))).toMatchObject({ label: 'Aborted' });
+  expect(says(stopped, serverRow('failed'))).toMatchObject({ label: 'Failed', tone: 'failed' });
   expect(says(stopped, serverRow('completed'))).toMatchObject({ label: 'Completed' });
 });
 

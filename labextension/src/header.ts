@@ -6,7 +6,7 @@ import type { RunRow } from './cloudTypes';
 import { Curve, savedCurves } from './components/scalars';
 import { duration } from './format';
 import { thisSecond } from './serverClock';
-import { computeRowBill, finalState, hasEnded, Receipt, receiptIn, RUN_MIME, stateLabel } from './runs';
+import { computeRowBill, hasEnded, Receipt, receiptIn, RUN_MIME, stateLabel } from './runs';
 import { trans, unturned } from './trans';
 
 /** Milliseconds for which data of the kernel overrides the lists, which arrive later. */
@@ -127,7 +127,7 @@ export function buildHeader(
   const isAhead = run && (savedEnded ? run.isActive : rank(saved.state) > rank(run.state) && run.isActive);
   const isVague = run?.state === 'ended' && (savedEnded || at.isLive); // only the kernel shows the cause
   const row = run && !(isFresh && isAhead) && !isVague ? run : null;
-  const state = row?.state.startsWith('failed') ? finalState(row.state, saved) : (row ?? saved).state;
+  const { state } = row ?? saved;
   const ended = row ? !row.isActive : savedEnded;
   const common = {
     id: saved.id,

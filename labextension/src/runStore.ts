@@ -7,7 +7,7 @@ import { ISignal, Signal } from '@lumino/signaling';
 
 import { CloudFeed, RunRow } from './cloudTypes';
 import { request, Trouble, withTimeLimit } from './request';
-import { finalState, hasEnded, isId, rowFromRecord, mergeRuns } from './runs';
+import { hasEnded, isId, rowFromRecord, mergeRuns } from './runs';
 import { ExecutionRecord } from './types';
 
 /** Milliseconds between checks for missing records, and until an active or a final record is read again. */
@@ -57,7 +57,7 @@ export class RunStore {
     }
     const isNews = !row || hasEnded(record) || row.state === 'ended';
     return isNews
-      ? { ...(row ?? rowFromRecord(record, new Map(), this.cloud.data.status?.ahead)), ...recordState(record, row) }
+      ? { ...(row ?? rowFromRecord(record, new Map(), this.cloud.data.status?.ahead)), ...recordState(record) }
       : row;
   }
 
@@ -150,6 +150,6 @@ export class RunStore {
   }
 }
 
-function recordState(record: ExecutionRecord, row: RunRow | undefined) {
-  return { state: finalState((record.status ?? '').toLowerCase(), row), isActive: !hasEnded(record), record };
+function recordState(record: ExecutionRecord) {
+  return { state: (record.status ?? '').toLowerCase(), isActive: !hasEnded(record), record };
 }

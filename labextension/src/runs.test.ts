@@ -182,14 +182,14 @@ test('runs of another server are left out, unless this server lists them', () =>
   expect(rows.map(run => run.id).sort()).toEqual(['a', 'here']);
 });
 
-test('a run of the journal has its score, and the state of a run that ended itself', () => {
+test('a run of the journal has its score, and the state of the cloud', () => {
   const ended = { ...billed, status: 'failed_user' };
   const summary = { mean_gpu_utilization_percent: 12, accuracy: 0.96123456 };
   const [run] = mergeRuns({
     history: { executions: [ended], total_executions: 1, total_credits_spent: 0.5, limit: 1, offset: 0 },
     journal: { runs: [{ ...stored, summary, state: 'aborted', going_on: false }], before: null }
   });
-  expect(run).toMatchObject({ score: 'accuracy 0.9612', state: 'aborted' });
+  expect(run).toMatchObject({ score: 'accuracy 0.9612', state: 'failed_user' });
 });
 
 test('the machines of an executor are one row with their price, their sums and all their runs', () => {

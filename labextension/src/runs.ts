@@ -207,7 +207,7 @@ function rowFromJournal(run: JournalRun, listed: RunRow | undefined): RunRow {
     score: scoreLabel(run.summary),
     note: [...(run.labels ?? []), run.note].filter(Boolean).join(' · '),
     reason: run.reason,
-    state: listed ? finalState(listed.state, run) : run.state,
+    state: (listed ?? run).state,
     isActive: listed?.isActive ?? run.going_on,
     machine: run.machine ?? listed?.machine ?? '',
     pricePerHour,
@@ -220,14 +220,6 @@ function rowFromJournal(run: JournalRun, listed: RunRow | undefined): RunRow {
     group: run.group,
     pool: run.pool ? unturned(run.pool) : ''
   };
-}
-
-/** States of a run that was stopped and returned its variables. The cloud knows only the exit code of such a run. */
-const SELF_ENDED = new Set(['aborted', 'timeout']);
-
-/** Return the final state of a run: the cloud's, except for a run that ended itself after a request to stop. */
-export function finalState(cloudState: string, row: { state: string } | null | undefined): string {
-  return row && SELF_ENDED.has(row.state) && hasEnded({ status: cloudState }) ? row.state : cloudState;
 }
 
 /** Return the first score in the figures of a run as text, such as `accuracy 0.96`; empty without a score. */

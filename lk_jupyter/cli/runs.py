@@ -15,6 +15,7 @@ from lk_jupyter.api.execution import ExecutionRecord, is_final
 from lk_jupyter.cli.output import DONE, FAILED, CommandOutput, replace_magics
 from lk_jupyter.config.files import working_folder
 from lk_jupyter.errors import RunError, UsageError
+from lk_jupyter.runs.outcome import list_differences
 from lk_jupyter.runs.run import Run
 from lk_jupyter.runs.vm_runs import find_vm_end
 from lk_jupyter.session import Session, current
@@ -269,16 +270,22 @@ def _report_end(target: Run, record: ExecutionRecord, output: CommandOutput) -> 
         problem = error
     target.mark_viewed()
     message = replace_magics(str(problem)) if problem else None
-    cost = f", {bill.label}" if bill.label else ""
+    differences = list_differences(record, bill, target.requested_machine)
+    facts = ", ".join(filter(None, [bill.label, *differences]))
+    summary = f"{record.status}{facts and ', '}{facts}"
     output.note(
         "ended",
-        message or f"Run {target.execution_id} {record.status}{cost}.",
+        f"{message}\nRun {target.execution_id} {summary}."
+        if message and differences
+        else message or f"Run {target.execution_id} {summary}.",
         id=target.execution_id,
         state=record.status,
         return_code=record.return_code,
         seconds=bill.seconds,
         cost=bill.cost,
         cost_is=bill.cost_is,
+        quote=bill.quote if bill.excess_label else None,
+        difference="; ".join(differences) or None,
         message=message,
         traceback=getattr(problem, "traceback", None) or None,
         warning=target.log_problem or None,

@@ -102,7 +102,7 @@ def _await_abort(fan: FanOut, view: FanOutView, stop: Stop) -> str:
             stop.wait()
             if not stop.kernel_ends and fan.wait_for_abort() and not fan.remainder:
                 view.end(raises=True)
-                return f"the runs were aborted: {format_total(fan)}"
+                return f"the runs were stopped: {format_total(fan)}"
     except KeyboardInterrupt:
         fan.hurry()
     summary = fan.remainder or f"the runs have finished: {format_total(fan)}"

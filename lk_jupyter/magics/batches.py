@@ -23,6 +23,7 @@ from lk_jupyter.magics._engine.parser import magic
 from lk_jupyter.magics._output.interrupt import build_interrupt
 from lk_jupyter.magics._output.live import LiveOutput, Note, StatusLine
 from lk_jupyter.options.inference import BatchOptions
+from lk_jupyter.runs.clock import Bill
 from lk_jupyter.runs.interrupts import true_interrupts
 from lk_jupyter.runs.package.secret_scan import permit_text
 from lk_jupyter.session import current
@@ -178,12 +179,15 @@ def _build_bar(progress: BatchProgress, label: str) -> Bar:
 
 
 def _build_receipt(result: BatchResult, job: Job, seconds: float) -> StatusLine:
-    failed = len(result.failures)
+    failed, estimate = len(result.failures), job.estimate(range(len(job.prompts)))
+    quote = None if estimate.prompts is None or estimate.answers is None else estimate.prompts + estimate.answers
+    bill = Bill(None, result.cost, "billed", quote)
     facts = [
         job.offer.id,
         f"{len(result.answers):,} of {len(job.prompts):,} rows answered",
         duration_label(seconds),
-        credits_label(result.cost) if result.cost is not None else "cost unknown",
+        bill.label or "cost unknown",
+        bill.excess_label,
     ]
     line = StatusLine(
         "failed" if failed else "completed", facts, "\n".join([*result.reasons(), *_explain_unknown(result, job)])
@@ -195,6 +199,7 @@ def _build_receipt(result: BatchResult, job: Job, seconds: float) -> StatusLine:
             "answered": len(result.answers),
             "failed": failed,
             "cost": None if result.cost is None else f"{result.cost:f}",
+            **({"quote": f"{quote:f}"} if bill.excess_label else {}),
         }
     }
     return line

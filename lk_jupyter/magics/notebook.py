@@ -138,7 +138,7 @@ def _stop(options: StopServerOptions, _shell: InteractiveShell) -> None:
         run = Run.attach(current(), options.run)
         read_command(run)
         stop_server(run)
-        display(receipt(run.wait_aside(), run.machine))
+        display(receipt(run.wait_aside(), run))
 
 
 def _start_server(session: Session, bundle: Bundle, status: LiveOutput) -> Run:
@@ -182,7 +182,7 @@ def end_header_on_failure(run: Run, status: LiveOutput) -> Iterator[None]:
     try:
         yield
     except Exception:
-        line = read_final_receipt(run, run.bundle)
+        line = read_final_receipt(run)
         if line is None:
             line = StatusLine("lost", [machine_with_price(run.machine), f"run {run.execution_id}"])
             line.run = server_header(run, "lost", Bill())

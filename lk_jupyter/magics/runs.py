@@ -130,8 +130,8 @@ def lk_status(options: RunIdOptions, shell: InteractiveShell) -> None:  # noqa: 
     Example: ``%lk_status 3f0c``
     """
     run = Run.attach(current(), options.run)
-    record, machine = run.record, run.machine
-    line = receipt(record, machine, bill=None if is_final(record.status) else run.bill(record))
+    record = run.record
+    line = receipt(record, run, bill=None if is_final(record.status) else run.bill(record))
     reason = str(build_error(record)) if line.mark in "✗■" else ""
     line.notice = "\n".join(filter(None, [run.timing().label, reason]))
     display(line)
@@ -279,7 +279,7 @@ def lk_abort(options: RunIdOptions, shell: InteractiveShell) -> None:  # noqa: A
         with true_interrupts():
             if not abort.wait():
                 raise OutcomeUnknown(abort.words)
-            display(receipt(run.record, run.machine))
+            display(receipt(run.record, run))
     except KeyboardInterrupt:
         abort.hurry()
         ended = f"Run {run.short_id} has ended."

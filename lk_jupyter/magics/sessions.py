@@ -107,7 +107,7 @@ def _stop(options: SessionNameOptions, _shell: InteractiveShell) -> None:
     again = f"%lk_sessions stop {name}"
     with advise_on_interrupt(f"Stopped waiting. Session {name} may still be active and billed. Stop it: {again}"):
         run = _stop_session(name, again)
-        line = receipt(run.wait_aside(), run.machine)
+        line = receipt(run.wait_aside(), run)
         line.state = describe_state(line.state, run.record.run_name)
         display(line)
 

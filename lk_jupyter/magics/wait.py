@@ -20,6 +20,7 @@ from lk_jupyter.magics._output.live import LiveOutput, Note, after_cell
 from lk_jupyter.options.runs import WaitOptions
 from lk_jupyter.runs.interrupts import true_interrupts
 from lk_jupyter.runs.observers.results import Returned
+from lk_jupyter.runs.outcome import list_differences
 from lk_jupyter.runs.run import Run
 from lk_jupyter.session import current
 from lk_jupyter.text.units import count_label, duration_label
@@ -100,7 +101,7 @@ def _build_run_row(run: Run) -> tuple[str, ...]:
         state_label(record.status),
         record.hardware_profile or "",
         duration_label(bill.seconds) if bill.seconds is not None else "",
-        bill.label,
+        ", ".join([bill.label, *list_differences(record, bill, run.requested_machine)]),
     )
 
 
@@ -108,7 +109,7 @@ def _list_missing_receipts(runs: Sequence[Run]) -> list[dict[str, Any]]:
     """Return the receipts of runs whose cells ended before them, where a cell can't be updated later."""
     reported = {run.execution_id for run in runs if (entry := journal().get(run.execution_id)) and entry.shown}
     missing = [run for run in runs if run.execution_id not in reported]
-    return [receipt_facts(run.record, run.machine, run.bundle) for run in missing]
+    return [receipt_facts(run.record, run) for run in missing]
 
 
 def _find_failure(runs: Sequence[Run]) -> RunError | None:

@@ -58,7 +58,7 @@ class Bill:
 
     ``seconds`` of its code, ``cost`` in credits; None before the run starts, or if unknown. ``cost_is`` is ``billed``
     for the server's figure, ``estimated`` for price times time, and ``at most`` if the server doesn't report exact
-    times.
+    times. ``quote`` is the maximum cost that was shown before the start, in credits; None if unknown.
 
     Example:
         >>> run = session.run("print(1)")
@@ -70,6 +70,14 @@ class Bill:
     seconds: float | None = None
     cost: Decimal | None = None
     cost_is: CostIs | None = None
+    quote: Decimal | None = None
+
+    @property
+    def excess_label(self) -> str:
+        """The quote in words if the server has billed more than the quote; empty for any other bill."""
+        if self.cost_is != "billed" or self.cost is None or self.quote is None or self.cost <= self.quote:
+            return ""
+        return f"above the quote of at most {credits_label(self.quote)}"
 
     @property
     def label(self) -> str:
@@ -91,6 +99,7 @@ def calculate_bill(
     *,
     at: float | None = None,
     submitted_at: float | None = None,
+    quote: Decimal | None = None,
 ) -> Bill:
     """Return time and cost of a run.
 
@@ -100,12 +109,13 @@ def calculate_bill(
         at: This moment in Unix seconds by the server's clock. Default: now, by the clock of this machine.
         submitted_at: The moment, on the clock of ``at``, at which the run was submitted. With this moment, only the
             time between two stamps of the server counts, so its clock may differ from the local clock.
+        quote: The maximum cost that was shown before the start, in credits, if known.
     """
     ended = is_final(record.status)
     start, end = record.start_time or record.job_start, record.end_time or record.job_end
     exact = measure_duration(record)
     if ended and record.billed is not None:
-        return Bill(exact, record.billed, "billed")
+        return Bill(exact, record.billed, "billed", quote)
     if not ended and start is None and record.status.lower() != "running":
         return Bill()  # waiting and installing aren't billed
     first = start or record.execelet_start or record.created_at

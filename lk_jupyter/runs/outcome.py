@@ -11,12 +11,14 @@ from typing import Any
 
 from lk_jupyter.api.execution import SUCCEEDED_STATES, ExecutionRecord
 from lk_jupyter.api.logs import INCOMPLETE
+from lk_jupyter.api.machine_types import MachineType
 from lk_jupyter.api.states import label_of
 from lk_jupyter.errors import LkError, NotSignedIn, RunAborted, RunError, RunFailed, Unauthorized
+from lk_jupyter.machines.catalogue import machine_name
 from lk_jupyter.protocol.frames import ERROR, STDERR, format_items, read_nonce, split
 from lk_jupyter.protocol.parts import remove_token_from_name
 from lk_jupyter.remote.sign import LEASE_OVER, NO_FILES, STOPPED, TIMED_OUT
-from lk_jupyter.runs.clock import measure_duration
+from lk_jupyter.runs.clock import Bill, measure_duration
 from lk_jupyter.text.secrets import redact, redact_values
 
 SHORT_ID = 8
@@ -95,19 +97,66 @@ class Result:
 #: States of a run whose code ended with an exit code other than 0.
 FAILED_STATES = frozenset({"failed", "failed_user"})
 
-#: Exit code of code that returned its variables and ended before it was stopped → the state of the run.
+#: Exit code of code that returned its variables and ended before it was stopped → the state without this early end.
 _STOP_STATES = {STOPPED: "aborted", TIMED_OUT: "timeout", LEASE_OVER: "aborted"}
 
+#: The same exit codes → the reason in a receipt.
+_STOP_REASONS = {
+    STOPPED: "stopped early to return its variables",
+    TIMED_OUT: "stopped shortly before its time limit",
+    LEASE_OVER: "stopped shortly before the end of its key",
+}
 
-def set_stop_state(record: ExecutionRecord) -> ExecutionRecord:
-    """Return the record of a run that returns variables, with the reason as the state if the run was interrupted.
+
+class EarlyEndRecord(ExecutionRecord):
+    """Describe a run that returned its variables and ended before it was stopped; the cloud records failed code."""
+
+    @property
+    def stop_reason(self) -> str:
+        """Why the run was stopped, for a receipt."""
+        return _STOP_REASONS[self.return_code or 0]
+
+
+def recognize_early_end(record: ExecutionRecord) -> ExecutionRecord:
+    """Return the record of a run that returns variables; as an EarlyEndRecord if the run was stopped.
 
     Such a run ends on its own, so that the server knows an exit code only.
     """
-    state = _STOP_STATES.get(record.return_code or 0) if record.status.lower() in FAILED_STATES else None
+    if record.status.lower() not in FAILED_STATES or record.return_code not in _STOP_STATES:
+        return record
     reason = "the lease of the key ended" if record.return_code == LEASE_OVER else None
     platform = {"status_details": reason, "errors": None, "system_errors": None}  # they report the exit code
-    return record.model_copy(update={**platform, "status": state}) if state else record
+    early = EarlyEndRecord.model_construct(**{**record.__dict__, **(record.model_extra or {}), **platform})
+    early._word = record._word
+    return early
+
+
+def classify_end(record: ExecutionRecord) -> str:
+    """Return the state that describes why a run ended: for an early end, the state that the stop would have caused."""
+    return _STOP_STATES[record.return_code or 0] if isinstance(record, EarlyEndRecord) else record.status.lower()
+
+
+def is_other_machine(profile: str, requested: MachineType) -> bool:
+    """Return whether a record has another machine than the request; the server may write the same name differently."""
+    name, requested_name = (machine_name(text.lower()).lower() for text in (profile, requested.hardware_profile))
+    return name != requested_name and (requested.card or requested_name) not in re.split(r"[^a-z0-9]+", name)
+
+
+def list_differences(record: ExecutionRecord, bill: Bill, requested: MachineType | None) -> list[str]:
+    """Return what a receipt must add to the state, the machine and the cost: where they aren't what the user expects.
+
+    These are an early end, another machine than the ``requested`` machine, and a bill above the quote.
+    """
+    profile = record.hardware_profile
+    return [
+        *([record.stop_reason] if isinstance(record, EarlyEndRecord) else []),
+        *(
+            [f"the request was for {machine_name(requested.hardware_profile)}"]
+            if requested and profile and is_other_machine(profile, requested)
+            else []
+        ),
+        *([bill.excess_label] if bill.excess_label else []),
+    ]
 
 
 def journal_columns(record: ExecutionRecord) -> dict[str, Any]:
@@ -161,10 +210,11 @@ def build_error(record: ExecutionRecord, *, line_shift: int = 0, stopped_because
 
     ``stopped_because`` is the reason of an abort by this machine, which the server doesn't know.
     """
-    is_explained = stopped_because and record.status.lower() in STOPPED_STATES | {"timeout"}
+    end = classify_end(record)
+    is_explained = stopped_because and end in STOPPED_STATES | {"timeout"}
     reason = f"was stopped: {stopped_because}." if is_explained else _explain_end(record)
     message = redact(f"run {record.execution_id[:SHORT_ID]} {reason}")
-    if is_explained or record.status.lower() in STOPPED_STATES:
+    if is_explained or end in STOPPED_STATES:
         return RunAborted(message, execution_id=record.execution_id)
     traceback = redact(remote_traceback(split_printed_output(record)[1] or "", record.file_name or "", line_shift))
     return RunFailed(
@@ -196,7 +246,7 @@ def _explain_end(record: ExecutionRecord) -> str:
             (advice for mark, advice in _INSTALL_ADVICE.items() if mark in log), "Correct -r, then run again."
         )
         return f"couldn't install its requirements:\n{lines}\n{advice}"
-    return _REASONS.get(record.status.lower(), _explain_failure)(record)
+    return _REASONS.get(classify_end(record), _explain_failure)(record)
 
 
 #: Printed by a run that finds no files, before its code.

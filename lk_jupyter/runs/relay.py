@@ -49,6 +49,7 @@ from lk_jupyter.protocol.relay import FOLDER, PART, PREFIX, RELAY
 from lk_jupyter.runs.abort import abort_soon
 from lk_jupyter.runs.follow import Ending, Follower
 from lk_jupyter.runs.log import RunLog, log_path
+from lk_jupyter.runs.outcome import is_other_machine
 from lk_jupyter.runs.package.bundle import Bundle
 from lk_jupyter.runs.package.checkpoint import LATE
 from lk_jupyter.runs.submit.start import find_marked, start_once
@@ -100,7 +101,8 @@ class RelayFacts(BaseModel):
     """The facts of a relay that this machine stores; moments are in Unix seconds, and costs in credits.
 
     ``job`` is the request of its runs without links, ``request`` its name, labels and metadata, ``seconds`` the billed
-    time of all runs at most, ``limit`` the time limit of one run, ``cap`` the maximum cost.
+    time of all runs at most, ``limit`` the time limit of one run, ``cap`` the maximum cost, ``other_machine``
+    the machine of the last run that had another machine than ``machine``.
     """
 
     model_config = ConfigDict(extra="ignore")
@@ -115,6 +117,7 @@ class RelayFacts(BaseModel):
     limit: int
     per_hour: Decimal | None = None
     cap: Decimal | None = None
+    other_machine: str = ""
     legs: list[Leg] = []
     state: dict[str, Any] = {}
     billed: Decimal | None = None
@@ -440,6 +443,9 @@ class RelayRun:
         """End the relay with its last run; after a failure of the platform, the next run repeats this run."""
         status = "aborted" if is_aborted else record.status.lower()
         leg.is_over, leg.billed = True, record.billed
+        profile = record.hardware_profile
+        if profile and is_other_machine(profile, MachineType(hardware_profile=self.facts.machine)):
+            self.facts.other_machine = profile
         failures = sum(1 for _ in takewhile(lambda each: not each.saved, reversed(self.facts.legs)))
         if status in {"system_failure", "failed_system"} and failures < _MOST_FAILURES:
             os.truncate(self._build_path("log"), leg.log_start)

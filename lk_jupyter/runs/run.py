@@ -27,7 +27,7 @@ from lk_jupyter.config.settings import setting
 from lk_jupyter.config.signing import stop_content
 from lk_jupyter.errors import NotFound, OutcomeUnknown, RunDetached, UsageError
 from lk_jupyter.journal.journal import JournalEntry, journal
-from lk_jupyter.machines.catalogue import hourly_price
+from lk_jupyter.machines.catalogue import cost_at_limit, hourly_price
 from lk_jupyter.protocol.bucket import GRACE, stop_key
 from lk_jupyter.protocol.metadata import REQUEST_KEY, read_ports, returns_variables
 from lk_jupyter.runs.abort import Abort, abort_soon
@@ -40,16 +40,17 @@ from lk_jupyter.runs.interrupts import AtInterrupt, true_interrupts, waiting_on
 from lk_jupyter.runs.log import RunLog, log_path
 from lk_jupyter.runs.messages import RunMessages
 from lk_jupyter.runs.outcome import (
-    FAILED_STATES,
     SHORT_ID,
     STOPPED_STATES,
     Result,
+    classify_end,
     has_no_files,
     incomplete_label,
+    is_other_machine,
     journal_columns,
     read_result,
+    recognize_early_end,
     repaired_label,
-    set_stop_state,
 )
 from lk_jupyter.runs.package.bundle import Bundle
 from lk_jupyter.runs.returned import read_outputs
@@ -126,6 +127,7 @@ class Run:
         self._record: ExecutionRecord | None = None
         self._ending = Ending(self._session.client, execution_id, lambda: self.request_metadata)
         self._state = ""
+        self._profile: str | None = None  # the machine in the last record
         self._journal = journal()
 
     @classmethod
@@ -189,17 +191,37 @@ class Run:
 
     @property
     def machine(self) -> MachineType | None:
-        """The requested machine type; None if the catalogue doesn't list the machine type.
+        """The machine type in the last record that was read, otherwise the requested type; None if the type is unknown.
 
         Source: ``GET /machine-types``
         """
+        requested, profile = self.requested_machine, self._profile
+        if requested and (not profile or not is_other_machine(profile, requested)):
+            return requested
+        profile = profile or self.record.hardware_profile
+        machines = list(self._session.machines()) if profile else []
+        unlisted = MachineType(hardware_profile=profile) if requested and profile else None
+        return next((machine for machine in machines if machine.hardware_profile == profile), unlisted)
+
+    @property
+    def requested_machine(self) -> MachineType | None:
+        """The machine type in the request; None for a run that was started elsewhere."""
         if self.bundle:
             return self.bundle.machine
         entry = self._journal.get(self.execution_id)
-        if entry and entry.machine:
-            return MachineType(hardware_profile=entry.machine, price_per_hour=entry.price_per_hour)
-        profile = self.record.hardware_profile
-        return next((m for m in self._session.machines() if m.hardware_profile == profile), None)
+        if entry is None or entry.machine is None:
+            return None
+        return MachineType(hardware_profile=entry.machine, price_per_hour=entry.price_per_hour)
+
+    @property
+    def quote(self) -> Decimal | None:
+        """The maximum cost that was shown before the start, in credits; None if unknown."""
+        if self.bundle:
+            return self.bundle.quote
+        if vm_run := vm_run_in(self._session):
+            return vm_run.facts.cap
+        machine, limit = self.requested_machine, self.time_limit
+        return cost_at_limit(machine.price_per_hour, limit) if machine and limit else None
 
     @property
     def log_path(self) -> Path:
@@ -215,8 +237,6 @@ class Run:
         if self._record:
             return self._record.status
         status = self._ending.state()
-        if self._returns_variables and status.lower() in FAILED_STATES:  # the record has the exit code of a stop
-            return self.record.status
         self.learn(status)
         return status
 
@@ -235,8 +255,9 @@ class Run:
         if self._record:
             return self._record
         record = self._ending.last_record()
+        self._profile = record.hardware_profile
         if self._returns_variables:
-            record = set_stop_state(record)
+            record = recognize_early_end(record)
         if is_final(record.status):
             self._record = record
             self._journal.update(self.execution_id, **journal_columns(record))
@@ -276,7 +297,7 @@ class Run:
             record = self.record
         submitted_at = self.submitted_at
         at = self._session.client.now() if submitted_at is None else now()
-        return calculate_bill(record, hourly_price(self.machine), at=at, submitted_at=submitted_at)
+        return calculate_bill(record, hourly_price(self.machine), at=at, submitted_at=submitted_at, quote=self.quote)
 
     def timing(self) -> RunTiming:
         """Return the time and the cost of the run by phase: transfer, queue, image, installation, start and code.
@@ -502,7 +523,7 @@ class Run:
 
     def stopped_by_cost(self, record: ExecutionRecord) -> bool:
         """Return whether the maximum cost ended the run."""
-        state = record.status.lower()
+        state = classify_end(record)
         by_server = state == "timeout" and self.bundle is not None and self.bundle.cost_binds
         return by_server or (self.stopped_because is not None and state in STOPPED_STATES)
 

@@ -159,7 +159,7 @@ def build_record(vm_run: VmRun, state: dict[str, Any]) -> ExecutionRecord:
         status=state["status"],
         status_details=state.get("details"),
         execution_type="vm",
-        hardware_profile=facts.machine,
+        hardware_profile=facts.other_machine or facts.machine,
         file_name=facts.request.get("file_name"),
         run_name=facts.request.get("run_name"),
         labels=facts.request.get("labels"),

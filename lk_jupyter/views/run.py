@@ -11,7 +11,7 @@ from lk_jupyter.errors import LkError
 from lk_jupyter.journal.journal import journal
 from lk_jupyter.machines.catalogue import hourly_price, price_label
 from lk_jupyter.runs.clock import Bill, calculate_bill, measure_launch, measure_queue, measure_wait
-from lk_jupyter.runs.outcome import build_error, list_problems, platform_words
+from lk_jupyter.runs.outcome import build_error, list_differences, list_problems, platform_words
 from lk_jupyter.runs.package.bundle import Bundle
 from lk_jupyter.runs.run import Run
 from lk_jupyter.text.secrets import redact
@@ -44,6 +44,7 @@ def run_facts(value: Run, record: ExecutionRecord) -> list[tuple[str, str]]:
         ("Started", moment_label(record.known_since, "%d %b %Y %H:%M:%S")),
         ("Duration" if ended else "So far", duration_label(bill.seconds) if bill.seconds is not None else ""),
         ("Cost", bill.label),
+        ("Note", "; ".join(list_differences(record, bill, value.requested_machine)) if ended else ""),
         ("Id", value.execution_id),
     ]
 
@@ -77,18 +78,24 @@ def _list_journal_facts(value: Run) -> list[tuple[str, str]]:
 METADATA_KEY = "lk_jupyter"
 
 
-def receipt_facts(
-    record: ExecutionRecord, machine: MachineType | None, bundle: Bundle | None = None, bill: Bill | None = None
-) -> dict[str, Any]:
+def receipt_facts(record: ExecutionRecord, run: Run | None, bill: Bill | None = None) -> dict[str, Any]:
     """Return the receipt of an ended run; credits are text, so that no digit is lost.
 
     ``cost_is`` is ``billed`` for the server's figure, ``estimated`` for price and time, and ``at most`` if the server
     doesn't report the start and the end of the billed time. ``bill`` saves a calculation if already known.
+    ``requested_machine`` is present if the record has another machine, ``quote`` if the bill is above the quote;
+    ``differences`` has both in words.
     """
+    machine, requested, bundle = (run.machine, run.requested_machine, run.bundle) if run else (None, None, None)
+    bill = bill or calculate_bill(record, hourly_price(machine), quote=run.quote if run else None)
+    differences = list_differences(record, bill, requested)
     facts = {
         "execution_id": record.execution_id,
         "state": record.status,
         "machine": record.hardware_profile,
+        "requested_machine": requested.hardware_profile if requested and machine != requested else None,
+        "quote": _format_amount(bill.quote) if bill.excess_label else None,
+        "differences": "; ".join(differences) or None,
         "waited_seconds": measure_wait(record),
         "queue_seconds": measure_queue(record),
         "launch_seconds": measure_launch(record),
@@ -99,7 +106,7 @@ def receipt_facts(
         "reason": redact(platform_words(record)) or None if record.status not in SUCCEEDED_STATES else None,
     }
     present = {name: fact for name, fact in facts.items() if fact is not None}
-    return {**facts_so_far(bill or calculate_bill(record, hourly_price(machine)), machine, bundle), **present}
+    return {**facts_so_far(bill, machine, bundle), **present}
 
 
 def facts_so_far(bill: Bill, machine: MachineType | None, bundle: Bundle | None) -> dict[str, Any]:

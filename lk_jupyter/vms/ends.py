@@ -55,8 +55,8 @@ def find_sighting(vm: VM | VMStatus | None) -> Sighting:
 class VmWatch:
     """Collect the states of a VM of a run: whether it has ended or was stopped, and a notice about an odd state.
 
-    ``reason`` is the explanation of the cloud for the last state. ``usable_state`` is the state in which the VM has
-    answered, whatever the word means.
+    ``reason`` is the explanation of the cloud for the last state, ``gpu`` the GPU that the cloud reports, in lowercase.
+    ``usable_state`` is the state in which the VM has answered, whatever the word means.
     """
 
     def __init__(self, client: Client, vm_id: str, usable_state: str = "") -> None:
@@ -65,7 +65,7 @@ class VmWatch:
         self._client = client
         self._vm_id = vm_id
         self._usable_state = usable_state
-        self.reason = ""
+        self.reason = self.gpu = ""
         self._state = ""
         self._doubt = StateDoubt()
 
@@ -91,6 +91,7 @@ class VmWatch:
     def add(self, vm: VM | VMStatus) -> None:
         """Add the state of the VM, and describe a state that is neither starting, running nor final in ``notice``."""
         self._state, self.reason = vm.status, describe_reason(vm)
+        self.gpu = (vm.hardware_profile or vm.instance_specs.gpu_type or self.gpu).lower()
         self.proof.add(find_sighting(vm))
         self._doubt.add(LifecyclePhase.RUNNING if vm.status == self._usable_state else vm.phase)
         self.notice = ""

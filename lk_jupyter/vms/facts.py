@@ -34,8 +34,9 @@ class VmFacts(BaseModel):
     ``request`` has the name, labels and metadata of the run, ``pinned`` is the host key, ``key_ids`` the ids of the API
     keys on the VM, ``has_key`` whether the VM gets an API key, ``is_guarded`` whether the VM deletes itself at its end,
     ``usable_state`` the state of the VM when it answered, ``is_started`` whether the code was sent, ``state`` the final
-    state, ``is_deleted`` whether the cloud confirmed the end of the VM, or no VM was rented. ``vm_id`` is the first VM,
-    empty until the cloud has answered the request, ``current_id`` the VM that replaced it (both as the cloud wrote the
+    state, ``is_deleted`` whether the cloud confirmed the end of the VM, or no VM was rented. ``other_machine`` is the
+    machine if the cloud reports another GPU than the offer, empty otherwise. ``vm_id`` is the first VM, empty
+    until the cloud has answered the request, ``current_id`` the VM that replaced it (both as the cloud wrote the
     ids) and ``rented_at`` its start; ``earlier_cost`` is the bill of the VMs before, ``is_counted`` whether it includes
     the current VM, ``reasons`` why each was replaced, ``cap`` the maximum cost, ``offer`` the shape and the price of
     the VM. ``has_volume`` is whether the run requested a volume, ``volume_id`` and ``volume_path`` the id and the
@@ -56,6 +57,7 @@ class VmFacts(BaseModel):
     address: str | None = None
     pinned: str | None = None
     usable_state: str = ""
+    other_machine: str = ""
     key_ids: list[str] = []
     has_key: bool = False
     is_guarded: bool = False

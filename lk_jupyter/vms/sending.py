@@ -123,7 +123,9 @@ def _send_first(run: VmRun, command: str, data: bytes) -> None:
             run.watch.check_start()
             time.sleep(_CONNECT_PAUSE)
         else:
-            run._store_facts(usable_state=run.watch.accept_state())
+            offer, gpu = run.facts.offer, run.watch.gpu
+            other = f"vm.{gpu}" if offer and gpu and offer.profile.lower() not in gpu else ""
+            run._store_facts(usable_state=run.watch.accept_state(), other_machine=other)
             return
 
 

@@ -75,7 +75,7 @@ class RunView(RunMetrics):
         self._log.keep_reading(ended=self.ended)
         fact_rows = [[name, redact(words)] for name, words in run_facts(self._run, record) if words]
         more = " · ".join(f"{name} {words}" for name, words in fact_rows if name in _BELOW)
-        receipt = receipt_facts(record, self._run.machine, self._run.bundle)
+        receipt = receipt_facts(record, self._run)
         notes = list(filter(None, [more, self._run.note]))
         with self.hold_sync():
             self.facts = fact_rows

@@ -13,6 +13,7 @@ import textwrap
 import threading
 from collections import Counter
 from contextlib import redirect_stdout
+from decimal import Decimal
 
 import pandas as pd
 import pytest
@@ -20,7 +21,9 @@ from magics.kernels import fail
 from magics.people import interrupt_us
 from patience import PATIENCE
 
+from lk_jupyter.inference.batch import Estimate
 from lk_jupyter.inference.batch_file import BatchPart, LocalBatchFile, RowAnswer, RowFailure
+from lk_jupyter.magics import batches
 from lk_jupyter.magics.batches import lk_batch
 
 REVIEWS = ["good", "bad", "so so"]
@@ -31,6 +34,12 @@ def ask(talking, run_cell, shell):
     """A notebook with reviews that is signed in to a cloud with an upstream; gives what a cell shows."""
     shell.user_ns["df"] = pd.DataFrame({"review": REVIEWS, "stars": [5, 1, 3]}, index=[10, 20, 30])
     return run_cell
+
+
+def test_a_bill_above_the_estimate_of_a_batch_is_shown_in_its_receipt(ask, monkeypatch):
+    monkeypatch.setattr(batches.Job, "estimate", lambda *_: Estimate(3, 1, Decimal(0), Decimal("0.000001")))
+    shown = ask("%lk_batch df.review -m up/large --max-tokens 50 --yes")
+    assert "above the quote of at most" in shown
 
 
 @pytest.fixture

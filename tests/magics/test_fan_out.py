@@ -127,9 +127,9 @@ def test_interrupt_aborts_every_lane_and_says_what_they_cost(kernel, cloud):
         on=kernel.interrupt_when(lambda cell: any(text.count("at work") == 2 for text in cell.shown)),
     )
     assert cell.error["ename"] == "KeyboardInterrupt"
-    assert "the runs were aborted: 2 runs for " in cell.error["evalue"]
+    assert "the runs were stopped: 2 runs for " in cell.error["evalue"]
     assert "in total" in cell.error["evalue"]
-    assert kernel.value("table['state'].tolist()") == "['aborted', 'aborted', 'not started']"
+    assert kernel.value("table['state'].tolist()") == "['failed', 'failed', 'not started']"
     ours = kernel.value("table['run'].tolist()")
     assert not [run for run in cloud.client.workloads.list() if run.execution_id in ours]
 

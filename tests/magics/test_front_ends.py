@@ -174,8 +174,8 @@ def test_an_interrupted_cell_ends_with_its_receipt(notebook):
     first, log, error, last = cell
     run_id = re.search(ID, text(first))[0]
     assert (text(log), error["ename"]) == ("started\n", "KeyboardInterrupt")
-    assert re.fullmatch(rf"Run {run_id[:8]} was aborted\. Cost: (under )?[\d.]+ credits\.", text(error))
-    assert re.search(rf"■ aborted .* credits · run {run_id}", text(last))
+    assert re.fullmatch(rf"Run {run_id[:8]} was stopped\. Cost: (under )?[\d.]+ credits\.", text(error))
+    assert re.search(rf"✗ failed .* credits · stopped early .* run {run_id}", text(last))
     assert receipts(notebook.cells) == [run_id]
 
 

@@ -129,12 +129,13 @@ def test_interrupt_aborts_the_run_and_says_what_it_cost(kernel, cloud):
         on=kernel.interrupt_when(lambda cell: "on" in cell.text),
     )
     assert cell.error["ename"] == "KeyboardInterrupt"
-    assert cell.shown[-1].startswith("■ aborted")
+    assert cell.shown[-1].startswith("✗ failed")
+    assert "stopped early to return its variables" in cell.shown[-1]
     assert "credits" in cell.shown[-1]
     assert "credits" not in cell.error["evalue"]  # the receipt has the cost
     assert "Set here: steps" in cell.shown[-1]
     assert "with the values from the moment when the run was stopped" in cell.shown[-1]
-    assert kernel.value("run.status, steps") == "('aborted', 3)"
+    assert kernel.value("run.status, steps") == "('failed', 3)"
 
 
 def test_a_second_interrupt_leaves_at_once_and_names_the_command_that_stops_the_run(kernel, faulty):

@@ -15,6 +15,8 @@ from patience import PATIENCE
 
 import lk_jupyter
 from lk_jupyter.errors import RunAborted, RunFailed
+from lk_jupyter.journal.journal import journal
+from lk_jupyter.magics._output.run_status import receipt
 from lk_jupyter.protocol.bucket import stop_key
 from lk_jupyter.remote.script import stop as stop_watch
 
@@ -61,10 +63,12 @@ def test_a_run_that_waited_for_its_machine_returns_its_state_before_its_lease_en
     assert run.outputs()["model"]["step"] >= 1
 
 
-def test_a_stopped_run_returns_its_state_and_is_aborted(session):
+def test_a_stopped_run_returns_its_variables_and_has_the_state_of_the_clouds_record(session):
     run = train(session)
     stop(run)
-    assert run.status == run.record.status == "aborted"
+    recorded = session.client.execution.get(run.execution_id).status
+    assert run.status == run.record.status == journal().get(run.execution_id).state == recorded == "failed"
+    assert "stopped early to return its variables" in str(receipt(run.record, run))
     with pytest.raises(RunAborted):
         run.result()
     assert run.outputs()["model"]["step"] >= 1
@@ -74,7 +78,8 @@ def test_a_run_returns_its_state_before_its_time_limit(session):
     run = train(session, timeout=4)
     with pytest.raises(RunFailed, match="was stopped: its time limit was reached"):
         run.result()
-    assert run.record.status == "timeout"
+    assert run.record.status == session.client.execution.get(run.execution_id).status == "failed"
+    assert "stopped shortly before its time limit" in str(receipt(run.record, run))
     assert run.outputs()["model"]["step"] >= 1
 
 
@@ -141,7 +146,7 @@ def test_a_state_of_200_mb_returns_within_the_grace(session):
         while "training" not in getattr(next(events), "content", ""):
             pass
     stop(run)
-    assert run.status == "aborted"
+    assert run.status == "failed"
     assert run.outputs()["state"][0] >= 1
 
 

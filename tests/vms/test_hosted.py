@@ -19,10 +19,12 @@ from vms.on_vm import active_keys, facts_of, living, start, text_of, until
 from lk_jupyter.api.logs import INCOMPLETE
 from lk_jupyter.errors import LkError, RunAborted, RunFailed, UsageError
 from lk_jupyter.magics._output import unfinished_runs
+from lk_jupyter.magics._output.run_status import receipt
 from lk_jupyter.magics._output.unfinished_runs import GoingOn, _list_overdue_vms
 from lk_jupyter.runs.run import Run
 from lk_jupyter.runs.vm import OffsetFollower
 from lk_jupyter.vms import facts, hosted, sending, ssh_config
+from lk_jupyter.vms.ends import VmWatch
 from lk_jupyter.vms.shell import HostKeyChanged
 from lk_jupyter.vms.ssh import SshEndpoint
 
@@ -44,6 +46,18 @@ def test_code_on_a_vm_returns_log_result_variables_and_bill_and_the_vm_is_delete
     assert run.cost == facts_of(run).billed > 0
     assert facts_of(run).is_deleted
     assert run.log_path.read_text() == hosted.open_run(session, run.execution_id).log()
+
+
+def test_the_receipt_of_a_run_has_the_gpu_that_the_cloud_reports_for_its_vm(session, vms, monkeypatch):
+    read = VmWatch.add
+    monkeypatch.setattr(
+        VmWatch, "add", lambda watch, vm: read(watch, vm.model_copy(update={"hardware_profile": "h100"}))
+    )
+    run = start(session, "print(1)")
+    run.result()
+    assert run.record.hardware_profile == "vm.h100"
+    assert "H100 VM" in (text := str(receipt(run.record, run)))
+    assert "the request was for A100 VM" in text
 
 
 @pytest.mark.nightly

@@ -15,7 +15,7 @@ import { Notice } from '../components/Notice';
 import { RunRow } from '../cloudTypes';
 import { RunHeader, RunHeaderProps, useSight } from '../components/RunHeader';
 import { buildHeader, savedRun } from '../header';
-import { finalState, hasEnded, rowFromRecord, plainName } from '../runs';
+import { hasEnded, rowFromRecord, plainName } from '../runs';
 import { request, Trouble } from '../request';
 import { thisSecond } from '../serverClock';
 import { trans } from '../trans';
@@ -169,7 +169,7 @@ type HeadProps = { run: ExecutionRecord; row: RunRow | null; silent: number | nu
 
 /** The same header as in the run's cell, built from the record. */
 function Head({ run, row, silent, ahead, ...on }: HeadProps) {
-  const state = finalState((run.status ?? '').toLowerCase(), row);
+  const state = (run.status ?? '').toLowerCase();
   const current = { ...(row ?? rowFromRecord(run, new Map(), ahead)), state, isActive: !hasEnded(run), record: run };
   const saved = savedRun({ execution_id: run.execution_id, state })!;
   const times = { now: Date.now(), second: thisSecond(), isLive: false, since: 0, silent };

@@ -119,7 +119,7 @@ class BackgroundRun:
             self._read_lines()
             self._newest.extend(self._text.end())
             self._show_end()
-            ended = receipt(self._run.record, self._run.machine) if self._run.is_finished else StatusLine("lost", [""])
+            ended = receipt(self._run.record, self._run) if self._run.is_finished else StatusLine("lost", [""])
             facts = filter(None, [ended.state, *ended.facts[:-1]])  # the last is the id
             self._notify(DesktopNotification(f"{run_title(self._run)}: {' · '.join(facts)}", ended=time.time()))
         finally:

@@ -352,11 +352,7 @@ class Decision(ReceiptTable):
     """The table that compares the runs of a fan-out."""
 
     def __init__(self, fan: FanOut, note: str, cause: str) -> None:
-        receipts = [
-            receipt_facts(member.record, member.plan.bundle.machine, member.plan.bundle)
-            for member in fan.members
-            if member.record
-        ]
+        receipts = [receipt_facts(member.record, member.run, member.bill) for member in fan.members if member.record]
         super().__init__(decision_table(fan.outcomes(), fan.scores, note, cause), receipts)
         self._picture = leaderboard_picture(Ranking(fan))
         self._data = {"head": "", "runs": [], "notes": note.splitlines()}

@@ -47,7 +47,7 @@ from lk_jupyter.options.runs import AttachOptions, StartOptions
 from lk_jupyter.runs.abort import Abort
 from lk_jupyter.runs.interrupts import SafeEvent, true_interrupts
 from lk_jupyter.runs.monitor import RunMonitor
-from lk_jupyter.runs.outcome import STOPPED_STATES
+from lk_jupyter.runs.outcome import STOPPED_STATES, classify_end
 from lk_jupyter.runs.run import Run
 from lk_jupyter.runs.submit.submission import Submission
 from lk_jupyter.session import Session
@@ -244,9 +244,9 @@ def _await_abort(run: Run, view: RunDisplay, monitor: RunMonitor, stop: Stop) ->
 def _describe_end(run: Run, view: RunDisplay) -> str:
     record = run.record
     view.end(record, "", raises=True)
-    is_stopped = record.status.lower() in STOPPED_STATES
+    is_stopped = classify_end(record) in STOPPED_STATES
     if view.status.appends:  # some servers save the error below the receipt
-        end = "was aborted" if is_stopped else "had already finished"
+        end = "was stopped" if is_stopped else "had already finished"
         return f"Run {run.short_id} {end}. Cost: {cost_label(run)}."
     return "You stopped this run." if is_stopped else "The run had already finished."
 
@@ -254,7 +254,7 @@ def _describe_end(run: Run, view: RunDisplay) -> str:
 def _describe_earlier_end(run: Run) -> str:
     if run.is_finished:
         with suppress(LkError):
-            return f"The run had already finished: {', '.join(filter(None, receipt(run.record, run.machine).facts))}"
+            return f"The run had already finished: {', '.join(filter(None, receipt(run.record, run).facts))}"
     return f"The run has finished; its cost isn't known yet. See it: %lk_attach {run.execution_id}"
 
 

@@ -231,7 +231,7 @@ class RunStatus:
 
     def close_run(self, record: ExecutionRecord, *, is_visible: bool = True) -> tuple[StatusLine, list[Notice]]:
         """Return the receipt, and the final notices of the observers; ``is_visible`` is whether the user sees both."""
-        line = receipt(record, self._machine, self._run.bundle if self._run else None)
+        line = receipt(record, self._run)
         if not self._run:
             return line, []
         if is_visible:
@@ -256,33 +256,36 @@ class RunStatus:
 
 def cost_label(run: Run) -> str:
     """Return the cost of an ended run as text, such as ``0.0012 credits``."""
-    return calculate_bill(run.record, hourly_price(run.machine)).label
+    return run.bill().label
 
 
-def receipt(
-    record: ExecutionRecord, machine: MachineType | None, bundle: Bundle | None = None, bill: Bill | None = None
-) -> StatusLine:
-    """Return the receipt of a run: state, duration, cost, id; the metadata has the same facts for programs.
+def receipt(record: ExecutionRecord, run: Run | None, bill: Bill | None = None) -> StatusLine:
+    """Return the receipt of a run: state, machine, duration, cost, id; the metadata has the same facts for programs.
 
-    The duration is the time that the code ran, preceded by the time in the queue if that was at least LONG_WAIT.
+    The record decides state, machine and cost; differences from the request and the quote follow in words. The
+    duration is the time that the code ran, preceded by the time in the queue if that was at least LONG_WAIT.
     """
-    named, price = machine_with_price(machine), hourly_price(machine)
-    bill, seconds = bill or calculate_bill(record, price), measure_duration(record)
-    facts = receipt_facts(record, machine, bundle, bill)
+    machine, quote = (run.machine, run.quote) if run else (None, None)
+    bill, seconds = bill or calculate_bill(record, hourly_price(machine), quote=quote), measure_duration(record)
+    facts = receipt_facts(record, run, bill)
+    differences = facts.get("differences", "")
     took = "" if seconds is None else _format_wait(facts) + duration_label(seconds)
-    line = StatusLine(record.status, [named, took, bill.label, f"run {record.execution_id}"])
-    line.run = facts
+    line = StatusLine(
+        record.status,
+        [machine_with_price(machine), took, bill.label, differences, f"run {record.execution_id}"],
+    )
+    line.run = {**facts, "told": [differences] if differences else []}
     if is_final(record.status):
         line.metadata = {METADATA_KEY: facts}
     return line
 
 
-def read_final_receipt(run: Run, bundle: Bundle | None = None) -> StatusLine | None:
+def read_final_receipt(run: Run) -> StatusLine | None:
     """Return the receipt of a run that has ended; None for an active run, and without an answer of the server."""
     with suppress(LkError):
         record = run.record
         if is_final(record.status):
-            return receipt(record, run.machine, bundle)
+            return receipt(record, run)
     return None
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from lk_jupyter.api.execution import ExecutionRecord, is_final
 from lk_jupyter.connection.connection import Connection
 from lk_jupyter.errors import OutcomeUnknown, RunError
+from lk_jupyter.machines.catalogue import hourly_price
 from lk_jupyter.options.runs import RunOptions
 from lk_jupyter.protocol.bucket import GRACE
 from lk_jupyter.protocol.frames import BAR, NO_NONCE, Frame, Splitter, format_frame
@@ -94,7 +95,8 @@ class FanOutMember:
         """Return time and cost of the run so far, or of the ended run."""
         price = self.plan.bundle.machine.price_per_hour
         if self.record:
-            return calculate_bill(self.record, price)
+            price = hourly_price(self.run.machine) if self.run else price
+            return calculate_bill(self.record, price, quote=self.plan.bundle.quote)
         return self._monitor.stopwatch.bill(price) if self._monitor else Bill()
 
     @property

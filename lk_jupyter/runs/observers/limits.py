@@ -28,7 +28,8 @@ from lk_jupyter.text.units import credits_label, duration_label, limit_label, wh
 
 if TYPE_CHECKING:
     from lk_jupyter.connection.connection import Connection
-    from lk_jupyter.runs.run import Run
+    from lk_jupyter.runs.outcome import classify_end
+from lk_jupyter.runs.run import Run
 
 
 class Countdown(RunObserver):
@@ -90,7 +91,7 @@ class Countdown(RunObserver):
     def _iterate_early_end_notices(self, run: Run, record: ExecutionRecord) -> Iterator[Notice]:
         """Report that the cloud ended a run before its long time limit, and assume the documented limit again."""
         limit, documented = self.time_limit or 0, int(find_assumption("longest_run").default)
-        if record.status.lower() != "timeout" or limit <= documented or not (record.start_time and record.end_time):
+        if classify_end(record) != "timeout" or limit <= documented or not (record.start_time and record.end_time):
             return
         seconds = (record.end_time - record.start_time).total_seconds()
         if seconds < _EARLY * limit:

@@ -14,6 +14,7 @@ from lk_jupyter.machines.catalogue import hourly_price
 from lk_jupyter.protocol.notice import WARNING, Notice
 from lk_jupyter.runs.clock import calculate_bill, measure_duration
 from lk_jupyter.runs.observers.base import RunObserver
+from lk_jupyter.runs.outcome import list_differences
 from lk_jupyter.runs.run import Run
 from lk_jupyter.text.terminal import one_line
 from lk_jupyter.text.units import duration_label
@@ -53,8 +54,13 @@ class Messages(RunObserver):
         seconds = measure_duration(record)
         if self.notices or not messages.needs_message(record.status, seconds):
             return []
-        bill = calculate_bill(record, hourly_price(run.machine))
-        facts = [record.status, "" if seconds is None else duration_label(seconds), bill.label]
+        bill = calculate_bill(record, hourly_price(run.machine), quote=run.quote)
+        facts = [
+            record.status,
+            "" if seconds is None else duration_label(seconds),
+            bill.label,
+            *list_differences(record, bill, run.requested_machine),
+        ]
         lines = [" · ".join(filter(None, facts)), f"Log: %lk_attach {run.short_id}"]
         is_success = record.status.lower() in SUCCEEDED_STATES
         lines += [] if is_success else [f"Continue from a checkpoint: --resume {run.short_id}"]

@@ -24,7 +24,7 @@ from lk_jupyter.runs.clock import measure_duration, measure_launch, measure_wait
 from lk_jupyter.runs.metrics.summary import keep_figures, keep_summary
 from lk_jupyter.runs.notebooks.notebook import CELL, PART
 from lk_jupyter.runs.observers.base import RunObserver
-from lk_jupyter.runs.outcome import STOPPED_STATES
+from lk_jupyter.runs.outcome import STOPPED_STATES, classify_end
 from lk_jupyter.runs.package.bundle import Bundle
 from lk_jupyter.runs.package.kept_packages import KIND as PACKAGES
 from lk_jupyter.runs.package.kept_packages import is_complete
@@ -159,7 +159,7 @@ def _save_summary(run: Run, seconds: float | None, score: dict[str, float]) -> N
 
 def _format_moment(record: ExecutionRecord) -> str:
     """Return the end of a line about variables that shows whether the run finished."""
-    state = record.status.lower()
+    state = classify_end(record)
     if state in SUCCEEDED_STATES:
         return ""
     end = "was stopped" if state in STOPPED_STATES | {"timeout"} else "failed"

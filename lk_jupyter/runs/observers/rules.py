@@ -30,7 +30,7 @@ from lk_jupyter.protocol.metadata import GROUP_KEY
 from lk_jupyter.protocol.notice import HINT, WARNING, Notice
 from lk_jupyter.protocol.parts import read_part_settings
 from lk_jupyter.runs.clock import measure_duration, measure_launch
-from lk_jupyter.runs.outcome import TRACEBACK, remote_traceback, split_printed_output
+from lk_jupyter.runs.outcome import TRACEBACK, classify_end, remote_traceback, split_printed_output
 from lk_jupyter.runs.package import rich
 from lk_jupyter.runs.package.bundle import PACKAGES, Bundle
 from lk_jupyter.text.secrets import COLOUR
@@ -435,7 +435,7 @@ def time_limit_exceeded(case: Evidence) -> str | Hint | None:
     record, bundle = case.record, case.bundle
     if case.has_checkpoint:
         return None
-    if record is None or record.status.lower() != "timeout" or bundle is None or bundle.cost_binds:
+    if record is None or classify_end(record) != "timeout" or bundle is None or bundle.cost_binds:
         return None
     longest = case.max_timeout or bundle.timeout
     seconds = min(2 * bundle.timeout, longest)

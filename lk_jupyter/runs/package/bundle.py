@@ -138,12 +138,17 @@ class Bundle:
         return cost_at_limit(self.machine.price_per_hour, self.timeout)
 
     @property
+    def quote(self) -> Decimal | None:
+        """Return the highest cost that the user was shown, in credits; None without a published price."""
+        return self.max_cost if self.cost_binds else self.worst_case
+
+    @property
     def at_most(self) -> str:
         """Describe the highest possible cost of the run, and the limit that determines this cost."""
         if self.worst_case is None:
             return f"price unknown, {self.timeout} s at most"
         limit = f"{'--max-cost, ' if self.cost_binds else ''}time limit {self.timeout} s"
-        return f"at most {credits_label(self.max_cost if self.cost_binds else self.worst_case)} ({limit})"
+        return f"at most {credits_label(self.quote)} ({limit})"
 
     @property
     def max_cost_example(self) -> str:

@@ -268,5 +268,5 @@ def test_while_the_cloud_is_silent_the_line_shows_for_how_long_and_no_clock_or_c
     interrupt = Interrupts(kernel, says("● running"))
     cell = kernel.run(code, on=act)
     assert SILENCE.fullmatch(silent_lines[0]), silent_lines
-    assert cell.shown[-1].startswith("■ aborted")
+    assert cell.shown[-1].startswith("✗ failed · A100 at ")
     kernel.run("monitor._PATIENCE, monitor._SILENCE = 5.0, 20.0")

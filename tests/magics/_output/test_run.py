@@ -38,8 +38,9 @@ def test_observers_hear_all_that_the_run_wrote_before_they_are_asked_at_its_end(
             return [self.heard]
 
     view = RunDisplay(None, None, observers=ObserverGroup([Listener()]))
+    machines = dict.fromkeys(("bundle", "machine", "requested_machine", "quote"))
     view._run = SimpleNamespace(
-        bundle=None, mark_viewed=lambda: None, messages=SimpleNamespace(withheld=0), log_problem=""
+        **machines, mark_viewed=lambda: None, messages=SimpleNamespace(withheld=0), log_problem=""
     )
     view.observe("one\n")
     view._list_observer_facts(1.0)
