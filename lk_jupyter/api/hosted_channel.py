@@ -275,17 +275,14 @@ class Channel:
             if self._closed.is_set() or (self._ready.is_set() and not names):
                 return
             conclusion = self._probes.add(probe, has_started=has_started)
-            if conclusion == "running":
-                pause = hosted_probe.ALIVE_PAUSE
-            elif conclusion == "silent":
-                pause = hosted_probe.ALIVE_PAUSE if probe.is_busy and has_started else pause
-            elif conclusion == "lost":
+            pause = self._probes.find_pause(conclusion, probe, has_started=has_started)
+            if conclusion == "lost":
                 self.is_lost = True
                 self._fail_requests(names, self._describe_loss())
-            elif self._probes.finished > 1:  # no end arrived afterwards either
+            elif conclusion == "finished":
                 self._fail_requests([name for name in names if name not in self._started], LOST)
                 self._fail_requests([name for name in names if name in self._started], CUT)
-            elif arrivals == self._arrivals:
+            elif conclusion == "half dead" and arrivals == self._arrivals:
                 self._renew_connection()
         except (ConnectionFailed, InvalidResponse, RuntimeError):  # RuntimeError after a close
             self._renew_connection()  # without a connection, ``over`` decides

@@ -51,19 +51,26 @@ class ProbeCount:
     finished: int = 0
 
     def add(self, probe: KernelProbe, *, has_started: bool) -> str:
-        """Count a probe and return the conclusion: running, finished, silent or lost.
+        """Count a probe and return the conclusion: running, silent, lost, half dead or finished.
 
-        ``has_started`` is whether a message of the cell arrived.
+        ``has_started`` is whether a message of the cell arrived. A kernel that has finished the cell can't have sent
+        its end over a half dead connection, and the next connection brings no end either if the cell is finished.
         """
         if probe.shell:
             self.silent, self.finished = 0, self.finished + 1
-            return "finished"
+            return "finished" if self.finished > 1 else "half dead"
         if probe.control:
             self.silent = self.finished = 0
             return "running"
         self.silent += 1
         is_lost = self.silent >= (BUSY_PROBES if probe.is_busy and has_started else SILENT_PROBES)
         return "lost" if is_lost else "silent"
+
+    @staticmethod
+    def find_pause(conclusion: str, probe: KernelProbe, *, has_started: bool) -> float:
+        """Return the seconds until the next probe."""
+        is_alive = conclusion == "running" or (conclusion == "silent" and probe.is_busy and has_started)
+        return ALIVE_PAUSE if is_alive else SILENT_PAUSE
 
 
 def build_message(kind: str, content: dict[str, Any], session: str, channel: str = "shell") -> dict[str, Any]:

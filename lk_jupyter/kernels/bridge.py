@@ -8,6 +8,9 @@ the Jupyter that started the bridge ends, the bridge stops the machine.
 The hosted server restarts a hosted kernel that dies (``os._exit``, out of memory, a crash). Pending requests get an
 error, as no answer arrives any more, and front ends get the states of a local kernel: restarting, or dead if the kernel
 can't be restarted. The machine then counts as idle.
+
+If pending requests get no message for a while, the bridge probes the kernel over another connection, by the rules of
+``lk_jupyter.api.hosted_probe``: a half dead connection is replaced, and a silent machine is reported with its cost.
 """
 
 from __future__ import annotations
@@ -18,17 +21,21 @@ import json
 import os
 import time
 import uuid
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterable
 from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from jupyter_server.services.kernels.connection.base import deserialize_msg_from_ws_v1, serialize_msg_to_ws_v1
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, WebSocketException
 
+from lk_jupyter.api import hosted_probe
+from lk_jupyter.api._polling import check_patience
 from lk_jupyter.api.execution import is_final
 from lk_jupyter.api.hosted_channel import CUT, LOST, ODD, TOO_LARGE, MessageNumbers, is_too_large, lost_label
+from lk_jupyter.api.hosted_probe import UNFINISHED, KernelProbe, ProbeCount, probe_kernel
 from lk_jupyter.errors import LkError
 from lk_jupyter.kernels.sockets import CHANNELS, KernelMessage, Sockets
 from lk_jupyter.protocol.json_limits import MOST_KERNEL_MESSAGE_BYTES, format_megabytes, load_json
@@ -75,12 +82,14 @@ class Lease:
         return limit_label(self._seconds)
 
 
-class _PendingRequest(NamedTuple):
-    """A request to the hosted kernel, and the missing messages that end the request: reply and idle."""
+@dataclass
+class _PendingRequest:
+    """A request to the hosted kernel, the missing messages that end it (reply, idle), and when its last one arrived."""
 
     channel: str
     message: KernelMessage
-    missing: set[str]
+    missing: set[str] = field(default_factory=lambda: {"reply", "idle"})
+    active_at: float = field(default_factory=time.monotonic)
 
 
 class Bridge:
@@ -94,6 +103,11 @@ class Bridge:
         self._pending: dict[str, _PendingRequest] = {}
         self._numbers = MessageNumbers()
         self._checks: dict[str, tuple[list[str], set[str]]] = {}  # question → earlier requests, missing ends
+        self._probes = ProbeCount()
+        self._probe_due = 0.0  # on the monotonic clock
+        self._last_message_at = 0.0  # the last message of a pending request, or the start of the first pending request
+        self._answered_at = 0.0  # the last answer of the hosted server to a probe
+        self._session_id = uuid.uuid4().hex
         self._submitted: set[str] = set()  # requests that were sent
         self._started: set[str] = set()  # requests of which a message arrived
         self._socket: ClientConnection | None = None
@@ -110,7 +124,7 @@ class Bridge:
             self._sockets.welcome(),
             self._keep_kernel_connection(),
         ]
-        works += [self._watch_lease(), self._watch_machine()]
+        works += [self._watch_lease(), self._watch_machine(), self._watch_silence()]
         works += [self._listen_to_channel(channel) for channel in CHANNELS]
         tasks = [asyncio.create_task(work) for work in [*works, self._done.wait()]]
         try:
@@ -152,15 +166,20 @@ class Bridge:
     async def _forward_to_kernel(self, channel: str, message: KernelMessage) -> None:
         """Send a message to the hosted kernel, or report that the machine has ended."""
         header = message.header
-        if header["msg_type"].endswith("_request"):
+        is_request = header["msg_type"].endswith("_request")
+        if is_request:
             if not self._pending:
                 self._numbers.missing.clear()
-            self._pending[header["msg_id"]] = _PendingRequest(channel, message, {"reply", "idle"})
+                self._last_message_at, self._probes = time.monotonic(), ProbeCount()
+            self._pending[header["msg_id"]] = _PendingRequest(channel, message)
         if header["msg_type"] in _WORK:
             self._lease.work()
         while not self._end_reason:
-            await self._ready.wait()
-            if self._socket:
+            with suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._ready.wait(), TICK)
+            if is_request and header["msg_id"] not in self._pending:  # failed in the meantime
+                return
+            if self._socket and self._ready.is_set():
                 with suppress(WebSocketException, OSError):
                     await self._socket.send(serialize_msg_to_ws_v1(message.parts, channel))
                     self._submitted.add(header["msg_id"])
@@ -170,9 +189,9 @@ class Bridge:
 
     async def _keep_kernel_connection(self) -> None:
         """Keep a connection to the hosted kernel; the server buffers messages for the same session in between."""
-        url = self._kernel.server.channels_url(self._kernel.kernel_id, uuid.uuid4().hex)
-        settings: dict[str, Any] = {"proxy": None} if url.startswith("ws://") else {}
         while True:
+            url = self._kernel.server.channels_url(self._kernel.kernel_id, self._session_id)
+            settings: dict[str, Any] = {"proxy": None} if url.startswith("ws://") else {}
             with suppress(WebSocketException, OSError, asyncio.TimeoutError, LkError):
                 headers = await asyncio.to_thread(lambda: self._kernel.server.headers)
                 async with connect(
@@ -180,6 +199,7 @@ class Bridge:
                     additional_headers=headers,
                     subprotocols=[PROTOCOL],  # type: ignore[list-item] # a str of its own kind
                     max_size=MOST_KERNEL_MESSAGE_BYTES,
+                    close_timeout=1,
                     **settings,
                 ) as self._socket:
                     if self._socket.subprotocol != PROTOCOL:
@@ -237,7 +257,7 @@ class Bridge:
             self._info = load_json(parts[3])
         pending = self._pending.get(message.parent.get("msg_id", ""))
         if pending:
-            self._started.add(message.parent["msg_id"])
+            self._record_activity(message.parent["msg_id"])
             await self._sockets.send(channel, message._replace(identities=pending.message.identities))
         if message.header["msg_type"].endswith("_reply"):
             self._record_end("reply", message)
@@ -246,7 +266,7 @@ class Bridge:
     async def _record_kernel_state(self, message: KernelMessage) -> None:
         """Record whether the hosted kernel works and is alive."""
         if message.parent.get("msg_id", "") in self._pending:
-            self._started.add(message.parent["msg_id"])
+            self._record_activity(message.parent["msg_id"])
         if message.header["msg_type"] != "status":
             return
         state = load_json(message.parts[3]).get("execution_state")
@@ -261,6 +281,12 @@ class Bridge:
         elif message.parent.get("msg_type") in _WORK:
             (self._lease.rest if state == "idle" else self._lease.work)()
 
+    def _record_activity(self, request_id: str) -> None:
+        """Record that a message of a pending request arrived."""
+        self._started.add(request_id)
+        self._last_message_at = self._pending[request_id].active_at = time.monotonic()
+        self._probes = ProbeCount()
+
     def _record_end(self, end: str, message: KernelMessage) -> None:
         """Record that a request received a message that ends requests: reply or idle."""
         request_id = message.parent.get("msg_id", "")
@@ -273,8 +299,11 @@ class Bridge:
         """Show in the cell that ends how many messages were lost while the connection was broken."""
         if request.get("msg_type") == "execute_request" and (label := lost_label(len(self._numbers.missing))):
             self._numbers.missing.clear()
-            content = {"name": "stderr", "text": f"{label}\n"}
-            await self._sockets.publish(self._sockets.build_message("stream", content, request, [b"lk"]))
+            await self._sockets.publish(self._build_error_text(label, request))
+
+    def _build_error_text(self, text: str, request: dict[str, Any]) -> KernelMessage:
+        """Return a message that shows a line in the error output of a request."""
+        return self._sockets.build_message("stream", {"name": "stderr", "text": f"{text}\n"}, request, [b"lk"])
 
     async def _fail_lost_requests(self, end: str, message: KernelMessage) -> None:
         """End requests whose reply or last state was lost, once both channels have brought the end of the question."""
@@ -284,6 +313,10 @@ class Bridge:
         if missing:
             return
         del self._checks[question]
+        await self._fail_requests(names)
+
+    async def _fail_requests(self, names: Iterable[str]) -> None:
+        """End requests that the kernel doesn't know any more."""
         for name in filter(self._pending.__contains__, names):
             failure = _build_failure("ConnectionLost", CUT if name in self._started else LOST)
             await self._end_request(self._forget_request(name), failure)
@@ -294,6 +327,8 @@ class Bridge:
         if "reply" in pending.missing:
             await self._answer_as_ended_kernel(pending.channel, pending.message, failure)
         else:
+            if pending.message.header["msg_type"] == "execute_request":
+                await self._sockets.publish(self._build_error_text(UNFINISHED, pending.message.header))
             await self._publish_idle(pending.message)
 
     def _forget_request(self, name: str) -> _PendingRequest:
@@ -337,6 +372,61 @@ class Bridge:
                     )
                 elif not self._ready.is_set() and not await asyncio.to_thread(self._kernel.exists):
                     await self._give_back("The kernel no longer exists on its machine.")
+
+    async def _watch_silence(self) -> None:
+        """End requests whose last state doesn't arrive, and probe the kernel if all pending requests are silent."""
+        while True:
+            await asyncio.sleep(TICK)
+            moment = time.monotonic()
+            for name, request in list(self._pending.items()):
+                if request.missing == {"idle"} and moment - request.active_at >= hosted_probe.IDLE_SILENCE:
+                    await self._end_request(self._forget_request(name), {})
+            is_silent = moment - self._last_message_at >= hosted_probe.PROBE_SILENCE and moment >= self._probe_due
+            if self._pending and is_silent and not self._end_reason:
+                await self._probe()
+
+    async def _probe(self) -> None:
+        """Probe the kernel once: fail requests that get no answer, and replace a connection that is half dead."""
+        last_message_at, has_started = self._last_message_at, any(name in self._started for name in self._pending)
+        names, pause = set(self._pending), hosted_probe.SILENT_PAUSE
+        try:
+            probe = await asyncio.to_thread(probe_kernel, self._kernel.server, self._kernel.kernel_id)
+        except LkError as error:
+            await self._end_after_patience(error)
+        else:
+            self._answered_at = time.monotonic()
+            if probe.shell:
+                await asyncio.sleep(hosted_probe.GRACE_SECONDS)
+            names &= self._pending.keys()
+            if names and self._last_message_at == last_message_at:  # silent until now
+                pause = await self._conclude(probe, names, has_started=has_started)
+        self._probe_due = time.monotonic() + pause
+
+    async def _conclude(self, probe: KernelProbe, names: set[str], *, has_started: bool) -> float:
+        """Deal with the requests by the answers of the kernel to a probe; return the seconds until the next probe."""
+        conclusion = self._probes.add(probe, has_started=has_started)
+        if conclusion == "lost":
+            await self._report_lost_machine()
+        elif conclusion == "finished":
+            await self._fail_requests(names)
+        elif conclusion == "half dead" and self._socket:  # a half dead connection can block the old session
+            self._session_id = uuid.uuid4().hex
+            await self._socket.close()
+        return self._probes.find_pause(conclusion, probe, has_started=has_started)
+
+    async def _end_after_patience(self, error: LkError) -> None:
+        """Report the machine as lost if its server hasn't answered for a long time."""
+        try:
+            check_patience(error, max(self._answered_at, self._last_message_at), "")
+        except LkError:
+            await self._report_lost_machine()
+
+    async def _report_lost_machine(self) -> None:
+        """Report to the pending requests that the machine doesn't answer; without new work, its lease ends it."""
+        advice = f"restart or shut down the kernel. Without new work, it is stopped after {self._lease.label}."
+        loss = await asyncio.to_thread(self._kernel.describe_loss, "this kernel", advice)
+        self._lease.rest()
+        await self._answer_all("MachineLost", loss)
 
     async def _report_machine_end(self, reason: str) -> None:
         """Report the end of the machine to pending requests and to all later requests."""

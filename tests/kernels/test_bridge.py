@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import sys
 import tempfile
 import threading
 from contextlib import contextmanager
+from queue import Empty
 from types import SimpleNamespace
 
 import pytest
@@ -16,6 +18,8 @@ from jupyter_server.services.kernels.connection.base import deserialize_msg_from
 from patience import PATIENCE
 from websockets.asyncio.server import serve
 
+from lk_jupyter.api import hosted_probe
+from lk_jupyter.api.hosted_probe import UNFINISHED
 from lk_jupyter.kernels import bridge
 from lk_jupyter.kernels.sockets import KernelMessage, Sockets
 
@@ -83,11 +87,27 @@ def stopping(run, kind):
 async def between(connection, kernel):
     """Pass messages between a kernel's sockets and a server."""
     run = SimpleNamespace(status="running")
-    async with serve(kernel(run), "127.0.0.1", 0, subprotocols=[bridge.PROTOCOL]) as server:
+    async with serve(kernel(run), "127.0.0.1", 0, subprotocols=[bridge.PROTOCOL], select_subprotocol=select) as server:
         port = server.sockets[0].getsockname()[1]
-        place = SimpleNamespace(channels_url=lambda *_: f"ws://127.0.0.1:{port}", headers={})
-        kernel = SimpleNamespace(server=place, kernel_id="k", run=run, exists=lambda: True, stop=lambda: None)
+        place = SimpleNamespace(
+            channels_url=lambda _, session: f"ws://127.0.0.1:{port}/{session}",
+            headers={},
+            kernels=lambda: [{"id": "k", "execution_state": "idle"}],
+        )
+        kernel = SimpleNamespace(
+            server=place,
+            kernel_id="k",
+            run=run,
+            exists=lambda: True,
+            stop=lambda: None,
+            describe_loss=lambda what, command: f"The machine of {what} doesn't answer: 2 credits so far. {command}",
+        )
         await bridge.Bridge(Sockets(connection), kernel, bridge.Lease(PATIENCE), "limit").run()
+
+
+def select(connection, offered):
+    """Select the protocol of the bridge; the probes of a kernel offer none."""
+    return bridge.PROTOCOL if bridge.PROTOCOL in offered else None
 
 
 def test_a_cell_whose_machine_goes_in_the_middle_of_the_answer_ends(client, kind):
@@ -142,3 +162,104 @@ def test_a_cell_whose_end_was_lost_with_a_connection_ends(ends, monkeypatch):
         reply = client.execute_interactive("1", timeout=PATIENCE, output_hook=lambda _: None)["content"]
     assert reply["status"] == ("ok" if "execute_reply" in ends else "error")
     assert "execute_reply" in ends or "The cell ran: check its variables" in reply["evalue"]
+
+
+@pytest.fixture
+def fast(monkeypatch):
+    for module, seconds in (
+        (bridge, {"TICK": 0.05, "PAUSE": 0.01, "LOOK": 0.05}),
+        (
+            hosted_probe,
+            {
+                "PROBE_SILENCE": 0.3,
+                "PROBE_SECONDS": 0.3,
+                "ALIVE_PAUSE": 0.1,
+                "SILENT_PAUSE": 0.1,
+                "GRACE_SECONDS": 0.2,
+                "IDLE_SILENCE": 0.5,
+            },
+        ),
+    ):
+        for name, value in seconds.items():
+            monkeypatch.setattr(module, name, value)
+
+
+def half_dead(answer, sessions):
+    """Return a kernel whose connections stay open; ``answer`` returns the messages that answer a request.
+
+    ``answer`` gets the kind of the request, and whether the connection is a probe. ``sessions`` gets the id of the
+    session of each connection of the bridge.
+    """
+    session = Session()
+
+    async def talk(socket):
+        is_probe = socket.subprotocol is None
+        if not is_probe:
+            sessions.append(socket.request.path)
+        async for data in socket:
+            request = json.loads(data) if is_probe else None
+            channel, parts = (request["channel"], None) if is_probe else deserialize_msg_from_ws_v1(data)
+            header = request["header"] if is_probe else KernelMessage([], parts).header
+            for kind in answer(header["msg_type"], channel, is_probe, len(sessions)):
+                content = {"execution_state": "idle"} if kind == "status" else {"status": "ok", "execution_count": 1}
+                sender = "iopub" if kind == "status" else channel
+                message = session.msg(kind, content, parent=header)
+                text = json.dumps({**message, "channel": sender}, default=str)
+                packed = serialize_msg_to_ws_v1(session.serialize(message)[2:], sender)
+                await socket.send(text if is_probe else packed)
+
+    return talk
+
+
+def ends_of(kind):
+    return [kind.replace("_request", "_reply"), "status"]
+
+
+def run_cell(answer, sessions):
+    """Return the reply of a cell of a kernel, and its error output."""
+    texts = []
+    with client_of(lambda _: half_dead(answer, sessions)) as client:
+        show = lambda message: texts.append(message["content"].get("text", ""))  # noqa: E731
+        reply = client.execute_interactive("1", timeout=PATIENCE, output_hook=show)["content"]
+    return reply, "".join(texts)
+
+
+def test_a_reply_without_a_last_state_ends_the_cell_and_shows_that_output_may_be_missing(fast):
+    reply, text = run_cell(lambda kind, *_: ends_of(kind)[: 1 if kind == "execute_request" else 2], [])
+    assert (reply["status"], UNFINISHED in text) == ("ok", True)
+
+
+def test_a_cell_of_a_silent_machine_ends_as_lost_with_its_cost(fast):
+    reply, _ = run_cell(lambda *_: [], [])
+    assert (reply["status"], reply["ename"]) == ("error", "MachineLost")
+    assert "2 credits so far. restart or shut down the kernel" in reply["evalue"]
+
+
+def test_a_half_dead_connection_is_replaced_with_another_session_and_its_cell_ends(fast):
+    sessions = []
+
+    def answer(kind, channel, is_probe, count):
+        return ends_of(kind) if is_probe or count > 1 else []
+
+    reply, _ = run_cell(answer, sessions)
+    assert (reply["status"], reply["ename"]) == ("error", "ConnectionLost")
+    assert "didn't reach the session" in reply["evalue"]
+    assert len(set(sessions)) == len(sessions) > 1
+
+
+def test_a_quiet_cell_keeps_running_while_its_kernel_answers_on_the_control_channel(fast):
+    probes, sessions = [], []
+
+    def answer(kind, channel, is_probe, count):
+        probes.extend([channel] if is_probe else [])
+        if is_probe and channel == "control":
+            return ends_of(kind)
+        return []
+
+    with client_of(lambda _: half_dead(answer, sessions)) as client:
+        request = client.execute("1")
+        while probes.count("control") < 2 * hosted_probe.BUSY_PROBES:
+            with pytest.raises(Empty):
+                client.get_shell_msg(timeout=0.1)
+    assert request
+    assert len(sessions) == 1
