@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from datetime import datetime, timezone
 
 from lk_jupyter.api._answers import RawAnswer
 from lk_jupyter.api._client import Client
@@ -46,8 +48,10 @@ class Report:
 
     def probe(self, method: str, path: str, body: object = None, *, is_signed: bool = True) -> RawAnswer:
         """Send a request and record the answer."""
+        sent_at, started_at = datetime.now(timezone.utc), time.monotonic()
         answer = self.client.probe(method, path, body, is_signed=is_signed)
-        self.exchanges.append(Exchange(method, path, answer.status, answer.json))
+        seconds = time.monotonic() - started_at
+        self.exchanges.append(Exchange(method, path, answer.status, answer.json, sent_at, seconds))
         self.counted += 1
         return answer
 
@@ -117,12 +121,17 @@ class Report:
 
 @dataclass(frozen=True)
 class Exchange:
-    """A request and its answer in a recording; ``body`` is JSON, or None for other content."""
+    """A request and its answer in a recording; ``body`` is JSON, or None for other content.
+
+    ``sent_at`` is the time of the request by the clock of this computer, ``seconds`` is the delay of the answer.
+    """
 
     method: str
     path: str
     status: int
     body: object
+    sent_at: datetime | None = None
+    seconds: float = 0.0
 
 
 def _format_finding_name(finding: Finding) -> str:

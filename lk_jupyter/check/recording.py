@@ -24,7 +24,9 @@ from lk_jupyter.api._endpoint import ENDPOINTS, Endpoint
 from lk_jupyter.api.states import ACTIVE_STATES, FINAL_STATES
 from lk_jupyter.api.vms import COMING_STATES, ENDED_STATES, UP_STATES
 from lk_jupyter.check.findings import Exchange, Report
+from lk_jupyter.config.assumptions import ASSUMPTIONS, SEPARATOR
 from lk_jupyter.errors import UsageError
+from lk_jupyter.protocol.id_forms import IdForm, describe_id_form
 from lk_jupyter.text.secrets import find_secrets
 
 #: Maximum rows of a list, and maximum bytes of a recording.
@@ -154,11 +156,18 @@ class Pseudonyms:
     """Replace private texts by consistent pseudonyms."""
 
     def __init__(self, public: set[str], public_texts: Iterable[str] = ()) -> None:
-        self.public = public  # machine types and models of the product
+        self.public = public  # machine types and models of the product, and states
         self.words = _list_api_words() | {word for text in public_texts for word in _TOKEN.findall(text)}
         self.kinds: set[str] = set()  # secrets in sentences, which aren't replaced
+        self.forms: dict[str, IdForm] = {}  # pseudonym of an id → the form of the id
         self._pseudonyms: dict[str, str] = {}
         self._count: dict[str, int] = {}
+
+    def assign_id(self, value: IdForm) -> str:
+        """Return the pseudonym of an id, and keep the form of the id."""
+        pseudonym = self.assign_pseudonym("id", str(value))
+        self.forms.setdefault(pseudonym, describe_id_form(value))
+        return pseudonym
 
     def assign_pseudonym(self, kind: str, text: str) -> str:
         """Return the pseudonym of a text."""
@@ -176,6 +185,7 @@ class Pseudonyms:
         return (
             text in self.public
             or text in self.words
+            or _MACHINE.fullmatch(text) is not None
             or text.lower() in _ENUMERATED | _STATES
             or text in _list_shared_kinds()
         )
@@ -235,7 +245,8 @@ def write(path: Path, report: Report) -> None:
 def format_recording(report: Report) -> str:
     """Return a recording without private data. Raises UsageError if private data remains."""
     names = Pseudonyms(
-        {word for each in report.exchanges for word in _iterate_catalogue_names(each.body, _find_endpoint(each))},
+        {word for each in report.exchanges for word in _iterate_catalogue_names(each.body, _find_endpoint(each))}
+        | set(_iterate_final_words(report)),
         (
             words
             for each in report.findings
@@ -251,6 +262,7 @@ def format_recording(report: Report) -> str:
         {
             "request": f"{each.method} {_replace_path(each, names)}",
             "status": each.status,
+            **_describe_times(each),
             "answer": _clean_sentences(cleaned, names),
         }
         for each, cleaned in steps
@@ -259,12 +271,26 @@ def format_recording(report: Report) -> str:
         {name: names.clean_sentence(str(getattr(each, name))) for name in ("operation", "expected", "found", "name")}
         for each in report.findings
     ]
-    content = {"lk_jupyter": __version__, "findings": findings, "seen": exchanges}
+    content = {"lk_jupyter": __version__, "findings": findings, "ids": names.forms, "seen": exchanges}
     text = json.dumps(content, indent=1, ensure_ascii=False)
     if len(text) > _BYTES:
         text = json.dumps({**content, "seen": [{**each, "answer": "<left out>"} for each in exchanges]}, indent=1)
     _refuse_secrets(text, names)
     return text
+
+
+def _describe_times(exchange: Exchange) -> dict[str, Any]:
+    if exchange.sent_at is None:
+        return {}
+    return {"sent_at": exchange.sent_at.isoformat(timespec="milliseconds"), "seconds": round(exchange.seconds, 3)}
+
+
+def _iterate_final_words(report: Report) -> Iterator[str]:
+    """Yield the words that the server uses for the end of a run: an enumeration of the server, as states are."""
+    for pair in report.values.get("final_words", "").split(SEPARATOR):
+        word = pair.partition("=")[0]
+        if _FIELD_NAME.fullmatch(word):
+            yield word
 
 
 def _refuse_secrets(text: str, names: Pseudonyms) -> None:
@@ -330,7 +356,7 @@ def _replace_private(value: Any, field: str, names: Pseudonyms, kinds: Mapping[s
 def _replace_number(value: float, field: str, names: Pseudonyms, kind: frozenset[str]) -> Any:
     """Return measures unchanged, ids as pseudonyms, and the number of digits of other numbers."""
     if _NO_MEASURE.search(field):
-        return names.assign_pseudonym("id", str(value))
+        return names.assign_id(value) if isinstance(value, int) else names.assign_pseudonym("id", str(value))
     if kind & {"number", "time"} or _MOMENTS.search(field):
         return value
     return 1.5 if isinstance(value, float) else 10 ** (len(str(abs(value))) - 1)
@@ -347,7 +373,10 @@ def _replace_text(value: str, field: str, names: Pseudonyms, kind: frozenset[str
     if not value or field in _SENTENCES:
         return _Sentence(value)
     is_public = _is_word(value, field, names) or _is_measure(value, field, kind)
-    return value if is_public else names.assign_pseudonym(_classify_text(value, field), value)
+    if is_public:
+        return value
+    kind_name = _classify_text(value, field)
+    return names.assign_id(value) if kind_name == "id" else names.assign_pseudonym(kind_name, value)
 
 
 def _is_word(value: str, field: str, names: Pseudonyms) -> bool:
@@ -356,7 +385,8 @@ def _is_word(value: str, field: str, names: Pseudonyms) -> bool:
         return True
     if field == "loc":  # a field of a request
         return names.is_word(value)
-    return field in _WORD_FIELDS and (value.lower() in _ENUMERATED | _STATES or value in _list_shared_kinds())
+    is_enumerated = value.lower() in _ENUMERATED | _STATES or value in _list_shared_kinds()
+    return field in _WORD_FIELDS and (is_enumerated or value in names.public)
 
 
 def _is_measure(value: str, field: str, kind: frozenset[str]) -> bool:
@@ -459,6 +489,8 @@ def _list_api_words() -> frozenset[str]:
         texts += [name for body in bodies for model in _iterate_models(body, set()) for name in model.model_fields]
     texts += [name.replace("_", " ") for name in _list_shared_kinds()]
     texts += list(_list_shared_kinds())
+    texts += [text for row in ASSUMPTIONS for text in (row.default, *row.alternatives)]
+    texts += [each.method for each in ENDPOINTS]
     words = {word for text in texts for pattern in (_WORD, _TOKEN) for word in pattern.findall(text)}
     return frozenset(word for word in words if word.islower() or word.isupper())
 

@@ -11,7 +11,9 @@ import subprocess
 import sys
 import threading
 import time
+from datetime import datetime
 from decimal import Decimal
+from uuid import UUID
 
 import pytest
 from cloud_process import run_forked
@@ -522,6 +524,37 @@ def test_the_catalogue_of_the_product_stays_in_a_recording(path, home, cloud):
         :5
     ]:
         assert value in text
+
+
+def test_machine_types_stay_in_a_recording_of_a_cloud_without_a_list_of_machines(home):
+    quotas, run = {"gpu.l40s": True, "cpu": True}, {"hardware_profile": "gpu.l40s"}
+    answers = [each["answer"] for each in json.loads(recording.format_recording(report_with(quotas, run)))["seen"]]
+    assert answers == [quotas, run]
+
+
+def test_a_recording_has_the_form_of_each_id_and_no_id(home):
+    ids = {
+        "run_id": str(UUID(int=0xA7)),
+        "vm_id": "VM-7A",
+        "file_id": "3F0C2A9E5B1D4C7E9A526D1F8E0B7A44",
+        "org_id": 77123,
+    }
+    content = json.loads(recording.format_recording(report_with(ids)))
+    forms = [content["ids"][content["seen"][0]["answer"][name]] for name in ids]
+    assert forms == [
+        "-".join(f"[0-9a-f]{{{n}}}" for n in (8, 4, 4, 4, 12)),
+        "[A-Z]{2}-[0-9A-F]{2}",
+        "[0-9A-F]{32}",
+        10000,
+    ]
+
+
+def test_a_recording_has_the_delay_of_each_answer(strange, connected, tmp_path):
+    strange.on("GET /user/status", lambda _: time.sleep(0.3) or {"user_id": IDS[0]})
+    checked(connected, record=tmp_path / "check.json")
+    steps = json.loads((tmp_path / "check.json").read_text())["seen"]
+    assert all(datetime.fromisoformat(each["sent_at"]).tzinfo and each["seconds"] >= 0 for each in steps)
+    assert [each["seconds"] >= 0.3 for each in steps if each["request"].endswith("/user/status")] == [True]
 
 
 def test_a_long_sentence_takes_no_time(home):
