@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from decimal import Decimal
+from pathlib import Path
 
 from lk_jupyter.localcloud.billing.catalogue import PRICES
 
@@ -13,25 +14,33 @@ MOST_CREDITS = 1_000_000
 #: The fastest clock: a day in 0.1 seconds.
 MOST_SPEED = 864_000.0
 
-#: Values of a cloud whose switches are on.
-PYTHON_FOLDER = "/job/work"
-IMAGE_FOLDER = "/lyceum/storage"
-LONGEST_RUN = 300
-LONGEST_NOTEBOOK = 200
+_FOLDER, _IMAGE_FOLDER = "/job/work", "/lyceum/storage"
 
-#: States at the end of a run → their replacements.
-WORDS = {"completed": "finalized", "failed": "broken_off"}
+#: Switch of --strange → the value of the assumption of this name while the switch is on. A recording has other values.
+VALUES = {
+    "bucket_folder_python": _FOLDER,
+    "bucket_folder_image": _IMAGE_FOLDER,
+    "chat_prefix": "/openai/v1",
+    "batch_prefix": "/openai/v1",
+    "longest_run": "300",
+    "notebook_limit": "200",
+    "final_words": "finalized=completed,broken_off=failed",
+    "absent_operations": "GET /storage/block,DELETE /storage/block/{volume_id},GET /execution/{execution_id}/timing,"
+    "POST /voucher/validate",
+    "refused_fields": "metadata",
+    "signin_lookup": "GET /user/status",
+}
 
 #: Switch of --strange → effect. Each switch has the name of the broken assumption.
 SWITCHES = {
-    "bucket_folder_python": f"mount the bucket at {PYTHON_FOLDER} in Python runs, but don't set LK_STORAGE",
-    "bucket_folder_image": f"mount the bucket at {IMAGE_FOLDER} in a container if a request names no folder",
+    "bucket_folder_python": f"mount the bucket at {_FOLDER} in Python runs, but don't set LK_STORAGE",
+    "bucket_folder_image": f"mount the bucket at {_IMAGE_FOLDER} in a container if a request names no folder",
     "deployment_gpu_field": "read the GPU of a deployment from gpu_type, and refuse hardware_profile",
     "chat_prefix": "serve models, chat and embeddings only below /openai/v1",
     "router_prefix": "accept lyceum/router and similar models only at POST /serverless/route",
     "batch_prefix": "serve batches and their files only below /openai/v1",
-    "longest_run": f"refuse a timeout above {LONGEST_RUN}",
-    "notebook_limit": f"refuse a timeout above {LONGEST_NOTEBOOK} for hosted Jupyter servers",
+    "longest_run": f"refuse a timeout above {VALUES['longest_run']}",
+    "notebook_limit": f"refuse a timeout above {VALUES['notebook_limit']} for hosted Jupyter servers",
     "final_words": "name the final states 'finalized' and 'broken_off' instead of 'completed' and 'failed'",
     "bucket_creation": "have no bucket until a client creates one",
     "frames": "remove control characters from streams, records and stored logs",
@@ -75,4 +84,5 @@ class CloudOptions:
     vm_ssh_blocked: bool = False
     faults: bool = False
     strange: tuple[str, ...] = ()
+    replay: Path | None = None
     engine: str = "auto"

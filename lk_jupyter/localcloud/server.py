@@ -22,7 +22,7 @@ from lk_jupyter.errors import LocalCloudError
 from lk_jupyter.localcloud.app import create_app
 from lk_jupyter.localcloud.cloud import Cloud
 from lk_jupyter.localcloud.launch import ADDRESS_FILE, make_private
-from lk_jupyter.localcloud.options import CloudOptions
+from lk_jupyter.localcloud.options import VALUES, CloudOptions
 from lk_jupyter.localcloud.strange import UPSTREAM, RunLimit, Strange
 
 
@@ -34,8 +34,8 @@ def serve(data: Path, port: int, options: CloudOptions) -> None:
     make_private(data)
     lock = _lock_data_folder(data)
     listener = _listen_on_port(port) if port else _listen_at_last_address(data)
-    names = [*options.strange, *([UPSTREAM] if options.inference_upstream else [])]
-    strange = Strange(names, RunLimit(options.longest_run, shortens=options.shorten_runs))
+    values = {name: VALUES.get(name, "") for name in (*options.strange, *[UPSTREAM] * bool(options.inference_upstream))}
+    strange = Strange(values, RunLimit(options.longest_run, shortens=options.shorten_runs))
     cloud = strange.create_cloud(data, options, f"http://127.0.0.1:{listener.getsockname()[1]}")
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(

@@ -1,17 +1,20 @@
 """Ways in which the real cloud may differ from the local cloud, each behind a switch in this module.
 
-A switch has the name of the broken assumption. ``mount`` calls this module for the path, the handler and the body of
-each operation; other switches change answers, or parts of the cloud when the cloud is created.
+A switch has the name of the broken assumption, and a value of the assumption. ``mount`` calls this module for the path,
+the handler and the body of each operation; other switches change answers, or parts of the cloud when the cloud is
+created.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from http import HTTPStatus
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, cast
 
 from fastapi import Depends, HTTPException
@@ -30,20 +33,14 @@ from lk_jupyter.api.execution import (
     StreamingExecutionRequest,
 )
 from lk_jupyter.api.inference import CreateDeploymentRequest
+from lk_jupyter.config.assumptions import ABSENT, SEPARATOR, find_assumption
 from lk_jupyter.localcloud.buckets.s3 import Bucket, BucketStorage
 from lk_jupyter.localcloud.cloud import Cloud
 from lk_jupyter.localcloud.context import AnonymousContext
 from lk_jupyter.localcloud.models import models
 from lk_jupyter.localcloud.models.envelope import Refusal
 from lk_jupyter.localcloud.models.upstream import restrict_for_upstream
-from lk_jupyter.localcloud.options import (
-    IMAGE_FOLDER,
-    LONGEST_NOTEBOOK,
-    LONGEST_RUN,
-    PYTHON_FOLDER,
-    WORDS,
-    CloudOptions,
-)
+from lk_jupyter.localcloud.options import CloudOptions
 from lk_jupyter.localcloud.routes.stream import follow
 from lk_jupyter.localcloud.runs.live_run import LiveRun
 from lk_jupyter.localcloud.runs.notebook_run import JOB_TYPE
@@ -56,13 +53,7 @@ if TYPE_CHECKING:
 _CHATS = re.compile(r"/serverless/(models|chat/completions|embeddings)")
 _BATCHES = re.compile(r"/(batches|files)(/.*)?")
 
-#: Switch → the missing operations.
-_ABSENT = {
-    "chat_prefix": _CHATS,
-    "absent_operations": re.compile(r"/storage/block(/.*)?|/execution/{execution_id}/timing|/voucher/.*"),
-    "gpu_selection": re.compile(r"/execution/gpu_selection/.*"),
-    "signin_lookup": re.compile("/machine-types"),
-}
+_SELECTIONS = re.compile(r"/execution/gpu_selection/.*")
 
 _STREAM = endpoint_of(Stream.output)
 
@@ -79,60 +70,78 @@ class RunLimit:
 
 
 class Strange:
-    """The switches that are on, and the time limit of runs."""
+    """The switches that are on, each with its value, and the time limit of runs."""
 
-    def __init__(self, names: Iterable[str] = (), run_limit: RunLimit = RunLimit()) -> None:
-        self.names = frozenset(names)
-        self._run_limit = run_limit
+    def __init__(self, values: Mapping[str, str] = MappingProxyType({}), run_limit: RunLimit = RunLimit()) -> None:
+        self.values = dict(values)
+        longest = self.values.get("longest_run")
+        self._run_limit = RunLimit(int(longest)) if longest and not run_limit.seconds else run_limit
 
     @property
     def changes_routes(self) -> bool:
         """Whether a route differs from the documented route."""
-        return bool(self.names or self._run_limit.seconds)
+        return bool(self.values or self._run_limit.seconds)
 
     def places(self, endpoint: Endpoint) -> Iterator[tuple[str, str]]:
         """Yield method and path of every route of an operation."""
-        if any(absent.fullmatch(endpoint.path) for name, absent in _ABSENT.items() if name in self.names):
+        if self._lacks(endpoint):
             return
-        moved = "batch_prefix" in self.names and _BATCHES.fullmatch(endpoint.path)
-        method = "GET" if endpoint is _STREAM and "stream_method" in self.names else endpoint.method
+        moved = "batch_prefix" in self.values and _BATCHES.fullmatch(endpoint.path)
+        method = "GET" if endpoint is _STREAM and "stream_method" in self.values else endpoint.method
         for server in (OPENAI,) if moved else endpoint.servers:
             yield method, server + endpoint.path
 
+    def _lacks(self, endpoint: Endpoint) -> bool:
+        """Return whether the cloud doesn't have an operation."""
+        groups = [
+            _CHATS if "chat_prefix" in self.values else None,
+            _SELECTIONS if "gpu_selection" in self.values else None,
+            _BATCHES if self.values.get("batch_prefix") == ABSENT else None,
+        ]
+        operations = self.values.get("absent_operations", "").split(SEPARATOR)
+        if lookup := self.values.get("signin_lookup"):
+            candidates = (find_assumption("signin_lookup").default, *find_assumption("signin_lookup").alternatives)
+            operations += candidates[: candidates.index(lookup)]
+        return str(endpoint) in operations or any(group and group.fullmatch(endpoint.path) for group in groups)
+
     def handler(self, endpoint: Endpoint, usual: Callable[..., Any]) -> Callable[..., Any]:
         """Return the handler of an operation."""
-        return _stream_from_now if endpoint is _STREAM and "late_attach" in self.names else usual
+        return _stream_from_now if endpoint is _STREAM and "late_attach" in self.values else usual
 
     def dependencies(self, endpoint: Endpoint) -> list[Any]:
         """Return the undeclared requirements of an operation."""
-        return [Depends(_require_bearer)] if endpoint is _STREAM and "stream_auth" in self.names else []
+        return [Depends(_require_bearer)] if endpoint is _STREAM and "stream_auth" in self.values else []
 
     def body(self, model: Any) -> Any:
         """Return the model of a body."""
         for name, change in _BODIES:
-            if name in self.names:
-                model = change(model)
+            if name in self.values:
+                model = change(model, self.values[name])
         return _change_timeout(model, self._run_limit) if self._run_limit.seconds else model
 
     def create_cloud(self, data: Path, options: CloudOptions, base_url: str) -> Cloud:
         """Return a cloud whose parts are changed."""
-        kind = _UnmadeStorage if "bucket_creation" in self.names else BucketStorage
+        kind = _UnmadeStorage if "bucket_creation" in self.values else BucketStorage
         storage = kind(data / "storage", options.s3_credential_seconds, options.storage_bytes)
         cloud = Cloud(data, options, base_url, storage)
-        if "bucket_folder_python" in self.names:
-            cloud.provider.mount = Path(PYTHON_FOLDER)
-        if "bucket_folder_image" in self.names:
-            cloud.runs.mount = IMAGE_FOLDER
-        if "working_folder" in self.names:
+        if "bucket_folder_python" in self.values:
+            cloud.provider.mount = Path(self.values["bucket_folder_python"])
+        if "bucket_folder_image" in self.values:
+            cloud.runs.mount = self.values["bucket_folder_image"]
+        if "working_folder" in self.values:
             cloud.runs.run_folder = _SharedFolders(cloud.data)
-        if "router_prefix" in self.names:
+        if "router_prefix" in self.values:
             cloud.models.choose_chat_model = _NoRoutes(cloud.models.choose_chat_model)  # type: ignore[method-assign]
         return cloud
 
     def wrap_application(self, app: ASGIApp) -> ASGIApp:
         """Return an application that changes the answers of another."""
-        answers = [row for name, *row in _ANSWERS if name in self.names]
-        stream = [change for name, change in _STREAMED if name in self.names]
+        answers = [
+            (method, where, partial(change, value=self.values[name]))
+            for name, method, where, change in _ANSWERS
+            if name in self.values
+        ]
+        stream = [change for name, change in _STREAMED if name in self.values]
         return _Answers(app, answers, stream) if answers or stream else app
 
 
@@ -141,10 +150,6 @@ class Strange:
 
 def _extend_model(model: Any, **fields: Any) -> Any:
     return create_model(model.__name__, __base__=model, **fields)
-
-
-def _limit_timeout(model: Any) -> Any:
-    return _change_timeout(model, RunLimit(LONGEST_RUN))
 
 
 def _change_timeout(model: Any, limit: RunLimit) -> Any:
@@ -158,7 +163,7 @@ def _change_timeout(model: Any, limit: RunLimit) -> Any:
     return _extend_model(model, timeout=(int, Field(default, ge=1, le=limit.seconds)))
 
 
-def _limit_notebooks(model: Any) -> Any:
+def _limit_notebooks(model: Any, longest: str) -> Any:
     if not (isinstance(model, type) and issubclass(model, DockerExecutionRequest)):
         return model
 
@@ -167,8 +172,8 @@ def _limit_notebooks(model: Any) -> Any:
         @classmethod
         def _check_limit(cls, value: Any) -> Any:
             seconds = value.get("timeout") if isinstance(value, dict) and value.get("job_type") == JOB_TYPE else None
-            if isinstance(seconds, int) and seconds > LONGEST_NOTEBOOK:
-                facts = {"type": "less_than_equal", "ctx": {"le": LONGEST_NOTEBOOK}}
+            if isinstance(seconds, int) and seconds > int(longest):
+                facts = {"type": "less_than_equal", "ctx": {"le": int(longest)}}
                 error = InitErrorDetails(**facts, loc=("timeout",), input=seconds)  # type: ignore[typeddict-item]
                 raise ValidationError.from_exception_data(cls.__name__, [error])
             return value
@@ -177,9 +182,9 @@ def _limit_notebooks(model: Any) -> Any:
     return Limited
 
 
-def _move_mount(model: Any) -> Any:
+def _move_mount(model: Any, folder: str) -> Any:
     is_image = isinstance(model, type) and issubclass(model, DockerExecutionRequest)
-    return _extend_model(model, s3_mount_path=(str, IMAGE_FOLDER)) if is_image else model
+    return _extend_model(model, s3_mount_path=(str, folder)) if is_image else model
 
 
 class _ByType(BaseModel):
@@ -187,7 +192,7 @@ class _ByType(BaseModel):
     hardware_profile: ClassVar[None] = None
 
 
-def _require_gpu_type(model: Any) -> Any:
+def _require_gpu_type(model: Any, _: str) -> Any:
     if model is not CreateDeploymentRequest:
         return model
     fields: dict[str, Any] = {
@@ -196,25 +201,25 @@ def _require_gpu_type(model: Any) -> Any:
     return create_model(model.__name__, __base__=_ByType, **{**fields, "gpu_type": (str, ...)})
 
 
-def _refuse_metadata(model: Any) -> Any:
-    has_metadata = isinstance(model, type) and issubclass(model, BaseModel) and "metadata" in model.model_fields
-    return _extend_model(model, metadata=(None, None)) if has_metadata else model
+def _refuse_fields(model: Any, names: str) -> Any:
+    declared = model.model_fields if isinstance(model, type) and issubclass(model, BaseModel) else {}
+    refused = {name: (None, None) for name in names.split(SEPARATOR) if name in declared}
+    return _extend_model(model, **refused) if refused else model
 
 
-def _ignore_files(model: Any) -> Any:
+def _ignore_files(model: Any, _: str) -> Any:
     is_python = isinstance(model, type) and issubclass(model, StreamingExecutionRequest)
     ignored = Annotated[str | None, AfterValidator(lambda _: None)]
     return _extend_model(model, import_files=(ignored, None)) if is_python else model
 
 
-_BODIES: tuple[tuple[str, Callable[[Any], Any]], ...] = (
-    ("longest_run", _limit_timeout),
-    ("refused_fields", _refuse_metadata),
+_BODIES: tuple[tuple[str, Callable[[Any, str], Any]], ...] = (
+    ("refused_fields", _refuse_fields),
     ("import_files", _ignore_files),
     ("notebook_limit", _limit_notebooks),
     ("bucket_folder_image", _move_mount),
     ("deployment_gpu_field", _require_gpu_type),
-    (UPSTREAM, restrict_for_upstream),
+    (UPSTREAM, lambda model, _: restrict_for_upstream(model)),
 )
 
 
@@ -273,9 +278,14 @@ def _change_objects(content: Any, change: Callable[[dict[str, Any]], dict[str, A
     return [_change_objects(value, change) for value in content] if isinstance(content, list) else content
 
 
-def _replace_status(row: dict[str, Any]) -> dict[str, Any]:
-    status = row.get("status")
-    return {**row, "status": WORDS.get(status, status)} if isinstance(status, str) else row
+def _replace_states(content: Any, pairs: str) -> Any:
+    words = {meaning: word for word, _, meaning in (pair.partition("=") for pair in pairs.split(SEPARATOR))}
+
+    def replace(row: dict[str, Any]) -> dict[str, Any]:
+        status = row.get("status")
+        return {**row, "status": words.get(status, status)} if isinstance(status, str) else row
+
+    return _change_objects(content, replace)
 
 
 def _strip_control_characters(row: dict[str, Any]) -> dict[str, Any]:
@@ -287,39 +297,39 @@ def _remove_metadata(row: dict[str, Any]) -> dict[str, Any]:
 
 
 #: Switch, method, path below a server's prefix, and a function that changes status and content of successful answers.
-_ANSWERS: tuple[tuple[str, str, str, Callable[[int, Any], tuple[int, Any]]], ...] = (
-    ("pricing_count", "GET", "/pricing", lambda status, book: (status, {**book, "count": len(book["prices"])})),
+_ANSWERS: tuple[tuple[str, str, str, Callable[..., tuple[int, Any]]], ...] = (
+    ("pricing_count", "GET", "/pricing", lambda status, book, **_: (status, {**book, "count": len(book["prices"])})),
     (
         "metadata_echo",
         "GET",
         r"/execution/[^/]+|/workloads/list|/billing/history|/batches(/.*)?",
-        lambda status, content: (status, _change_objects(content, _remove_metadata)),
+        lambda status, content, **_: (status, _change_objects(content, _remove_metadata)),
     ),
     (
         "final_words",
         "GET",
         r"/execution/.*|/workloads/list|/billing/history",
-        lambda status, content: (status, _change_objects(content, _replace_status)),
+        lambda status, content, value: (status, _replace_states(content, value)),
     ),
     (
         "frames",
         "GET",
         r"/execution/[^/]+|/logs/.*",
-        lambda status, content: (status, _change_objects(content, _strip_control_characters)),
+        lambda status, content, **_: (status, _change_objects(content, _strip_control_characters)),
     ),
     (
         "kernel_state",
         "GET",
         r"/execution/[^/]+",
-        lambda status, row: (status, {**row, "python_globals_out": "e30="}),
+        lambda status, row, **_: (status, {**row, "python_globals_out": "e30="}),
     ),
     (
         "start_answer",
         "POST",
         r"/execution/\w+/start|/vms/create|/inference/create|/batches",
-        lambda *_: (HTTPStatus.ACCEPTED, {"status": "accepted"}),
+        lambda *_, **__: (HTTPStatus.ACCEPTED, {"status": "accepted"}),
     ),
-    ("abort_answer", "POST", "/workloads/(abort|stop)/.*", lambda *_: (HTTPStatus.NO_CONTENT, None)),
+    ("abort_answer", "POST", "/workloads/(abort|stop)/.*", lambda *_, **__: (HTTPStatus.NO_CONTENT, None)),
 )
 
 
