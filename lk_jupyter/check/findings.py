@@ -48,10 +48,10 @@ class Report:
 
     def probe(self, method: str, path: str, body: object = None, *, is_signed: bool = True) -> RawAnswer:
         """Send a request and record the answer."""
-        sent_at, started_at = datetime.now(timezone.utc), time.monotonic()
+        request_time, started_at = datetime.now(timezone.utc), time.monotonic()
         answer = self.client.probe(method, path, body, is_signed=is_signed)
         seconds = time.monotonic() - started_at
-        self.exchanges.append(Exchange(method, path, answer.status, answer.json, sent_at, seconds))
+        self.exchanges.append(Exchange(method, path, answer.status, answer.json, request_time, seconds))
         self.counted += 1
         return answer
 
@@ -123,14 +123,14 @@ class Report:
 class Exchange:
     """A request and its answer in a recording; ``body`` is JSON, or None for other content.
 
-    ``sent_at`` is the time of the request by the clock of this computer, ``seconds`` is the delay of the answer.
+    ``request_time`` is the time of the request by the clock of this computer, ``seconds`` is the delay of the answer.
     """
 
     method: str
     path: str
     status: int
     body: object
-    sent_at: datetime | None = None
+    request_time: datetime | None = None
     seconds: float = 0.0
 
 

@@ -280,9 +280,12 @@ def format_recording(report: Report) -> str:
 
 
 def _describe_times(exchange: Exchange) -> dict[str, Any]:
-    if exchange.sent_at is None:
+    if exchange.request_time is None:
         return {}
-    return {"sent_at": exchange.sent_at.isoformat(timespec="milliseconds"), "seconds": round(exchange.seconds, 3)}
+    return {
+        "request_time": exchange.request_time.isoformat(timespec="milliseconds"),
+        "seconds": round(exchange.seconds, 3),
+    }
 
 
 def _iterate_final_words(report: Report) -> Iterator[str]:

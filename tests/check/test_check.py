@@ -553,7 +553,7 @@ def test_a_recording_has_the_delay_of_each_answer(strange, connected, tmp_path):
     strange.on("GET /user/status", lambda _: time.sleep(0.3) or {"user_id": IDS[0]})
     checked(connected, record=tmp_path / "check.json")
     steps = json.loads((tmp_path / "check.json").read_text())["seen"]
-    assert all(datetime.fromisoformat(each["sent_at"]).tzinfo and each["seconds"] >= 0 for each in steps)
+    assert all(datetime.fromisoformat(each["request_time"]).tzinfo and each["seconds"] >= 0 for each in steps)
     assert [each["seconds"] >= 0.3 for each in steps if each["request"].endswith("/user/status")] == [True]
 
 
