@@ -65,6 +65,8 @@ class Bill:
         >>> _ = run.result()
         >>> run.bill().cost_is, run.bill().label
         ('billed', '... credits')
+        >>> run.bill().excess_label  # the bill isn't above the quote
+        ''
     """
 
     seconds: float | None = None

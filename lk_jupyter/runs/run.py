@@ -80,7 +80,9 @@ class Run:
         (0, True)
         >>> run.result().stdout.strip(), run.status, run.machine.hardware_profile
         ('42', 'completed', 'gpu.a100')
-        >>> run.cost == run.bill().cost == run.record.billed
+        >>> run.cost == run.bill().cost == run.record.billed, run.cost <= run.quote
+        (True, True)
+        >>> run.requested_machine == run.machine
         True
         >>> len(run.short_id), run.ports, run.session.base_url == session.base_url, len(run.scalars()), run.eta()
         (8, (), True, 0, None)

@@ -80,6 +80,8 @@ class Storage:
         ['docs/notes.txt', 'docs/train.csv']
         >>> storage.ls_page("docs", size=1).items[0].name
         'notes.txt'
+        >>> storage.list_skipped_files("docs", "data")
+        []
         >>> storage.info("docs/notes.txt").size
         5
         >>> storage.find("docs/missing.txt") is None

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from fastapi import HTTPException
 from starlette.datastructures import Headers
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import ClientDisconnect, HTTPConnection, Request
 from starlette.responses import JSONResponse, RedirectResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect
@@ -125,7 +125,7 @@ class Ports:
         outgoing = self._client.build_request(
             request.method,
             _format_url("http", place, port_request.path),
-            headers=_select_headers(request.headers.raw, port_request),
+            headers=_drop_headers(request.headers.raw, _list_withheld_headers(port_request, request)),
             content=request.stream() if has_body else None,
         )
         try:
@@ -213,19 +213,22 @@ def _format_url(scheme: str, place: tuple[str, int | None], path: str) -> str:
     return f"{scheme}://{host_part}{f':{port}' if port else ''}{path}"
 
 
-def _list_withheld_headers(port_request: PortRequest) -> set[str]:
-    """Return the headers of a request that the program doesn't get. The cookies of this cloud's host aren't its own."""
-    return {*_HOP_BY_HOP, "cookie"} if port_request.prefix else _HOP_BY_HOP
+def _list_withheld_headers(port_request: PortRequest, connection: HTTPConnection) -> set[str]:
+    """Return the headers of a request that the program behind a port doesn't get.
+
+    A browser sends the cookies of this cloud's host, which belong to other programs; a client such as the one of a
+    kept machine sends the cookies of the program alone.
+    """
+    return {*_HOP_BY_HOP, "cookie"} if port_request.prefix and _is_from_browser(connection) else _HOP_BY_HOP
 
 
-def _select_headers(headers: Iterable[tuple[bytes, bytes]], port_request: PortRequest) -> list[tuple[bytes, bytes]]:
-    withheld = _list_withheld_headers(port_request)
+def _drop_headers(headers: Iterable[tuple[bytes, bytes]], withheld: set[str]) -> list[tuple[bytes, bytes]]:
     return [(name, value) for name, value in headers if name.decode("latin-1").lower() not in withheld]
 
 
 def _select_socket_headers(socket: WebSocket, port_request: PortRequest) -> list[tuple[str, str]]:
     """Return the headers of a socket without the headers of the handshake."""
-    withheld = _list_withheld_headers(port_request) | {"host", "origin"}
+    withheld = _list_withheld_headers(port_request, socket) | {"host", "origin"}
     return [
         (name, value)
         for name, value in socket.headers.items()
@@ -240,7 +243,7 @@ def _select_answer_headers(
 
     A browser gets headers of a list, and a cookie only for the host of the port.
     """
-    headers = _select_headers(answer.headers.raw, port_request)
+    headers = _drop_headers(answer.headers.raw, _HOP_BY_HOP)
     if _is_from_browser(request):
         allowed = _PATH_HEADERS if port_request.prefix else _HOST_HEADERS
         headers = [(name, value) for name, value in headers if name.decode("latin-1").lower() in allowed]
@@ -249,7 +252,7 @@ def _select_answer_headers(
     return [_rewrite_redirect(name, value, port_request) for name, value in headers]
 
 
-def _is_from_browser(request: Request) -> bool:
+def _is_from_browser(request: HTTPConnection) -> bool:
     """Return whether a browser may have sent a request: each has one of these marks, and no page can remove both."""
     marks = {"origin", "sec-fetch-site", "sec-fetch-mode"} & set(request.headers)
     return bool(marks) or "mozilla" in request.headers.get("user-agent", "").lower()

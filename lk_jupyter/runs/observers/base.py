@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from lk_jupyter.api.execution import ExecutionRecord
+from lk_jupyter.errors import LkError
 from lk_jupyter.protocol.frames import SCALARS, Frame
 from lk_jupyter.protocol.notice import WARNING, Notice
 from lk_jupyter.runs.outcome import list_problems
 from lk_jupyter.text.scalars import ScalarParser
+from lk_jupyter.text.secrets import redact
+from lk_jupyter.text.terminal import one_line
 
 if TYPE_CHECKING:
     from lk_jupyter.runs.run import Run
@@ -54,6 +57,7 @@ _FLOOD_LENGTH, _END_LENGTH = 1 << 17, 1 << 14
 class ObserverGroup:
     """Call all observers of a run that handle an event. An error in an observer never fails the run.
 
+    The receipt names errors of the program. Errors of the cloud are reported where they matter to the user.
     ``time_limit`` is the seconds after which the run is ended, if any observer knows. ``scalars`` are the numbers that
     the run prints.
     """
@@ -62,6 +66,7 @@ class ObserverGroup:
         self.observers = tuple(observers)
         self.scalars = scalars or ScalarParser()
         self._seconds = 0.0
+        self._errors: dict[str, str] = {}  # class of an observer → its first error
         self.time_limit = next((each.time_limit for each in self.observers if each.time_limit is not None), None)
 
     def started(self, run: Run) -> None:
@@ -88,7 +93,7 @@ class ObserverGroup:
         """The current notices of all observers."""
         notices: list[Notice] = []
         for observer in self.observers:
-            with suppress(Exception):
+            with self._record_error(observer):
                 notices += observer.notices
         return notices
 
@@ -96,13 +101,27 @@ class ObserverGroup:
         """Return the notices of the observers, after warnings about gaps in the log and about an unread record."""
         self.scalars.end(self._seconds)
         warnings = [Notice(problem, WARNING) for problem in list_problems(record, run.log_problem)]
-        return [*warnings, *self._call_all("ended", run, record)]
+        notices = self._call_all("ended", run, record)
+        failures = [f"{name}: {error}" for name, error in self._errors.items()]
+        incomplete = [Notice(f"A part of this receipt is missing. {'; '.join(failures)}.", WARNING)] if failures else []
+        return [*warnings, *notices, *incomplete]
 
     def _call_all(self, event: str, *facts: Any) -> list[Any]:
         """Call the observers that handle an event, and return their answers."""
         answers: list[Any] = []
         for observer in self.observers:
             if getattr(type(observer), event) is not getattr(RunObserver, event):
-                with suppress(Exception):
+                with self._record_error(observer):
                     answers += getattr(observer, event)(*facts) or ()
         return answers
+
+    @contextmanager
+    def _record_error(self, observer: RunObserver) -> Iterator[None]:
+        """Record an error in an observer for the receipt, which lacks the facts of this observer."""
+        try:
+            yield
+        except LkError:
+            pass
+        except Exception as error:  # noqa: BLE001 (an observer may raise any error)
+            problem = redact(one_line(f"{type(error).__name__}: {error}")).rstrip(": ")
+            self._errors.setdefault(type(observer).__name__, problem)

@@ -21,6 +21,7 @@ from lk_jupyter.protocol.notice import WARNING, Notice
 from lk_jupyter.runs.eta import RunEta, estimate_rest
 from lk_jupyter.runs.history.forecast import forecast_run
 from lk_jupyter.runs.observers.base import RunObserver
+from lk_jupyter.runs.outcome import classify_end
 from lk_jupyter.runs.package.bundle import Bundle
 from lk_jupyter.runs.package.checkpoint import CHECKPOINT, LATE, checkpoint_notice, is_saved, resume_line
 from lk_jupyter.text.scalars import ScalarParser
@@ -28,8 +29,7 @@ from lk_jupyter.text.units import credits_label, duration_label, limit_label, wh
 
 if TYPE_CHECKING:
     from lk_jupyter.connection.connection import Connection
-    from lk_jupyter.runs.outcome import classify_end
-from lk_jupyter.runs.run import Run
+    from lk_jupyter.runs.run import Run
 
 
 class Countdown(RunObserver):

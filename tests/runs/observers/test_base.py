@@ -57,7 +57,9 @@ def test_a_companion_that_fails_neither_ends_the_run_nor_silences_the_others():
     company.started(RUN)
     assert company.tick(RUN, None, "") == ["None s", ""]
     assert company.notices == [Notice("now")]
-    assert company.ended(RUN, "end") == [Notice("end", WARNING)]
+    *notices, incomplete = company.ended(RUN, "end")
+    assert notices == [Notice("end", WARNING)]
+    assert str(incomplete) == "⚠ A part of this receipt is missing. Clumsy: OSError."
 
 
 def test_a_companion_is_called_only_for_what_it_handles(monkeypatch):
