@@ -135,6 +135,9 @@ def _iterate_top_level(nodes: Iterable[ast.AST]) -> Iterator[ast.AST]:
 #: Calls without arguments, and magics, that show every name.
 _ALL_NAMES, _ALL_MAGICS = {"globals", "locals", "vars", "dir"}, {"who", "whos", "who_ls", "reset", "reset_selective"}
 
+#: Attributes of the shell that contain every name.
+_NAMESPACES = {"user_ns", "user_global_ns"}
+
 #: Calls that look for tests in ``__main__``, and calls that run a text.
 _TEST_MAGICS, _TEXT_MAGICS = (
     re.compile(r"(doctest\.)?testmod|unittest\.main"),
@@ -155,6 +158,7 @@ def reads_all(code: str) -> bool:
             or any(plain)
             or any(tests)
             or any(magic in _ALL_MAGICS for magic in magics)
+            or any(isinstance(node, ast.Attribute) and node.attr in _NAMESPACES for node in ast.walk(tree))
         )
     return False
 

@@ -77,7 +77,7 @@ from lk_jupyter.runs.monitor import RunMonitor
 from lk_jupyter.runs.observers.default import default_observers
 from lk_jupyter.runs.outcome import RAISE_LIMIT, SHORT_ID
 from lk_jupyter.runs.package.bundle import Bundle
-from lk_jupyter.runs.package.local_devices import local_device_notices
+from lk_jupyter.runs.package.local_values import local_value_notices
 from lk_jupyter.runs.package.prepare import prepare, prepare_cell
 from lk_jupyter.runs.package.secret_scan import require_consent
 from lk_jupyter.runs.package.starts import describe_starts
@@ -317,7 +317,7 @@ def send(
         try:
             with true_interrupts():
                 view.show_submission(bundle)
-                notices = [*local_device_notices(bundle), *link_notices(session, bundle)]
+                notices = [*local_value_notices(bundle), *link_notices(session, bundle)]
                 view.warn([*low_balance_notices(session, bundle.worst_case), *notices])
                 show(_submit_run(session, sending, view), view, shell, options, stop)
         except KeyboardInterrupt as error:

@@ -55,7 +55,7 @@ from lk_jupyter.runs.notebooks.warm_pythons import (
 )
 from lk_jupyter.runs.observers.start_time import times_label
 from lk_jupyter.runs.package.bundle import Bundle
-from lk_jupyter.runs.package.local_devices import local_device_notices
+from lk_jupyter.runs.package.local_values import local_value_notices
 from lk_jupyter.runs.package.machine import IN_TOOLBAR
 from lk_jupyter.runs.package.secret_scan import require_consent
 from lk_jupyter.runs.run import Run
@@ -180,7 +180,7 @@ def run_cell(
         else:
             _require_same_machine(warm, options, bundle)
         view = CellView(shell, warm, status, options, notice)
-        view.warn(local_device_notices(bundle))
+        view.warn(local_value_notices(bundle))
         view.begin()
         _follow_cell(warm, view, bundle, start_time)
 

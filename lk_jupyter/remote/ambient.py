@@ -320,8 +320,8 @@ def _set_inline(module: Any, values: dict[str, Any]) -> None:
 #: Loggers that belong to the process, such as the loggers of its kernel.
 PROCESS_LOGGERS = re.compile(r"(asyncio|comm|ipykernel|IPKernelApp|jupyter\w*|lk_jupyter|tornado|traitlets)(\.|$)")
 
-#: The default state of a logger: level, disabled, propagate.
-_QUIET = (0, False, True)
+#: The default state of a logger: level, disabled, propagate, handlers.
+_QUIET: tuple[Any, ...] = (0, False, True, [])
 
 
 #: The level up to which no logger writes.
@@ -332,7 +332,7 @@ def _read_loggers(module: Any) -> dict[str, Any]:
     """Return name → state of each logger with a changed state; the root has an empty name."""
     loggers = {"": module.root, **module.root.manager.loggerDict}
     states = {
-        name: (logger.level, logger.disabled, logger.propagate)
+        name: (logger.level, logger.disabled, logger.propagate, _describe_handlers(module, logger))
         for name, logger in loggers.items()
         if isinstance(logger, module.Logger) and not PROCESS_LOGGERS.match(name)
     }
@@ -345,10 +345,48 @@ def _read_loggers(module: Any) -> dict[str, Any]:
 def _set_loggers(module: Any, values: dict[str, Any]) -> None:
     if _ALL_LOGGERS in values:
         module.disable(values.pop(_ALL_LOGGERS))
-    for name, (level, is_disabled, hands_on) in values.items():
+    for name, (level, is_disabled, hands_on, handlers) in values.items():
         logger = module.getLogger(name or None)
         logger.setLevel(level)
         logger.disabled, logger.propagate = is_disabled, hands_on
+        if _describe_handlers(module, logger) != handlers:
+            for handler in [each for each in logger.handlers if _describe_handler(module, each)]:
+                logger.removeHandler(handler)
+            for handler in handlers:
+                logger.addHandler(_make_handler(module, *handler))
+
+
+def _describe_handlers(module: Any, logger: Any) -> list[list[Any]]:
+    return list(filter(None, (_describe_handler(module, handler) for handler in logger.handlers)))
+
+
+def _describe_handler(module: Any, handler: Any) -> list[Any] | None:
+    """Return the stream, the level and the format of a handler that prints; None for any other handler."""
+    formatter = handler.formatter
+    streams = [name for name in ("stdout", "stderr") if getattr(handler, "stream", None) is getattr(sys, name)]
+    if type(handler) is not module.StreamHandler or type(formatter) not in (type(None), module.Formatter):
+        return None
+    if not streams or handler.filters:
+        return None
+    words = [formatter._fmt, formatter.datefmt, _find_style(module, formatter)] if formatter else None
+    return [streams[0], handler.level, words]
+
+
+def _find_style(module: Any, formatter: Any) -> str:
+    return next(str(style) for style, (kind, _) in module._STYLES.items() if type(formatter._style) is kind)
+
+
+def _make_handler(module: Any, stream: str, level: int, words: list[Any] | None) -> Any:
+    handler = module.StreamHandler(getattr(sys, stream))
+    handler.setLevel(level)
+    handler.setFormatter(module.Formatter(*words) if words else None)
+    return handler
+
+
+def has_other_handlers(logger: Any) -> bool:
+    """Return whether a logger has handlers that the peer doesn't get: handlers that write to files or connections."""
+    module = sys.modules["logging"]
+    return any(_describe_handler(module, handler) is None for handler in logger.handlers)
 
 
 def _read_templates(module: Any) -> dict[str, Any]:
@@ -497,7 +535,7 @@ TABLE: dict[str, tuple[Callable[[Any], Any], Callable[[Any, Any], Any], Callable
         _set_inline,
         lambda _: {"formats": ["png"], "options": {"bbox_inches": "tight"}, "close": True},
     ),
-    "logging": (_read_loggers, _set_loggers, lambda _: {"": (30, False, True), _ALL_LOGGERS: 0}),
+    "logging": (_read_loggers, _set_loggers, lambda _: {"": (30, False, True, []), _ALL_LOGGERS: 0}),
     "plotly.io": (_read_templates, _set_templates, None),
     # Plotly imports renderers on first use, which takes 1.5 s.
     "plotly.io._renderers": (_read_renderers, _set_renderers, None),

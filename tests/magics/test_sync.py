@@ -234,6 +234,28 @@ def test_objects_of_notebook_classes_need_no_package(kernel, notebook, requireme
     kernel.run("del points, P, Point")
 
 
+def test_a_method_that_restores_a_value_can_use_variables_that_the_cell_does_not_name(kernel):
+    kernel.run(
+        "BASE = 3\nclass Shifted:\n    def __init__(self, x):\n        self.x = x + BASE\n"
+        "    def __reduce__(self):\n        return Shifted, (self.x - BASE,)\nshifted = Shifted(4)"
+    )
+    assert kernel.run("%%lk_run --machine cpu --sync\nprint(shifted.x)").text == "7\n"
+    kernel.run("del BASE, Shifted, shifted")
+
+
+@pytest.mark.parametrize("place", ["user_ns", "user_global_ns"])
+def test_the_namespace_of_the_shell_has_variables_that_the_cell_does_not_name(kernel, place):
+    kernel.run("hidden = 5")
+    assert kernel.run(f"%%lk_run --machine cpu --sync\nprint(get_ipython().{place}['hid' + 'den'])").text == "5\n"
+    kernel.run("del hidden")
+
+
+def test_a_hash_of_text_is_named_as_different_between_processes(kernel):
+    assert "hash() of text differs" in str(kernel.run("%%lk_run --machine cpu --sync\nnumber = hash('text')").messages)
+    assert "hash() of text" not in str(kernel.run("%%lk_run --machine cpu --sync\nnumber = len('text')").messages)
+    kernel.run("del number")
+
+
 def test_a_cell_that_reads_all_variables_asks_each_time(kernel, notebook):
     kernel.run("%lk_config carry always --notebook")
     for _ in range(2):

@@ -55,6 +55,14 @@ OPTIONS = {
             "logging.basicConfig(level=10)",
             "logging.root.level == 10",
         ),
+        (
+            "logging",
+            (
+                "handler = logging.StreamHandler(); handler.setFormatter(logging.Formatter('%(message)s!')); "
+                "logging.getLogger('shop').addHandler(handler)"
+            ),
+            "[each.formatter._fmt for each in logging.getLogger('shop').handlers] == ['%(message)s!']",
+        ),
         ("logging", "logging.getLogger('app').setLevel(40)", "logging.getLogger('app').level == 40"),
         ("logging", "logging.disable(20)", "not logging.getLogger('other').isEnabledFor(20)"),
         ("sys", "sys.setrecursionlimit(5000)", "sys.getrecursionlimit() == 5000"),

@@ -11,6 +11,8 @@ import io
 import itertools
 import json
 import linecache
+import logging
+import math
 import os
 import pickle
 import random
@@ -51,6 +53,7 @@ from lk_jupyter.remote.carry.visit import Visit
 from lk_jupyter.remote.carry.writer import Departing, Writer, _relativize_path
 from lk_jupyter.remote.values import pickle as pickles
 from lk_jupyter.remote.values.envelope import Envelope
+from lk_jupyter.runs.variables import state as state_module
 from lk_jupyter.runs.variables.fingerprint import fingerprint
 from lk_jupyter.runs.variables.payload import add_digests, pack_state
 from lk_jupyter.runs.variables.state import apply_changes, set_state
@@ -1163,6 +1166,56 @@ def test_an_optimizer_keeps_its_hooks_and_the_scheduler_that_follows_its_steps()
     assert (steps, round(optimizer.param_groups[0]["lr"], 2)) == ([1, 1], 0.1)
 
 
+def raise_error():
+    try:
+        return 1 / 0
+    except ZeroDivisionError as error:
+        return error
+
+
+def make_logger():
+    logger = logging.getLogger("lk_jupyter_test_losses")
+    logger.addHandler(logging.StreamHandler(io.StringIO()))
+    return logger
+
+
+def make_memo():
+    memo = functools.lru_cache(lambda number: number)
+    memo.__wrapped__.__module__ = "__main__"
+    memo(3)
+    return memo
+
+
+@pytest.mark.parametrize(
+    ("make_value", "loss"), [(make_memo, "memo"), (raise_error, "traceback"), (make_logger, "handlers")]
+)
+def test_what_a_value_loses_on_its_way_is_named_once(monkeypatch, make_value, loss):
+    monkeypatch.setattr(state_module, "_reported", set())
+    here = {"value": make_value(), "count": 1}
+    there = There(here)
+    assert there.parcel.origin.losses == {loss: frozenset({"value"})}
+    there.names["count"] = 2
+    notices = [str(notice) for notice in set_state(there.back(here), here) if ": value" in notice.text]
+    assert len(notices) == 1
+    assert notices[0].startswith("⚠")
+
+
+@pytest.mark.parametrize("nan", [np.nan, math.nan])
+def test_the_nan_of_numpy_and_of_python_stays_the_same_object(nan):
+    here = {"values": [nan, 1.0, float("nan")]}
+    there = There(here)
+    assert [value is nan for value in there.names["values"]] == [True, False, False]
+    there.names["more"] = [nan]
+    there.back(here)
+    assert here["more"][0] is nan
+
+
+@pytest.mark.parametrize("iterator", [itertools.tee("ab")[0], itertools.groupby("aab")])
+def test_an_iterator_that_shares_its_position_is_not_sent(iterator):
+    with pytest.raises(UsageError, match="values only once"):
+        There({"iterator": iterator})
+
+
 def test_a_tensor_that_lost_its_graph_is_named_and_the_rest_comes():
     torch = pytest.importorskip("torch")
     here = {"w": torch.ones(2, requires_grad=True)}
@@ -1171,7 +1224,7 @@ def test_a_tensor_that_lost_its_graph_is_named_and_the_rest_comes():
     there.names["same"] = there.names["losses"][0]
     there.names["plain"] = there.names["w"].detach() + 1
     state = there.back(here)
-    assert state.detached == ["losses", "same"]
+    assert state.losses["graph"] == ["losses", "same"]
     assert here["losses"][0] is here["same"]
     assert here["plain"].tolist() == [2, 2]
     assert here["w"].requires_grad

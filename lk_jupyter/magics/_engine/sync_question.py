@@ -19,7 +19,7 @@ from lk_jupyter.machines.catalogue import cost_at_limit, machine_cost
 from lk_jupyter.magics._engine.ask import prompt_user, shows_questions
 from lk_jupyter.options.runs import RunOptions, format_line
 from lk_jupyter.runs.package.bundle import Bundle
-from lk_jupyter.runs.package.local_devices import local_device_notices
+from lk_jupyter.runs.package.local_values import local_value_notices
 from lk_jupyter.runs.submit.start import longest_notebook
 from lk_jupyter.runs.variables.payload import changed_environment
 from lk_jupyter.session import Session
@@ -141,7 +141,7 @@ def sync_request(bundles: Sequence[Bundle], speed: int | None = None) -> SyncReq
         return None
     names = sorted(sizes, key=lambda name: (not name.isidentifier(), -sizes[name]))
     everything = any(reads_all(bundle.source.code) for bundle in bundles)
-    advice = dict.fromkeys(f" {notice.text}." for bundle in bundles for notice in local_device_notices(bundle))
+    advice = dict.fromkeys(f" {notice.text}." for bundle in bundles for notice in local_value_notices(bundle))
     return SyncRequest(tuple(names), sum(sizes.values()), everything, speed, "".join(advice))
 
 

@@ -19,8 +19,8 @@ from .kinds.classes import make_class
 from .kinds.files import coming, write_modules
 from .kinds.functions import register_source_texts
 from .kinds.table import MAKERS
-from .nameless import FILES
-from .writer import FIRST, MAIN
+from .nameless import FILES, NAMELESS
+from .writer import FIRST, MAIN, NAN
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -72,6 +72,10 @@ class Reader(pickles.Unpickler):
             number for number in self._list_part_numbers(start, "PUT") if not _is_imported(memo.get(number))
         )
 
+    def restore(self) -> None:
+        """Allow the parts of unreadable values again, before these values are read once more."""
+        self._lost.clear()
+
     def _list_part_numbers(self, start: int, step: str) -> set[Any]:
         """Return the numbers of the parts that a value has (PUT) or refers to (GET)."""
         self._file.seek(start)
@@ -90,6 +94,8 @@ class Reader(pickles.Unpickler):
 
     def persistent_load(self, number: Any) -> Any:
         """Return an object that isn't pickled; a text is a path below the base folder, or the name of a maker."""
+        if isinstance(number, str) and number.endswith(NAN):
+            return getattr(import_module("numpy" if number == "numpy" + NAN else "math"), "nan")
         if isinstance(number, str):
             return self._base + number.replace("/", os.sep) if number[:1] in ("", "/") else _find_maker(number)
         if number == MAIN:
@@ -196,6 +202,7 @@ class Arriving:
         acceptable: Callable[[dict[str, Any]], dict[str, Any]] = dict,
     ) -> None:
         self.refused: dict[str, str] = {}
+        self._lacks_name = False
         self._acceptable = acceptable
         self.listed = content["carry"]
         self.content = content
@@ -208,24 +215,38 @@ class Arriving:
         self.reader = Reader(stream, {"nodes": self.listed["nodes"], "leaves": leaves}, read, common)
         register_source_texts(self.listed["texts"])
 
-    def read(self) -> Iterator[tuple[dict[str, Any], Any]]:
-        """Iterate over each entry with its value, in the order of the stream."""
+    def read(self, namespace: dict[str, Any] | None = None) -> Iterator[tuple[dict[str, Any], Any]]:
+        """Iterate over each entry with its value, in the order of the stream.
+
+        Names are set in ``namespace`` as soon as they are read: a method that restores a value may use variables.
+        Values that lack one are read again after all others.
+        """
         names: dict[str, Any] = {}
-        for entry in self.listed["entries"]:
-            if entry["n"] == "handlers of loggers":  # an entry of earlier versions
-                continue
-            reason = self._describe_differences(entry) or None
-            if reason is None:
-                value, reason = self._read_value(entry, names)
-            if reason is None:
-                if entry["k"] == "name":
-                    names[entry["n"]] = value
-                if entry["n"] == FILES:
-                    coming.update(self._acceptable(value))
-                    write_modules()
-                yield entry, value
-            else:
-                self.refused[entry["of"]] = "{} {}".format(entry["of"], reason)
+        entries = [entry for entry in self.listed["entries"] if entry["n"] != "handlers of loggers"]  # earlier versions
+        while entries:
+            failed: list[dict[str, Any]] = []
+            self._lacks_name = False
+            for entry in entries:
+                reason = self._describe_differences(entry) or None
+                if reason is None:
+                    value, reason = self._read_value(entry, names)
+                if reason is None:
+                    self.refused.pop(entry["of"], None)
+                    if entry["k"] == "name":
+                        names[entry["n"]] = value
+                    if entry["k"] == "name" and namespace is not None and entry["n"] not in NAMELESS:
+                        namespace[entry["n"]] = value
+                    if entry["n"] == FILES:
+                        coming.update(self._acceptable(value))
+                        write_modules()
+                    yield entry, value
+                else:
+                    self.refused[entry["of"]] = "{} {}".format(entry["of"], reason)
+                    failed.append(entry)
+            if not self._lacks_name or namespace is None or len(failed) == len(entries):
+                break
+            self.reader.restore()
+            entries = failed
         coming.clear()  # files of the values are open now
         for name in self.listed.get("submodules", ()):
             with suppress(Exception):  # the code that uses the module reports the error
@@ -241,6 +262,7 @@ class Arriving:
             return None, "does not fit into memory: {}".format(error or "it is full")
         except Exception as error:
             self.reader.forget(entry["at"])
+            self._lacks_name |= isinstance(error, NameError)
             return None, _explain_read_error(error, entry["of"])
 
     def _describe_differences(self, entry: dict[str, Any]) -> str:

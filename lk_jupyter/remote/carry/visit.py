@@ -37,7 +37,7 @@ class Visit:
     def __init__(self, arriving: Arriving, namespace: dict[str, Any], hidden: dict[str, Any] | None = None) -> None:
         self._namespace = namespace
         self._hidden = hidden or {}
-        arrived = {entry["n"]: value for entry, value in arriving.read()}
+        arrived = {entry["n"]: value for entry, value in arriving.read(namespace)}
         self._nameless = {name: arrived.pop(name, {}) for name in NAMELESS}
         put_nameless({name: state for name, state in self._nameless.items() if state})
         namespace.update(arrived)

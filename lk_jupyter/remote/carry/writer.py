@@ -39,7 +39,7 @@ from .shared import LEAF_KINDS, digest_received, encode_leaf, gradient, memory_o
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from typing import Any
 
 #: Numbers in a stream: the namespace of the notebook, then leaves downwards from -2. An object that the peer has is
@@ -53,8 +53,34 @@ _NAME, _NAMES = 255, 10_000
 _TEXTS = re.compile(rb"[ -~]{3,255}")
 
 
+#: What a value loses on its way: the graph of a tensor's computation, the order of text in a set, the results that
+#: ``lru_cache`` keeps, the traceback of an exception, and handlers of a logger.
+GRAPH, TEXT_SET, MEMO, TRACEBACK, HANDLERS = "graph", "text set", "memo", "traceback", "handlers"
+
+#: Ends the name of such a number in a stream.
+NAN = ".nan"
+
+#: Modules with a number of their own that isn't equal to itself, which code compares with ``is``.
+_NAN_MODULES = "numpy", "math"
+
 #: Types of values whose order in a set differs between processes, and the types of sets.
 _TEXT_TYPES, _SETS = {str, bytes}, {set, frozenset}
+
+
+def _name_nan(value: float) -> str | None:
+    """Return the name of a module's own number that isn't equal to itself; None for any other such number."""
+    owners = (name for name in _NAN_MODULES if value is getattr(sys.modules.get(name), "nan", None))
+    return next((name + NAN for name in owners), None)
+
+
+def _list_losses(value: Any) -> Iterator[str]:
+    """Yield what an object loses that is reduced."""
+    if type(value) is CACHED and is_notebook_memo(value) and value.cache_info().currsize:
+        yield MEMO
+    if isinstance(value, BaseException) and value.__traceback__ is not None:
+        yield TRACEBACK
+    if type(value).__module__ == "logging" and getattr(value, "handlers", None) and ambient.has_other_handlers(value):
+        yield HANDLERS
 
 
 def _relativize_path(path: str, folder: str) -> str | None:
@@ -83,7 +109,7 @@ class Writer(pickle.Pickler):
     ``common`` is id → (token, object) that the peer has. ``nodes`` are the nodes of the leaves, ``values`` the leaves.
     ``reached`` is token → object that a value refers to. ``read`` are the global names that functions of the notebook
     read, ``words`` all names in these functions, ``files`` their source files; ``named`` are short texts among the
-    values.
+    values. ``losses`` is what the value loses that is written.
     """
 
     dispatch_table: Any = _Reducers()
@@ -103,7 +129,7 @@ class Writer(pickle.Pickler):
         self.modules: set[str] = set()
         self.packages: set[str] = set()
         self.named: set[str] = set()
-        self.has_graph = self.has_text_set = False
+        self.losses: set[str] = set()
         self.gradient_size = 0
         self._base = ambient.base_folder() or "\0"
         self._numbers: dict[int, int] = {}
@@ -176,10 +202,14 @@ class Writer(pickle.Pickler):
             if len(self.named) < _NAMES:
                 self.named.add(value)
             return _relativize_path(value, self._base) if value.startswith(self._base) else None
-        if kind in _SETS and not self.has_text_set and len(value) > 1:
-            self.has_text_set = not _TEXT_TYPES.isdisjoint(map(type, value))
+        if kind in _SETS and TEXT_SET not in self.losses and len(value) > 1:
+            self.losses |= set() if _TEXT_TYPES.isdisjoint(map(type, value)) else {TEXT_SET}
         if kind in ATOMS:
-            return self._identify_leaf(value) if kind in (str, bytes) and len(value) > LONG else None
+            if kind is float and value != value:  # noqa: PLR0124 (faster than math.isnan)
+                number = _name_nan(value)
+            else:
+                number = self._identify_leaf(value) if kind in (str, bytes) and len(value) > LONG else None
+            return number
         entry = self.common.get(id(value))
         if entry is not None and entry[1] is value and value is not self.fresh:
             self.reached.setdefault(entry[0], value)
@@ -192,7 +222,8 @@ class Writer(pickle.Pickler):
 
     def _identify_leaf(self, value: Any) -> Any:
         number = self._numbers.get(id(value))
-        self.has_graph |= type(value).__name__ in TENSOR_KINDS and value.grad_fn is not None
+        if type(value).__name__ in TENSOR_KINDS and value.grad_fn is not None:
+            self.losses.add(GRAPH)
         if number is None:
             node = self._build_node(value)
             if node is None:
@@ -293,6 +324,7 @@ class Writer(pickle.Pickler):
     def reducer_override(self, value: Any) -> Any:
         """Reduce objects that cloudpickle would not restore, and refuse objects of a process."""
         self._last = value
+        self.losses.update(_list_losses(value))
         kind = type(value)
         if kind is types.FunctionType:
             if value.__globals__.get("__name__") == "__main__" or is_inner_function(value):
@@ -419,7 +451,7 @@ def used_submodules(values: Iterable[Any], words: set[str]) -> list[str]:
 class Departing:
     """Values to send: the pickles, and the message that lists the values.
 
-    ``common`` is id → (token, object) that the peer has.
+    ``common`` is id → (token, object) that the peer has, ``losses`` is what is lost → names of variables.
     """
 
     def __init__(self, common: Any = None) -> None:
@@ -432,8 +464,7 @@ class Departing:
         self._versions: dict[str, str] = {}
         self._shared: dict[int, int] = {}
         self.submodules: list[str] = []
-        self.detached: set[str] = set()
-        self.text_sets: set[str] = set()
+        self.losses: dict[str, set[str]] = {}
         self.separated: set[str] = set()
 
     def write_shared_memory(self, values: Iterable[Any]) -> None:
@@ -452,12 +483,10 @@ class Departing:
         first, first_gradient = len(self.message.leaves), self.writer.gradient_size
         size: int = self._shared.pop(id(value), 0)
         self.writer.fresh = value if kind == "leaf" else None
-        self.writer.has_graph = self.writer.has_text_set = False
+        self.writer.losses = set()
         content = self.writer.chunk(value)
-        if self.writer.has_graph:
-            self.detached.add(name)
-        if self.writer.has_text_set:
-            self.text_sets.add(name)
+        for loss in self.writer.losses:
+            self.losses.setdefault(loss, set()).add(name)
         entry = {"k": kind, "n": key, "of": name, "at": sum(map(len, self._stream))}
         entry["packages"] = self._record_versions()
         self._entries.append(entry)
@@ -497,7 +526,6 @@ class Departing:
             "versions": self._versions,
             "texts": source_texts(self.writer.files),
             "submodules": self.submodules,
-            "detached": sorted(self.detached),
-            "text_sets": sorted(self.text_sets),
+            "losses": {loss: sorted(names) for loss, names in self.losses.items()},
             "separated": sorted(self.separated),
         }

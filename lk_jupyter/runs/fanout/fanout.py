@@ -32,7 +32,7 @@ from lk_jupyter.runs.fanout.member import LOST, NOT_STARTED, REFUSED, STARTED, S
 from lk_jupyter.runs.fanout.plan import MAX_RUNS, RunPlan, prepare_plans
 from lk_jupyter.runs.fanout.score import Score
 from lk_jupyter.runs.interrupts import AtInterrupt, SafeEvent, call_in_background, true_interrupts
-from lk_jupyter.runs.package.local_devices import local_device_notices
+from lk_jupyter.runs.package.local_values import local_value_notices
 from lk_jupyter.runs.package.secret_scan import require_consent
 from lk_jupyter.runs.reattach import is_same, open_run
 from lk_jupyter.runs.run import Run
@@ -124,7 +124,7 @@ class FanOut:
         refuse_if_read_only("spends")
         bundles = require_consent(member.plan.bundle for member in self.members if member.run is None)
         enforce_budgets_for_all(self._session, bundles, self.max_cost)
-        devices = {notice.text: notice for bundle in bundles for notice in local_device_notices(bundle)}
+        devices = {notice.text: notice for bundle in bundles for notice in local_value_notices(bundle)}
         balance = low_balance_notices(self._session, self.worst_case, f"these {len(bundles)} runs")
         self.notices = [*balance, *devices.values()]
 

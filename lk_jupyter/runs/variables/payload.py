@@ -75,9 +75,8 @@ class Origin:
 
     ``tokens`` is token → object, ``values`` name → value, ``ids`` name → id of the value at the start of the run.
     ``digests`` is token, or name of an output, → digest of the object at the start; ``files`` is name → SHA-256 of
-    the uploaded files; names of folders end in a slash. ``text_sets`` are the names of values with sets of text,
-    ``detached`` of tensors that were sent without the graph of their computation, ``separated`` of values that shared
-    memory before.
+    the uploaded files; names of folders end in a slash. ``losses`` is what values lost on their way (see
+    ``remote.carry.writer``) → their names, ``separated`` are the names of values that shared memory before.
     """
 
     tokens: Mapping[int, Any]
@@ -85,8 +84,7 @@ class Origin:
     ids: Mapping[str, int]
     digests: Mapping[int | str, str | None] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)
-    text_sets: frozenset[str] = frozenset()
-    detached: frozenset[str] = frozenset()
+    losses: Mapping[str, frozenset[str]] = field(default_factory=dict)
     separated: frozenset[str] = frozenset()
 
 
@@ -276,8 +274,7 @@ def pack_state(  # noqa: PLR0913, PLR0917 (independent choices)
         values,
         ids,
         departing.leaf_digests(),
-        text_sets=frozenset(departing.text_sets),
-        detached=frozenset(departing.detached & values.keys()),
+        losses={loss: frozenset(lost & values.keys()) for loss, lost in departing.losses.items()},
         separated=frozenset(departing.separated),
     )
     modules = frozenset(departing.writer.modules)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import sys
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Collection, Mapping, MutableMapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -58,10 +59,16 @@ _DETACHED_IN_SESSION = (
 #: Ends the reason of each object that only the session has.
 _STAYS = "; the session still has it"
 
-#: The notice about sets of text, once per kernel.
-_TEXT_SETS = (
-    "The order of the text in these sets differs between processes: {}. For the same order everywhere, use sorted(...)."
-)
+#: What values lose in either direction → its notice, once per kernel.
+_LOSSES = {
+    "text set": (
+        "The order of the text in these sets differs between processes: {}. "
+        "For the same order everywhere, use sorted(...)."
+    ),
+    "memo": "These functions lost the results that lru_cache keeps: {}. The results are calculated again.",
+    "traceback": "These exceptions lost their traceback: {}. Print it in the cell that catches the exception.",
+    "handlers": "The handlers of these loggers stay here, so lines of the run don't reach them: {}.",
+}
 
 #: The notice about memory that only arrays keep sharing, once per kernel.
 _SEPARATED = "These variables no longer share memory: {}. In a run, only NumPy arrays keep sharing memory."
@@ -114,8 +121,7 @@ class ChangedState:
     - ``conflicts``: pairs of an object that the notebook changed meanwhile, and the value of the run.
     - ``mixed``: name → value of the run, for values that contain such an object.
     - ``written``: name → name under which a file of the run was written.
-    - ``text_sets``: names of values with sets of text, which iterate in another order in each process.
-    - ``detached``: names of values with tensors that lost the graph of their computation.
+    - ``losses``: what returned values lost on their way (see ``remote.carry.writer``) → their names.
     - ``separated``: names of values that shared memory before the transfer.
     - ``handles``: name → kind and bytes of new values that stay on the machine of a session.
     - ``moment``: when a killed run saved this state, in seconds since 1970; None for the state at the end.
@@ -135,8 +141,7 @@ class ChangedState:
     mixed: dict[str, Any] = field(default_factory=dict)
     written: dict[str, str] = field(default_factory=dict)
     removed: list[str] = field(default_factory=list)
-    detached: list[str] = field(default_factory=list)
-    text_sets: list[str] = field(default_factory=list)
+    losses: dict[str, list[str]] = field(default_factory=dict)
     separated: list[str] = field(default_factory=list)
     handles: dict[str, tuple[str, int]] = field(default_factory=dict)
     refused: dict[str, str] = field(default_factory=dict)
@@ -339,12 +344,12 @@ def apply_changes(arriving: Any, origin: Origin) -> ChangedState:
 
     listed = arriving.listed
     state = ChangedState(deleted=list(listed["gone"]), sizes=dict(listed["sizes"]), ambient=dict(listed["ambient"]))
-    state.origin, state.detached = origin, list(listed["detached"])
+    state.origin = origin
+    state.losses = {str(loss): sorted({*map(str, names)} - NAMELESS.keys()) for loss, names in listed["losses"].items()}
     state.refused = dict(listed["refused"])
     state.handles = {name: (str(kind), int(size)) for name, (kind, size) in dict(listed.get("handles", {})).items()}
     state.last = str(listed.get("last", ""))
     state.separated = sorted({*origin.separated, *listed.get("separated", ())})
-    state.text_sets = sorted({*origin.text_sets, *listed.get("text_sets", ())} - NAMELESS.keys())
     local_changes = _find_local_changes(origin, {entry["n"] for entry in listed["entries"] if entry["k"] != "name"})
     ambient.set_paths(state.ambient)
     entries = list(arriving.read())  # a class that is read again gets its methods again
@@ -446,6 +451,7 @@ def set_state(
 
         state.missing = {name: why.replace(IN_SESSION, _STAYS) for name, why in state.missing.items()}
     new_names = state.put(namespace)
+    sent = state.origin.losses if state.origin else {}
     changes = {
         "Set here": [name for name, value in state.names.items() if name not in new_names and not is_imported(value)],
         "Changed here": list(state.changed.keys() - state.names.keys()),
@@ -456,24 +462,27 @@ def set_state(
         more = f" +{len(same) - _MAX_FILES}" if len(same) > _MAX_FILES else ""
         sentences.append(f"Written here: {', '.join(same[:_MAX_FILES])}{more}")
     new_names |= {name: place for name, place in state.written.items() if name != place}
-    if state.detached:
-        detached = _DETACHED_IN_SESSION if in_session else _DETACHED
-        sentences.append(detached.format(", ".join(sorted(state.detached))))
+    if detached := state.losses.get("graph"):
+        words = _DETACHED_IN_SESSION if in_session else _DETACHED
+        sentences.append(words.format(", ".join(detached)))
     return [
         *([Notice(" · ".join(sentences) + after)] if sentences else []),
         *(Notice(f"{reason}.", WARNING) for reason in [*_format_conflicts(new_names), *state.missing.values()]),
-        *_build_notice_once(_DETACHED_INPUTS, sorted(state.origin.detached if state.origin else ())),
+        *_build_notice_once(_DETACHED_INPUTS, sent.get("graph", ())),
         *_build_notice_once(_SEPARATED, state.separated),
-        *_build_notice_once(_TEXT_SETS, state.text_sets),
+        *itertools.chain.from_iterable(
+            _build_notice_once(text, {*sent.get(loss, ()), *state.losses.get(loss, ())})
+            for loss, text in _LOSSES.items()
+        ),
     ]
 
 
-def _build_notice_once(text: str, names: Sequence[str]) -> list[Notice]:
+def _build_notice_once(text: str, names: Collection[str]) -> list[Notice]:
     """Return the notice about these names, if this kernel hasn't shown the notice before."""
     if not names or text in _reported:
         return []
     _reported.add(text)
-    return [Notice(text.format(", ".join(names)), WARNING)]
+    return [Notice(text.format(", ".join(sorted(names))), WARNING)]
 
 
 def _format_conflicts(new_names: Mapping[str, str]) -> list[str]:

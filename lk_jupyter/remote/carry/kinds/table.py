@@ -208,10 +208,14 @@ def _change_instance(value: Any, state: Any, items: Any, pairs: Any, chain: Any 
         fill_error(value, (None, chain))
 
 
+#: Iterators that share their position with other iterators, which may not be sent.
+_LINKED: tuple[Any, ...] = type(itertools.tee(())[0]), itertools.groupby, type(next(itertools.groupby("a"))[1])
+
+
 def reason_to_stay(value: Any) -> str:
     """Return why a value must stay in this process, even if cloudpickle could pickle the value; empty if none."""
     is_file = isinstance(value, io.IOBase) and not isinstance(value, (io.BytesIO, io.StringIO))
-    is_once = isinstance(value, (types.GeneratorType, types.CoroutineType, types.AsyncGeneratorType))
+    is_once = isinstance(value, (types.GeneratorType, types.CoroutineType, types.AsyncGeneratorType, *_LINKED))
     is_bound = type(value).__module__ in codec.PROCESS_MODULES
     is_type = type(value) is getattr(sys.modules.get("typing"), "NewType", None) and value.__module__ == "__main__"
     return codec.explain_unsendable(value) + IN_SESSION if is_file or is_once or is_bound or is_type else ""

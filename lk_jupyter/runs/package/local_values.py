@@ -1,4 +1,4 @@
-"""Find sent variables that name a device of this computer: with such a value, the GPU of a run stays idle."""
+"""Find values of this computer or process that differ in a run: a device, with which its GPU stays idle, and hashes."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from lk_jupyter.protocol.notice import WARNING, Notice
 
 if TYPE_CHECKING:
     from lk_jupyter.runs.package.bundle import Bundle
+    from lk_jupyter.runs.variables.payload import Origin
 
 #: Devices that a computer without an NVIDIA GPU chooses, by the type before the colon.
 _WITHOUT_GPU = {"cpu", "mps"}
@@ -22,18 +23,34 @@ _WITHOUT_GPU = {"cpu", "mps"}
 #: Calls and attributes that describe the hardware of the computer that evaluates them.
 _HARDWARE_WORDS = ("is_available", "device_count", "default_backend", "list_physical_devices")
 
+#: The notice about hashes of text.
+_HASHES = "hash() of text differs between processes. For equal numbers everywhere, use hashlib or PYTHONHASHSEED"
+
 #: Characters of a quoted line of the user.
 _LONGEST_LINE = 120
 
 
-def local_device_notices(bundle: Bundle) -> list[Notice]:
+def local_value_notices(bundle: Bundle) -> list[Notice]:
     """Return a notice for each variable that was chosen for the hardware of this computer and is sent to a GPU.
 
-    A variable that the line names with ``--in`` is sent on purpose, so it gets no notice.
+    A variable that the line names with ``--in`` is sent on purpose, so it gets no notice. A further notice is about
+    code that calls ``hash``.
     """
     origin = bundle.payload.origin
-    if origin is None or not bundle.payload.carries or bundle.machine.card is None:
+    if origin is None or not bundle.payload.carries:
         return []
+    hashes = [Notice(_HASHES, WARNING)] if _calls_hash(bundle.source.code) and "hash" not in origin.values else []
+    return hashes if bundle.machine.card is None else [*hashes, *_list_device_notices(bundle, origin)]
+
+
+def _calls_hash(code: str) -> bool:
+    with suppress(SyntaxError, ValueError):
+        calls = [node for node in ast.walk(parse(replace_ipython_syntax(code))) if isinstance(node, ast.Call)]
+        return any(isinstance(call.func, ast.Name) and call.func.id == "hash" for call in calls)
+    return False
+
+
+def _list_device_notices(bundle: Bundle, origin: Origin) -> list[Notice]:
     chosen = named("in", getattr(bundle.options, "inputs", []))
     names = {variable.name for variable in bundle.payload.inputs}.difference(chosen)
     values = {name: value for name, value in origin.values.items() if name in names and _can_mean_no_gpu(value)}
