@@ -218,7 +218,7 @@ class Arriving:
     def read(self, namespace: dict[str, Any] | None = None) -> Iterator[tuple[dict[str, Any], Any]]:
         """Iterate over each entry with its value, in the order of the stream.
 
-        Names are set in ``namespace`` as soon as they are read: a method that restores a value may use variables.
+        Names are set in ``namespace`` as soon as each is read: a method that restores a value may use variables.
         Values that lack one are read again after all others.
         """
         names: dict[str, Any] = {}

@@ -60,7 +60,7 @@ GRAPH, TEXT_SET, MEMO, TRACEBACK, HANDLERS = "graph", "text set", "memo", "trace
 #: Ends the name of such a number in a stream.
 NAN = ".nan"
 
-#: Modules with a number of their own that isn't equal to itself, which code compares with ``is``.
+#: Modules that define a number which differs from itself, which code compares with ``is``.
 _NAN_MODULES = "numpy", "math"
 
 #: Types of values whose order in a set differs between processes, and the types of sets.
