@@ -451,7 +451,7 @@ def set_state(
 
         state.missing = {name: why.replace(IN_SESSION, _STAYS) for name, why in state.missing.items()}
     new_names = state.put(namespace)
-    sent = state.origin.losses if state.origin else {}
+    input_losses = state.origin.losses if state.origin else {}
     changes = {
         "Set here": [name for name, value in state.names.items() if name not in new_names and not is_imported(value)],
         "Changed here": list(state.changed.keys() - state.names.keys()),
@@ -468,10 +468,10 @@ def set_state(
     return [
         *([Notice(" · ".join(sentences) + after)] if sentences else []),
         *(Notice(f"{reason}.", WARNING) for reason in [*_format_conflicts(new_names), *state.missing.values()]),
-        *_build_notice_once(_DETACHED_INPUTS, sent.get("graph", ())),
+        *_build_notice_once(_DETACHED_INPUTS, input_losses.get("graph", ())),
         *_build_notice_once(_SEPARATED, state.separated),
         *itertools.chain.from_iterable(
-            _build_notice_once(text, {*sent.get(loss, ()), *state.losses.get(loss, ())})
+            _build_notice_once(text, {*input_losses.get(loss, ()), *state.losses.get(loss, ())})
             for loss, text in _LOSSES.items()
         ),
     ]
