@@ -23,6 +23,7 @@ from jupyter_scheduler.parameterize import add_parameters
 from jupyter_scheduler.scheduler import Scheduler
 from jupyter_scheduler.utils import get_utc_timestamp
 
+from lk_jupyter._python import IsolatedSpawn
 from lk_jupyter.errors import LkError, RunFailed
 from lk_jupyter.machines.catalogue import price_label
 from lk_jupyter.machines.default import default_machine
@@ -172,7 +173,8 @@ class LkScheduler(Scheduler):  # type: ignore[misc]
 
     def create_job(self, model: CreateJob) -> str:
         """Create a job, start its process, and return its id. The job is queued until its process is ready."""
-        job_id: str = super().create_job(model)
+        with IsolatedSpawn():
+            job_id: str = super().create_job(model)
         with self.db_session() as session:
             waiting = session.query(Job).filter(Job.job_id == job_id, Job.start_time.is_(None))
             waiting.update({"status": Status.QUEUED})
@@ -201,7 +203,8 @@ class LkScheduler(Scheduler):  # type: ignore[misc]
                     db_url=self.db_url,
                 )
                 process = get_context("spawn").Process(target=manager.process)
-                process.start()
+                with IsolatedSpawn():
+                    process.start()
                 job.pid = process.pid
             session.commit()
 

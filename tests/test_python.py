@@ -8,6 +8,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
@@ -17,26 +18,20 @@ from received_folder import CLOUD_NAMES, importable_names, write_modules
 from serverext.conftest import running
 
 import lk_jupyter
-from lk_jupyter._python import module_command, module_environment
+from lk_jupyter._python import (
+    IsolatedSpawn,
+    child_environment,
+    find_program,
+    has_browser,
+    module_command,
+    open_page,
+)
+from lk_jupyter.code.project_lock import find_project_lock
 from lk_jupyter.localcloud import launch
-from lk_jupyter.vms.jump import proxy_line
+from lk_jupyter.vms.jump import open_jump, proxy_line
 from lk_jupyter.vms.ssh import SshEndpoint
 
 PACKAGE = Path(lk_jupyter.__file__).parent
-
-#: Names of functions of ``subprocess``, ``os`` and ``asyncio`` that start a program.
-STARTS = {"Popen", "run", "call", "check_call", "check_output", "getoutput", "getstatusoutput", "system", "popen"}
-STARTS |= {"create_subprocess_exec", "create_subprocess_shell"}
-
-#: Each place on the user's computer that starts a program → why no file of the working folder is executed. The rooms
-#: ``remote`` and ``localcloud`` are on the machine of a run, whose code is the user's.
-CHILDREN = {
-    "code/project_lock.py _export_uv_lock": "uv, which builds nothing: --frozen --offline --no-emit-project",
-    "journal/drivers.py _open_driver": "module_command, in the folder of the journal",
-    "magics/vms.py _code": "VS Code, without a file of the folder",
-    "storage/_preview_process.py __init__": "module_command, in a temporary folder",
-    "vms/ssh.py make_key": "ssh-keygen",
-}
 
 #: Each module that a process executes → arguments with which it ends at once.
 MODULES = {
@@ -61,7 +56,7 @@ def test_a_module_of_ours_runs_without_modules_of_the_working_folder(executed, m
     if search is not None:
         monkeypatch.setenv("PYTHONPATH", search)
     command = [*module_command("lk_jupyter.localcloud"), "--help"]
-    shown = subprocess.run(command, env=module_environment(), capture_output=True, text=True, check=True).stdout
+    shown = subprocess.run(command, env=child_environment(), capture_output=True, text=True, check=True).stdout
     assert shown.startswith("usage: python -m lk_jupyter.localcloud")
     assert executed.read_text() == ""
 
@@ -111,55 +106,15 @@ def test_a_users_own_python_m_imports_nothing_of_the_folder_after_the_package_it
     assert executed.read_text() == ""
 
 
-def list_sources():
-    """Return the parsed modules that are executed on the user's computer, with their names."""
-    paths = [path.relative_to(PACKAGE) for path in sorted(PACKAGE.rglob("*.py"))]
-    return [
-        (path, ast.parse((PACKAGE / path).read_text("utf-8")))
-        for path in paths
-        if path.parts[0] not in {"remote", "localcloud"} or path.name == "launch.py"
-    ]
-
-
-def find_starts(path, tree):
-    """Yield the places of a module that start a program: file and function."""
-    for function in ast.walk(tree):
-        if not isinstance(function, (ast.FunctionDef, ast.AsyncFunctionDef)):
-            continue
-        for call in ast.walk(function):
-            if not (isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute)):
-                continue
-            owner, name = ast.unparse(call.func.value), call.func.attr
-            is_start = (owner in {"subprocess", "os"} and (name in STARTS or name.startswith(("exec", "spawn")))) or (
-                owner == "asyncio" and name.startswith("create_subprocess")
-            )
-            if is_start:
-                yield f"{path.as_posix()} {function.name}"
-
-
-def test_each_program_that_is_started_on_the_users_computer_is_known():
-    places = {place for path, tree in list_sources() for place in find_starts(path, tree)}
-    assert places - {"localcloud/launch.py _start_process"} == CHILDREN.keys()
-    planted = ast.parse("def open_page():\n    subprocess.Popen(['python', '-m', 'http.server'])")
-    assert list(find_starts(Path("planted.py"), planted)) == ["planted.py open_page"]
-
-
-def test_no_command_starts_a_module_of_python_that_the_working_folder_can_replace():
+def test_each_module_of_a_command_is_tried_below():
     commands = [
-        f"{path.as_posix()}: {ast.unparse(node)}"
-        for path, tree in list_sources()
-        for node in ast.walk(tree)
-        if isinstance(node, ast.List) and [ast.unparse(item) for item in node.elts[:2]] == ["sys.executable", "'-m'"]
-    ]
-    assert commands == []
-    modules = {
-        node.args[0].value
-        for path, tree in list_sources()
-        for node in ast.walk(tree)
+        node.args[0]
+        for path in sorted(PACKAGE.rglob("*.py"))
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
         if isinstance(node, ast.Call) and ast.unparse(node.func) == "module_command" and node.args
-        if isinstance(node.args[0], ast.Constant)
-    }
-    assert modules <= MODULES.keys()
+    ]
+    modules = {command.value for command in commands if isinstance(command, ast.Constant)}
+    assert modules - {"pip", "venv"} <= MODULES.keys()
 
 
 @pytest.mark.parametrize("module", MODULES)
@@ -168,7 +123,7 @@ def test_each_module_that_a_process_executes_imports_nothing_from_the_working_fo
     subprocess.run(
         command,
         check=False,
-        env=module_environment(),
+        env=child_environment(),
         stdin=subprocess.DEVNULL,
         capture_output=True,
         timeout=PATIENCE,
@@ -182,3 +137,87 @@ def test_ssh_starts_the_tunnel_without_modules_of_the_folder_in_which_ssh_was_st
     done = subprocess.run(shlex.split(line), check=False, capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 1
     assert executed.read_text() == ""
+
+
+@pytest.fixture
+def planted(executed, monkeypatch):
+    """Programs in the working folder that report their start, before all others on PATH."""
+    for name in ("git", "ssh", "ssh-keygen", "uv", "code", "xdg-open", "x-www-browser", "weed", "bash"):
+        program = Path(name)
+        program.write_text(f"#!/bin/sh\necho {name} >> '{executed}'\nexit 1\n")
+        program.chmod(0o755)
+    monkeypatch.setenv("PATH", os.pathsep.join(["", ".", "bin", str(Path(sys.executable).parent), os.environ["PATH"]]))
+    return executed
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs shell scripts")
+def test_a_program_of_the_working_folder_is_never_found(planted):
+    assert shutil.which("ssh") == "ssh"  # the search of Python
+    assert find_program("ssh") != "ssh"
+    assert find_program("uv", ".") != "uv"
+    assert find_program("no-such-program") is None
+    words = [find_program("bash"), "-c", "git --version; ssh -V"]
+    subprocess.run(words, env=child_environment(), check=False, capture_output=True)
+    assert planted.read_text() == ""
+
+
+@pytest.mark.skipif(os.name != "posix" or shutil.which("ssh") is None, reason="needs ssh")
+def test_a_jump_starts_no_ssh_of_the_working_folder(planted):
+    with open_jump(["ssh", "-W", "vm:22", "-p", "1", "127.0.0.1"]) as command:
+        subprocess.run(command, check=False, capture_output=True, timeout=PATIENCE)
+    assert planted.read_text() == ""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs shell scripts")
+def test_no_browser_of_the_working_folder_opens_a_page(planted, monkeypatch):
+    monkeypatch.delenv("BROWSER", raising=False)
+    monkeypatch.setenv("DISPLAY", ":9")
+    assert not has_browser()
+    open_page("https://example.org").join(PATIENCE)
+    assert planted.read_text() == ""
+
+
+def test_the_environment_of_a_child_has_no_folder_relative_to_the_working_folder(tmp_path):
+    absolute = str(tmp_path)
+    variables = {"PATH": f":.{os.pathsep}bin{os.pathsep}{absolute}", "LD_LIBRARY_PATH": f"{absolute}{os.pathsep}"}
+    variables |= {"PYTHONSTARTUP": "start.py", "PYTHONPYCACHEPREFIX": "cache", "PYTHONUSERBASE": absolute, "A": "."}
+    assert child_environment(variables) == {
+        "PATH": absolute,
+        "LD_LIBRARY_PATH": absolute,
+        "PYTHONUSERBASE": absolute,
+        "A": ".",
+    }
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="Python 3.10 has no safe path")
+@pytest.mark.parametrize("earlier", [None, "", "1"])
+def test_a_process_of_multiprocessing_starts_without_modules_of_the_working_folder(executed, monkeypatch, earlier):
+    monkeypatch.delenv("PYTHONSAFEPATH", raising=False)
+    if earlier is not None:
+        monkeypatch.setenv("PYTHONSAFEPATH", earlier)
+    with IsolatedSpawn():
+        process = get_context("spawn").Process(target=os.getpid)
+        process.start()
+    process.join(PATIENCE)
+    assert process.exitcode == 0
+    assert executed.read_text() == ""
+    assert os.environ.get("PYTHONSAFEPATH") == earlier
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs shell scripts")
+def test_the_export_of_a_lock_executes_nothing_of_the_project(planted):
+    """The project brings a Python, a build backend, settings of uv, and a file with variables."""
+    script = f"#!/bin/sh\necho python >> '{planted}'\nexit 1\n"
+    backend = "[build-system]\nrequires = []\nbuild-backend = 'build'\nbackend-path = ['.']\n"
+    files = {"pyproject.toml": f"[project]\nname = 'p'\nversion = '0'\ndependencies = []\n{backend}"}
+    files |= {"uv.lock": "version = 1\nrevision = 3\nrequires-python = '>=3.10'\n\n[[package]]\nname = 'p'\n"}
+    files["uv.lock"] += "version = '0'\nsource = { editable = '.' }\n"
+    files |= {".venv/pyvenv.cfg": "home = .\n", ".venv/bin/python": script, ".venv/bin/python3": script}
+    files |= {"evil": script, ".python-version": "./evil\n", ".env": "UV_PYTHON=./evil\n"}
+    for name, text in files.items():
+        path = Path(name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        path.chmod(0o755)
+    assert find_project_lock(Path.cwd()).versions == {}
+    assert planted.read_text() == ""

@@ -8,7 +8,6 @@ import secrets
 import socket
 import threading
 import time
-import webbrowser
 from collections.abc import Callable
 from contextlib import suppress
 from html import escape
@@ -16,6 +15,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import NamedTuple
 from urllib.parse import parse_qs, urlencode, urlsplit
 
+from lk_jupyter._python import open_page
 from lk_jupyter.errors import NotSignedIn
 
 PATIENCE = 120.0  # seconds
@@ -151,7 +151,7 @@ def ask_browser(
         facts = {"callback": listener.callback, "state": listener.state}
         page = f"{dashboard_url}/cli-login?{urlencode({**facts, **(proof(listener.callback) if proof else {})})}"
         say(f"Sign in within {patience:.0f} s at {page}")
-        threading.Thread(target=webbrowser.open, args=(page,), daemon=True).start()
+        open_page(page)
         _wait_for_callback(listener, time.monotonic() + patience)
         if listener.answer is None:
             raise NotSignedIn(

@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -21,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from packaging.markers import Marker
 from packaging.utils import parse_wheel_filename
 
+from lk_jupyter._python import child_environment, find_program
 from lk_jupyter.code.packages import normalize_name
 from lk_jupyter.errors import UsageError
 
@@ -115,12 +115,14 @@ def _read_requirements(path: Path) -> str:
 
 
 def _export_uv_lock(path: Path) -> str:
-    uv = shutil.which("uv")
+    uv = find_program("uv")
     if uv is None:
         raise _build_error(path, "uv isn't installed here, and only uv reads its lock", "Install it: %pip install uv")
     command = [uv, "export", *_EXPORT, "--directory", str(path.parent)]
     try:
-        export = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_EXPORT_SECONDS)
+        export = subprocess.run(
+            command, env=child_environment(), capture_output=True, text=True, check=False, timeout=_EXPORT_SECONDS
+        )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise _build_error(path, f"uv export didn't finish ({error})", f"Run it in a shell: {_EXAMPLE}") from None
     if export.returncode:

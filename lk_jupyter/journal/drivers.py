@@ -18,7 +18,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from lk_jupyter._python import module_command, module_environment
+from lk_jupyter._python import child_environment, module_command
 from lk_jupyter.config.files import is_locked
 from lk_jupyter.config.settings import setting
 from lk_jupyter.errors import UsageError
@@ -112,7 +112,7 @@ def _open_driver(run_id: str, stdin: int, stdout: int) -> subprocess.Popen[bytes
     process = subprocess.Popen(
         [*module_command("lk_jupyter.cli.driver"), run_id],
         cwd=folder,
-        env=module_environment({**os.environ, **_make_paths_absolute()}),
+        env=child_environment({**os.environ, **_make_paths_absolute()}),
         stdin=stdin,
         stdout=stdout,
         stderr=subprocess.DEVNULL,

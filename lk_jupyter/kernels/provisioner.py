@@ -14,7 +14,7 @@ from jupyter_client.provisioning.local_provisioner import LocalProvisioner
 from tornado.web import HTTPError
 from traitlets import Float, Integer, Unicode
 
-from lk_jupyter._python import module_environment
+from lk_jupyter._python import child_environment
 from lk_jupyter.errors import LkError
 from lk_jupyter.kernels.specs import bridge_command, resolve_max_cost
 from lk_jupyter.machines.start_approval import StartPlan, require_approval
@@ -56,7 +56,7 @@ class CloudProvisioner(LocalProvisioner):
         limit = "its time limit was reached"
         limit += f", which keeps the cost below --max-cost {self._max_cost}" if self._max_cost else ""
         ids = ["--run", self._kernel.run.execution_id, "--kernel", self._kernel.kernel_id]
-        launch["env"] = module_environment(launch["env"])
+        launch["env"] = child_environment(launch["env"])
         launch["cmd"] = [*bridge_command(launch["cmd"]), *ids, "--idle", str(self.idle), "--limit", limit]
         return launch
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from lk_jupyter._python import module_command, module_environment
+from lk_jupyter._python import child_environment, module_command
 from lk_jupyter.errors import LocalCloudError
 
 ADDRESS_FILE = "server.json"
@@ -141,7 +141,7 @@ def _start_process(data: Path, log: Path, options: tuple[str, ...]) -> subproces
         process = subprocess.Popen(
             command,
             cwd=data,  # programs of the cloud look for settings and modules in the working folder
-            env=module_environment(),
+            env=child_environment(),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=errors,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import webbrowser
 from html import escape
 from itertools import islice
 from typing import Any
@@ -11,6 +10,7 @@ from urllib.parse import urlsplit
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.display import display
 
+from lk_jupyter._python import open_page
 from lk_jupyter.account.price_book import COLUMNS, price_rows
 from lk_jupyter.api.billing import BillingActivity, CheckoutRequest, ExecutionSummary, Invoice
 from lk_jupyter.api.voucher import VoucherValidateRequest
@@ -114,7 +114,7 @@ def _checkout(options: CheckoutOptions, _shell: InteractiveShell) -> None:
     address = current().client.billing.checkout(CheckoutRequest(credits_amount=options.credits)).checkout_url
     display(Table(("Buy", "Pay here"), [(f"{options.credits} credits", _build_link(address, address))], note=_LATER))
     if options.open and urlsplit(address).scheme in _SAFE:
-        webbrowser.open(address)
+        open_page(address)
 
 
 @magic(PricingOptions)

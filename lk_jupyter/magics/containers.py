@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import threading
-import webbrowser
 from html import escape
 
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.display import HTML, display
 
+from lk_jupyter._python import open_page
 from lk_jupyter.code.source import Source
 from lk_jupyter.magics._engine.ask import ask_hidden
 from lk_jupyter.magics._engine.parser import magic
@@ -70,7 +69,7 @@ def lk_open(options: OpenOptions, shell: InteractiveShell) -> None:  # noqa: ARG
     run = Run.attach(current(), options.run)
     opened = open_port(run, options.port)
     if opened.is_ready and not options.no_browser:
-        threading.Thread(target=webbrowser.open, args=(opened.url,), daemon=True).start()
+        open_page(opened.url)
     state, wait = ("listening", "") if opened.is_ready else ("not listening yet", _WAIT)
     display(StatusLine(state, [opened.url], wait))
     if opened.path:  # the browser may reach the server at another address

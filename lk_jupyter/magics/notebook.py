@@ -5,8 +5,6 @@ from __future__ import annotations
 import atexit
 import os
 import tempfile
-import threading
-import webbrowser
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from html import escape
@@ -16,6 +14,7 @@ from string import Template
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.display import display
 
+from lk_jupyter._python import has_browser, open_page
 from lk_jupyter.account.low_balance import low_balance_notices
 from lk_jupyter.api.hosted import HostedServer
 from lk_jupyter.config.files import platform_path
@@ -219,12 +218,9 @@ def _wait_for_server(run: Run, watch: Callable[[str], object]) -> HostedServer:
 
 def _open_in_browser(run: Run) -> bool:
     """Open the page that leads to a server in a browser; False where this machine has none."""
-    try:
-        webbrowser.get()
-    except webbrowser.Error:
+    if not has_browser():
         return False
-    page = _write_page(run).as_uri()
-    threading.Thread(target=webbrowser.open, args=(page,), daemon=True).start()
+    open_page(_write_page(run).as_uri())
     return True
 
 

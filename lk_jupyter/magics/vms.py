@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import re
 import shlex
-import shutil
 import subprocess
 from dataclasses import replace
 from decimal import Decimal
 from importlib.util import find_spec
+from pathlib import Path
 
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.display import display
 
+from lk_jupyter._python import child_environment, find_program
 from lk_jupyter.account.active import hardware_label
 from lk_jupyter.api._client import Client
 from lk_jupyter.api._polling import add_advice
@@ -237,8 +238,8 @@ def _code(options: VmOptions, _shell: InteractiveShell) -> None:
     block = ssh_config.host_block(host, endpoint, status.vm_id, key)
     path = ssh_config.add_host(host, block)
     command = ["code", "--remote", f"ssh-remote+{host}", f"/home/{USER}"]
-    program = shutil.which("code")
-    is_open = program is not None and subprocess.run([program, *command[1:]], check=False).returncode == 0
+    program = find_program("code")
+    is_open = program is not None and _run_program([program, *command[1:]])
     rows = [
         ("VS Code", "opened" if is_open else f"couldn't be started automatically. Run: {shlex.join(command)}"),
         ("Kernel", "in a notebook on the VM, choose Select Kernel, then Python Environments, then python3"),
@@ -246,6 +247,11 @@ def _code(options: VmOptions, _shell: InteractiveShell) -> None:
         ("Hosts", home_relative(path)),
     ]
     display(Table((_choose_name(status), ""), rows))
+
+
+def _run_program(command: list[str]) -> bool:
+    """Run a program in the home folder, and return whether it succeeded."""
+    return subprocess.run(command, check=False, cwd=Path.home(), env=child_environment()).returncode == 0
 
 
 def _find_usable_vm(text: str) -> VMStatus:

@@ -19,7 +19,7 @@ from contextlib import suppress
 from typing import Any
 
 from lk_jupyter._fork import renew_in_child
-from lk_jupyter._python import module_command, module_environment
+from lk_jupyter._python import child_environment, module_command
 from lk_jupyter.errors import StorageError
 from lk_jupyter.storage._preview_child import MOST_RANGE, SECONDS, read_message, write_message
 from lk_jupyter.storage.objects import ObjectInfo
@@ -56,7 +56,7 @@ class _Child:
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             cwd=self._folder.name,
-            env={**module_environment(environment), **single},
+            env={**child_environment(environment), **single},
             start_new_session=True,
         )
         self._answers: queue.SimpleQueue[tuple[bytes, bytes] | None] = queue.SimpleQueue()

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-import shutil
 import socket
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
+from lk_jupyter._python import child_environment, find_program
 from lk_jupyter.errors import InvalidResponse, UsageError
 
 USER = "lyceum"
@@ -72,13 +72,15 @@ def _find_ssh_folder() -> Path:
 
 def make_key() -> PublicKey:
     """Create a key without a passphrase in ``~/.ssh`` and return the public half. Raises UsageError."""
-    program = shutil.which("ssh-keygen")
+    program = find_program("ssh-keygen")
     if program is None:
         raise UsageError("'ssh-keygen' isn't installed here. Nothing was rented. Install OpenSSH, then try again.")
     _find_ssh_folder().mkdir(mode=0o700, parents=True, exist_ok=True)
     private = _find_ssh_folder() / "id_ed25519"
     command = [program, "-q", "-t", "ed25519", "-N", "", "-f", str(private)]
-    process = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    process = subprocess.run(
+        command, env=child_environment(), stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+    )
     if process.returncode:
         raise UsageError(f"'ssh-keygen' failed: {(process.stderr or process.stdout).strip()}. {_choose_key_command()}")
     return _read_public_key(private.with_suffix(".pub"))

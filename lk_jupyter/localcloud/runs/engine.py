@@ -6,8 +6,6 @@ Every container of a run has a label with the run's id, by which the server find
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -15,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from lk_jupyter._python import child_environment, find_program
 from lk_jupyter.localcloud.runs import processes
 from lk_jupyter.localcloud.runs.outcome import missing_program_error
 from lk_jupyter.localcloud.secret import digest
@@ -66,7 +65,7 @@ class Engine:
         """Run a subcommand to its end."""
         process = await processes.spawn(
             self.build_command(*arguments),
-            env={**os.environ, **self.environment},
+            env={**child_environment(), **self.environment},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
         )
@@ -160,10 +159,10 @@ class Engines:
 
 
 def _create_engine(name: str) -> Engine | None:
-    program = shutil.which(name)
+    program = find_program(name)
     if program is None:
         return None
-    runtime = ["--runtime", "runc"] if name == "podman" and sys.platform == "linux" and shutil.which("runc") else []
+    runtime = ["--runtime", "runc"] if name == "podman" and sys.platform == "linux" and find_program("runc") else []
     quiet = {"PODMAN_IGNORE_CGROUPSV1_WARNING": "1"} if name == "podman" else {}
     return Engine(name, program, runtime, quiet)
 
@@ -179,11 +178,11 @@ async def find_compose_program(engine: Engine) -> list[str]:
         )
     if (await engine.call("compose", "version")).code == 0:
         return engine.build_command("compose")
-    if path := shutil.which("docker-compose"):
+    if path := find_program("docker-compose"):
         return [path]
     raise missing_program_error("docker compose is missing on this machine: install Docker's compose plugin")
 
 
 def _find_program(name: str) -> str | None:
     """Find a program in this server's own environment, then on the path."""
-    return shutil.which(name, path=str(Path(sys.executable).parent)) or shutil.which(name)
+    return find_program(name, str(Path(sys.executable).parent))

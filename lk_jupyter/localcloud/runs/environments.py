@@ -21,7 +21,7 @@ from pathlib import Path
 
 from packaging.requirements import InvalidRequirement, Requirement
 
-from lk_jupyter._python import module_command
+from lk_jupyter._python import find_program, module_command
 
 #: A function that runs a command and returns exit code and output.
 Execute = Callable[[Sequence[str]], Awaitable[tuple[int, str]]]
@@ -126,6 +126,6 @@ def _build_install_command(folder: Path) -> list[str]:
     if find_spec("pip"):
         pip = [*module_command("pip"), "--python", python_path(folder)]
         return [*pip, "install", "--disable-pip-version-check", "--no-input", "-r", requirements]
-    if uv := shutil.which("uv"):
+    if uv := find_program("uv"):
         return [uv, "pip", "install", "--python", python_path(folder), "-r", requirements]
     return [sys.executable, "-c", "raise SystemExit('pip and uv are missing. Install pip next to lk_jupyter.')"]

@@ -17,6 +17,8 @@ from typing import Any
 
 import psutil
 
+from lk_jupyter._python import child_environment
+
 #: Variable that marks every process of a run, also processes that left the session.
 RUN_ID_VARIABLE = "LK_EXECUTION_ID"
 
@@ -138,7 +140,7 @@ def build_environment(run_id: str, variables: Mapping[str, str]) -> dict[str, st
 
     The environment is this server's, without variables of kernels and clients, plus ``variables``.
     """
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith(_PRIVATE)}
+    inherited = {name: value for name, value in child_environment().items() if not name.startswith(_PRIVATE)}
     return {**inherited, **variables, "PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8", RUN_ID_VARIABLE: run_id}
 
 

@@ -8,12 +8,12 @@ folder needs a server. Without FUSE no run has a folder.
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
+from lk_jupyter._python import child_environment, find_program
 from lk_jupyter.localcloud.buckets.s3 import BucketStorage
 from lk_jupyter.localcloud.runs.variables import Variables
 
@@ -90,10 +90,11 @@ def _build_prefix(folder: Path, mount: Path) -> tuple[str, ...]:
 @cache
 def _find_unshare_command() -> tuple[str, ...] | None:
     """Return the command that gives a process private mounts and then becomes the process, if supported."""
-    program = shutil.which("unshare")
+    program = find_program("unshare")
     if program is None:
         return None
     anybody = () if os.geteuid() == 0 else ("--user", "--map-current-user", "--keep-caps")
     how = (program, *anybody, "--mount")
     trial = [*how, "/bin/sh", "-c", _AT_MOUNT, "/", str(MOUNT), "true"]
-    return how if subprocess.run(trial, check=False, capture_output=True).returncode == 0 else None
+    done = subprocess.run(trial, check=False, env=child_environment(), capture_output=True)
+    return how if done.returncode == 0 else None

@@ -5,11 +5,11 @@ from __future__ import annotations
 import base64
 import json
 import os
-import shutil
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from lk_jupyter._python import child_environment, find_program
 from lk_jupyter.config.files import write_private
 from lk_jupyter.localcloud.errors import invalid
 from lk_jupyter.localcloud.runs.outcome import Ended, RunOutcome, missing_program_error
@@ -63,7 +63,7 @@ def _list_host_names(host: str) -> tuple[str, ...]:
 
 async def _request_aws_password(request: Any, execute: Execute) -> str:
     """Trade AWS keys for a password of the registry, with Amazon's own program."""
-    program = shutil.which("aws")
+    program = find_program("aws")
     if program is None:
         raise missing_program_error(
             "aws is missing on this machine: install the AWS command line for a login of type aws"
@@ -72,7 +72,7 @@ async def _request_aws_password(request: Any, execute: Execute) -> str:
         "AWS_ACCESS_KEY_ID": request.aws_access_key_id,
         "AWS_SECRET_ACCESS_KEY": request.aws_secret_access_key,
         "AWS_SESSION_TOKEN": request.aws_session_token or "",
-        "PATH": os.environ.get("PATH", os.defpath),
+        "PATH": child_environment().get("PATH", os.defpath),
     }
     region = request.aws_region or "us-east-1"
     code, output = await execute([program, "ecr", "get-login-password", "--region", region], keys)

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
+from lk_jupyter._python import child_environment, find_program
 from lk_jupyter.config.files import write_private
 from lk_jupyter.localcloud.options import CloudOptions
 from lk_jupyter.localcloud.runs import processes
@@ -204,7 +205,7 @@ class Guest:
 
     async def _run_session_command(self, process: asyncssh.SSHServerProcess[bytes]) -> None:
         """Run the command of a session, or a shell, as a real process in the home folder of the guest."""
-        shell = shutil.which("bash") or shutil.which("sh") or "sh"
+        shell = find_program("bash") or find_program("sh") or "/bin/sh"
         command = [shell, "-c", process.command] if process.command else [shell, "-l"]
         terminal = process.get_terminal_type()
         if terminal and sys.platform != "win32":
@@ -234,7 +235,7 @@ class Guest:
     def _build_process_options(self, variables: Mapping[str, str]) -> dict[str, Any]:
         """Return the folder and the environment of a process of the guest."""
         path = os.pathsep.join(
-            [str(self._folder / "bin"), str(Path(sys.executable).parent), os.environ.get("PATH", "")]
+            [str(self._folder / "bin"), str(Path(sys.executable).parent), child_environment().get("PATH", "")]
         )
         home = {"HOME": str(self._home), "USER": USER, "LOGNAME": USER, "PATH": path}
         env = processes.build_environment(self._machine.id, {**variables, **home})

@@ -377,6 +377,7 @@ def install(text: str, _shell: Any) -> None:
         options = ["--disable-pip-version-check", "--no-input", "--quiet", "-r", path]
         process = subprocess.run(
             [sys.executable, "-m", "pip", "install", *options],
+            cwd=folder,  # the run's folder may contain a module of the user with the name of another
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
