@@ -106,7 +106,13 @@ def explain_skip(path: Path, name: str, *, include_hidden: bool = False) -> str:
         return "would change the settings or records of lk_jupyter"
     if include_hidden:
         return ""
-    if risk := execution_risk(resolved) or find_name_risk(name):
+    risk = execution_risk(resolved)
+    return risk.words if risk else explain_name(name)
+
+
+def explain_name(name: str) -> str:
+    """Return why a folder doesn't bring the file of this name to any machine; empty if it does."""
+    if risk := find_name_risk(name):
         return risk.words
     return "" if _is_data(name.rpartition("/")[2].lower()) else "isn't in a format of data, and programs may load it"
 
@@ -152,7 +158,8 @@ def _build_module_name(part: str) -> str:
 
 def _is_elsewhere(module: str, path: Path) -> bool:
     """Return whether a module of this name is importable from another place than this file or folder."""
-    if module in sys.stdlib_module_names:
+    siblings = {path.with_name(module + suffix) for suffix in all_suffixes()} - {path}
+    if module in sys.stdlib_module_names or any(sibling.exists() for sibling in siblings):
         return True
     try:
         spec = find_spec(module)

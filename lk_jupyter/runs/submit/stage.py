@@ -10,11 +10,13 @@ import json
 import zlib
 from collections.abc import Iterable
 from datetime import timedelta
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from lk_jupyter.errors import UsageError
 from lk_jupyter.protocol.bucket import stage_key
+from lk_jupyter.storage._executed import explain_name
 from lk_jupyter.storage._plan import is_file_name
 
 if TYPE_CHECKING:
@@ -24,28 +26,37 @@ if TYPE_CHECKING:
 #: The maximum number of files: their list must fit in the memory of a small machine.
 MOST_FILES = 200_000
 
+#: The maximum number of skipped files that the log of the run lists.
+MOST_REASONS = 20
+
 
 def upload_stage_list(
     storage: Storage, token: str, pairs: Iterable[tuple[str, str]], life: timedelta
 ) -> dict[str, Any]:
     """Upload the list of the files to stage, and return the link to the list, its size and its SHA-256.
 
-    ``pairs`` are keys and folders. Raises UsageError, StorageError.
+    ``pairs`` are keys and folders. As other members can write into the bucket, a folder brings only data: another file
+    is staged by its own key. Raises UsageError, StorageError.
     """
-    folders = {folder: _list_objects(storage, key) for key, folder in pairs}
-    count = sum(map(len, folders.values()))
+    pairs = list(pairs)
+    listings = [_list_objects(storage, key) for key, _ in pairs]
+    count = sum(map(len, listings))
     if count > MOST_FILES:
         raise UsageError(
             f"--stage: {count:,} files are too many; a run stages up to {MOST_FILES:,}. Nothing was sent. Pack them "
             "into tar files of about 1 GB."
         )
     rows, skipped = [], []
-    for folder, objects in folders.items():
+    for (key, folder), objects in zip(pairs, listings, strict=True):
         for name, info in objects.items():
-            if is_file_name(name, windows=False):
-                rows.append((folder, name, info))
-            else:
+            if not is_file_name(name, windows=False):
                 skipped.append(f"{info.key!r} can't be a file name")
+            elif info.key != key and (reason := explain_name(name)):
+                skipped.append(f"{info.key!r} {reason}. Check it, then: --stage {quote(f'lk://{info.key}:{folder}')}")
+            else:
+                rows.append((folder, name, info))
+    if len(skipped) > MOST_REASONS:
+        skipped[MOST_REASONS:] = [f"{len(skipped) - MOST_REASONS:,} more files, for the same reasons"]
     listed = {**_sign_links(storage, rows, life), "skipped": skipped}
     content = zlib.compress(json.dumps(listed).encode(), 1)
     key = stage_key(token)
