@@ -76,19 +76,24 @@ class Downloads:
         self._parent = parent
         self.mark = parent / "executed"
         self._tried: set[frozenset[tuple[str, bytes, int]]] = set()
+        self._keys: dict[frozenset[tuple[str, bytes]], str] = {}
         self.count = 0
+
+    def _get_or_upload(self, files: frozenset[tuple[str, bytes]]) -> str:
+        """Return the key of a folder with these files."""
+        if files not in self._keys:
+            key = self._keys[files] = f"hostile-{self._parent.name}/{len(self._keys)}"
+            for name, content in (*files, ("theirs.csv", b"1,2\n")):
+                with suppress(StorageError):  # a name that the bucket refuses
+                    self._storage.put(content, f"{key}/{name}")
+        return self._keys[files]
 
     def download(self, way, texts: dict[str, str]) -> dict[str, bytes]:
         """Download a folder in a way into a new folder of the user, start the programs, and return its files."""
         self.count += 1
-        folder, key = self._parent / f"mine-{self.count}", f"hostile/{self.count}"
-        files = encode_files(texts, self.mark)
+        folder, files = self._parent / f"mine-{self.count}", encode_files(texts, self.mark)
         make_folder(folder, files)
-        if way is not return_from_a_run:
-            self._storage.put(b"1,2\n", f"{key}/theirs.csv")
-            for name, content in files.items():
-                with suppress(StorageError):  # a name that the bucket refuses
-                    self._storage.put(content, f"{key}/{name}")
+        key = "" if way is return_from_a_run else self._get_or_upload(frozenset(files.items()))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # lists of skipped files
             way(self._storage, key, {"theirs.csv": b"1,2\n", **files}, folder)
