@@ -48,6 +48,15 @@ def child_environment(environment: Mapping[str, str] = os.environ) -> dict[str, 
     return {name: value for name, value in cleaned.items() if name not in relative}
 
 
+def clean_command(command: list[str]) -> list[str]:
+    """Return the command with the variables of ``child_environment``, for a caller that can't give variables."""
+    cleaned = child_environment()
+    changed = [f"{name}={value}" for name, value in cleaned.items() if os.environ[name] != value]
+    removed = [word for name in os.environ if name not in cleaned for word in ("-u", name)]
+    program = find_program("env") if changed or removed else None
+    return [program, *removed, *changed, *command] if program else command
+
+
 def find_program(name: str, folders: str = "") -> str | None:
     """Return the path of a program in ``folders`` or on PATH; None if it isn't installed.
 

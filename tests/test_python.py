@@ -28,7 +28,7 @@ from lk_jupyter._python import (
 )
 from lk_jupyter.code.project_lock import find_project_lock
 from lk_jupyter.localcloud import launch
-from lk_jupyter.vms.jump import open_jump, proxy_line
+from lk_jupyter.vms.jump import jump_command, open_jump, proxy_line
 from lk_jupyter.vms.ssh import SshEndpoint
 
 PACKAGE = Path(lk_jupyter.__file__).parent
@@ -163,9 +163,21 @@ def test_a_program_of_the_working_folder_is_never_found(planted):
 
 @pytest.mark.skipif(os.name != "posix" or shutil.which("ssh") is None, reason="needs ssh")
 def test_a_jump_starts_no_ssh_of_the_working_folder(planted):
-    with open_jump(["ssh", "-W", "vm:22", "-p", "1", "127.0.0.1"]) as command:
-        subprocess.run(command, check=False, capture_output=True, timeout=PATIENCE)
+    with open_jump(["ssh", "-W", "vm:22", "-p", "1", "-o", "ProxyCommand=git; sleep 0", "127.0.0.1"]) as command:
+        done = subprocess.run(command, check=False, capture_output=True, timeout=PATIENCE)
+    assert done.returncode == 255  # of the real ssh
     assert planted.read_text() == ""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs env")
+@pytest.mark.parametrize("search", [".", f".{os.pathsep}/absent"])
+def test_a_jump_through_jupyter_imports_no_module_of_the_working_folder(executed, home, monkeypatch, search):
+    monkeypatch.setenv("LK_SSH_JUMP", "http://127.0.0.1:9")
+    monkeypatch.setenv("PYTHONPATH", search)
+    with open_jump(jump_command("3f0c", SshEndpoint("127.0.0.1", 22))) as command:
+        done = subprocess.run(command, check=False, capture_output=True, timeout=PATIENCE)
+    assert done.returncode == 1
+    assert executed.read_text() == ""
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs shell scripts")

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from lk_jupyter._python import find_program, module_command
+from lk_jupyter._python import clean_command, find_program, module_command
 from lk_jupyter.config.settings import setting
 from lk_jupyter.vms.facts import host_keys_path
 from lk_jupyter.vms.ssh import SshEndpoint
@@ -66,7 +66,7 @@ def open_jump(command: Sequence[str]) -> Iterator[list[str] | None]:
     descriptor, name = tempfile.mkstemp(prefix="lk-jump-")
     os.close(descriptor)
     try:
-        yield [program, *words, "-E", name]
+        yield clean_command([program, *words, "-E", name])
     except Exception:
         if message := Path(name).read_text("utf-8", "replace").strip():
             raise ConnectionError(f"the jump failed: {message.splitlines()[-1][:300]}") from None
