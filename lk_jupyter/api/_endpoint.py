@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from importlib import import_module
 from inspect import Signature, isclass, signature
 from pathlib import Path
@@ -304,6 +304,37 @@ def __getattr__(name: str) -> list[Endpoint]:
         if not module.name.startswith("_"):
             import_module(f"{__package__}.{module.name}")
     return _ENDPOINTS
+
+
+_PREFIXES = (EXTERNAL, OPENAI, V1, IRIS)
+
+
+def find_endpoint(method: str, path: str) -> Endpoint | None:
+    """Return the operation of a request by its path without a query; None for an undeclared path."""
+    for prefix in _PREFIXES:
+        rest = path.removeprefix(prefix)
+        fitting = [each for pattern, each in _list_path_patterns() if rest != path and pattern.fullmatch(rest)]
+        if fitting:
+            return min(fitting, key=lambda each: (each.method != method, each.path.count("{"), -len(each.path)))
+    return None
+
+
+def describe_path(method: str, path: str) -> str:
+    """Return the path of a request with the placeholders of its operation; empty for an undeclared path."""
+    endpoint = find_endpoint(method, path)
+    prefix = next((prefix for prefix in _PREFIXES if path.startswith(prefix)), "")
+    return prefix + endpoint.path if endpoint else ""
+
+
+@cache
+def _list_path_patterns() -> list[tuple[re.Pattern[str], Endpoint]]:
+    endpoints = __getattr__("ENDPOINTS")
+    return [(re.compile(_build_path_pattern(re.sub(r"([.])", r"\\\1", each.path))), each) for each in endpoints]
+
+
+def _build_path_pattern(path: str) -> str:
+    """Return the pattern of a path: only a key at the end may contain slashes."""
+    return re.sub(r"\{[^{}]*\}(?=/)", "[^?/]+", re.sub(r"\{[^{}]*\}$", "[^?]+", path))
 
 
 class Group:

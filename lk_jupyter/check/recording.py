@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from datetime import datetime
 from decimal import Decimal
 from functools import cache
@@ -20,13 +21,13 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel
 
 from lk_jupyter import __version__
-from lk_jupyter.api._endpoint import ENDPOINTS, Endpoint
+from lk_jupyter.api._endpoint import ENDPOINTS, Endpoint, describe_path, find_endpoint
 from lk_jupyter.api.states import ACTIVE_STATES, FINAL_STATES
 from lk_jupyter.api.vms import COMING_STATES, ENDED_STATES, UP_STATES
 from lk_jupyter.check.findings import Exchange, Report
 from lk_jupyter.config.assumptions import ASSUMPTIONS, SEPARATOR
 from lk_jupyter.errors import UsageError
-from lk_jupyter.protocol.id_forms import IdForm, describe_id_form
+from lk_jupyter.protocol.id_forms import IdForm, describe_id_form, require_id_form
 from lk_jupyter.text.secrets import find_secrets
 
 #: Maximum rows of a list, and maximum bytes of a recording.
@@ -146,10 +147,14 @@ _COMMON = (
     "quota rate reached read reason refused rejected request required requires response retry run running runs",
     "second seconds server service short should size small sorry status stopped string support temporarily time",
     "timeout token try type unable unauthorized unavailable unexpected unknown address context data detail host",
-    "msg port row rows ssh title unprocessable unsupported url use used user users valid validation",
+    "equal none openapi msg port row rows ssh title unprocessable unsupported url use used user users valid validation",
     "value version wait was wrong yes GPU GPUs CPU VM VMs HTTP HTTPS API ID",
     "URL JSON UUID OK TLS",
 )
+
+
+#: Words with a capital letter, of the answers for a missing address and a missing method.
+_ABSENT_WORDS = frozenset({"Not", "Found", "Allowed"})
 
 
 class Pseudonyms:
@@ -164,9 +169,10 @@ class Pseudonyms:
         self._count: dict[str, int] = {}
 
     def assign_id(self, value: IdForm) -> str:
-        """Return the pseudonym of an id, and keep the form of the id."""
+        """Return the pseudonym of an id, and keep the form of the id; a text that contains an id has no form."""
         pseudonym = self.assign_pseudonym("id", str(value))
-        self.forms.setdefault(pseudonym, describe_id_form(value))
+        with suppress(ValueError):
+            self.forms.setdefault(pseudonym, require_id_form(describe_id_form(value)))
         return pseudonym
 
     def assign_pseudonym(self, kind: str, text: str) -> str:
@@ -311,23 +317,10 @@ def _contains_private(private: str, text: str) -> bool:
     return re.search(rf"(?<![\w.-]){written}(?![\w-]|\.\w)", text) is not None
 
 
-_PREFIXES = ("/api/v2/external", "/openai/v1", "/api/v1", "/iris")
-
-
-def _build_path_pattern(path: str) -> str:
-    """Return the pattern of a path: only a key at the end may contain slashes."""
-    return re.sub(r"\{[^{}]*\}(?=/)", "[^?/]+", re.sub(r"\{[^{}]*\}$", "[^?]+", path))
-
-
-_SERVED = [(re.compile(_build_path_pattern(re.sub(r"([.])", r"\\\1", each.path))), each) for each in ENDPOINTS]
-
-
 def _replace_path(exchange: Exchange, names: Pseudonyms) -> str:
     """Return a path as declared; replace the words of an undeclared path."""
     path = exchange.path.partition("?")[0]
-    endpoint = _find_endpoint(exchange)
-    prefix = next((prefix for prefix in _PREFIXES if path.startswith(prefix)), "")
-    return prefix + endpoint.path if endpoint else names.clean_sentence(path)
+    return describe_path(exchange.method, path) or names.clean_sentence(path)
 
 
 class _Sentence(str):
@@ -402,16 +395,7 @@ def _is_measure(value: str, field: str, kind: frozenset[str]) -> bool:
 
 
 def _find_endpoint(exchange: Exchange) -> Endpoint | None:
-    """Return the operation of a request; None for an undeclared path."""
-    path = exchange.path.partition("?")[0]
-    for prefix in _PREFIXES:
-        rest = path.removeprefix(prefix)
-        fitting = [each for pattern, each in _SERVED if rest != path and pattern.fullmatch(rest)]
-        if fitting:
-            return min(
-                fitting, key=lambda each: (each.method != exchange.method, each.path.count("{"), -len(each.path))
-            )
-    return None
+    return find_endpoint(exchange.method, exchange.path.partition("?")[0])
 
 
 def _iterate_catalogue_names(value: Any, endpoint: Endpoint | None, field: str = "") -> Iterator[str]:
@@ -495,7 +479,7 @@ def _list_api_words() -> frozenset[str]:
     texts += [text for row in ASSUMPTIONS for text in (row.default, *row.alternatives)]
     texts += [each.method for each in ENDPOINTS]
     words = {word for text in texts for pattern in (_WORD, _TOKEN) for word in pattern.findall(text)}
-    return frozenset(word for word in words if word.islower() or word.isupper())
+    return frozenset(word for word in words if word.islower() or word.isupper()) | _ABSENT_WORDS
 
 
 def _classify_text(value: str, field: str) -> str:
