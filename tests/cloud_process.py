@@ -107,7 +107,7 @@ def serve(arguments: list[str], env: dict[str, str], stdout: Connection, *, has_
     from lk_jupyter.localcloud.runs import notebook_run  # noqa: PLC0415
 
     create_app = server.create_app
-    server.create_app = lambda cloud, strange: changes.record_asgi(create_app(cloud, strange), cloud.data / CHANGES)
+    server.create_app = lambda cloud, *rest: changes.record_asgi(create_app(cloud, *rest), cloud.data / CHANGES)
     if not has_lab:
         notebook_run._SERVER = "jupyter_server"
         notebook_run._QUICK = [alone(lk_jupyter=False)]

@@ -134,6 +134,9 @@ def _build_parser() -> argparse.ArgumentParser:
     add("--strange", action="append", type=_parse_switches, default=[], metavar="NAME,…",
         help="imitate a possible difference between the real cloud and the local cloud: a name below, or all; may be "
             "repeated")  # fmt: skip
+    add("--replay", type=Path, metavar="RECORDING",
+        help="behave as the cloud in a recording of %%lk_check --spend --record: states, fields, ids, limits, errors "
+            "and delays; --clock-speed divides the delays")  # fmt: skip
     add("--faults", action="store_true", help="let tests inject faults at /_faults")
     return parser
 

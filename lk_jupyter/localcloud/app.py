@@ -24,6 +24,8 @@ from lk_jupyter.localcloud.models import envelope
 from lk_jupyter.localcloud.models.anthropic import build_error_body
 from lk_jupyter.localcloud.oversize import Oversize
 from lk_jupyter.localcloud.pages import checkout, cli_login, description, identity
+from lk_jupyter.localcloud.recorded import Recording
+from lk_jupyter.localcloud.replay import Replay
 from lk_jupyter.localcloud.routes import anthropic, health, serverless
 from lk_jupyter.localcloud.runs.ports import Ports
 from lk_jupyter.localcloud.strange import Strange
@@ -33,13 +35,15 @@ from lk_jupyter.localcloud.strict_json import StrictRoute
 GROUPS = tuple(import_module(f"{routes.__name__}.{each.name}") for each in iter_modules(routes.__path__))
 
 
-def create_app(cloud: Cloud, strange: Strange) -> ASGIApp:
-    """Return the application of a cloud, with the changes of the switches."""
+def create_app(cloud: Cloud, strange: Strange, recording: Recording | None = None) -> ASGIApp:
+    """Return the application of a cloud, with the changes of the switches, or the behavior in a recording."""
     app = build_routes(strange)
     app.state.cloud = cloud
     if cloud.options.storage_bytes is not None:
         app.add_middleware(Oversize, most=cloud.options.storage_bytes)
-    served = Ports(strange.wrap_application(app), cloud)
+    served: ASGIApp = Ports(strange.wrap_application(app), cloud)
+    if recording:
+        served = Replay(served, recording, cloud.options.clock_speed)
     return Faults(served) if cloud.options.faults else served
 
 

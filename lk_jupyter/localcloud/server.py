@@ -23,26 +23,31 @@ from lk_jupyter.localcloud.app import create_app
 from lk_jupyter.localcloud.cloud import Cloud
 from lk_jupyter.localcloud.launch import ADDRESS_FILE, make_private
 from lk_jupyter.localcloud.options import VALUES, CloudOptions
-from lk_jupyter.localcloud.strange import UPSTREAM, RunLimit, Strange
+from lk_jupyter.localcloud.recorded import read_recording
+from lk_jupyter.localcloud.strange import UPSTREAM, RunLimit, Strange, list_recorded_values
 
 
 def serve(data: Path, port: int, options: CloudOptions) -> None:
     """Run a cloud until a signal ends it.
 
-    Raises LocalCloudError if the data folder or the port is in use.
+    Raises LocalCloudError if the data folder or the port is in use, or the recording can't be replayed.
     """
+    recording = read_recording(options.replay) if options.replay else None
     make_private(data)
     lock = _lock_data_folder(data)
     listener = _listen_on_port(port) if port else _listen_at_last_address(data)
     values = {name: VALUES.get(name, "") for name in (*options.strange, *[UPSTREAM] * bool(options.inference_upstream))}
-    strange = Strange(values, RunLimit(options.longest_run, shortens=options.shorten_runs))
+    strange = Strange(
+        {**(list_recorded_values(recording) if recording else {}), **values},
+        RunLimit(options.longest_run, shortens=options.shorten_runs),
+    )
     cloud = strange.create_cloud(data, options, f"http://127.0.0.1:{listener.getsockname()[1]}")
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(
             name, lambda *_: None
         )  # uvicorn handles these signals, and raises the signals again after serving
     config = uvicorn.Config(
-        create_app(cloud, strange),
+        create_app(cloud, strange, recording),
         log_level="warning",
         lifespan="off",
         proxy_headers=False,  # all clients are on this machine, even if a header names another address

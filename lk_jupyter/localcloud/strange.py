@@ -35,12 +35,14 @@ from lk_jupyter.api.execution import (
 from lk_jupyter.api.inference import CreateDeploymentRequest
 from lk_jupyter.config.assumptions import ABSENT, SEPARATOR, find_assumption
 from lk_jupyter.localcloud.buckets.s3 import Bucket, BucketStorage
+from lk_jupyter.localcloud.clock import now, to_seconds
 from lk_jupyter.localcloud.cloud import Cloud
 from lk_jupyter.localcloud.context import AnonymousContext
 from lk_jupyter.localcloud.models import models
 from lk_jupyter.localcloud.models.envelope import Refusal
 from lk_jupyter.localcloud.models.upstream import restrict_for_upstream
 from lk_jupyter.localcloud.options import CloudOptions
+from lk_jupyter.localcloud.recorded import Recording
 from lk_jupyter.localcloud.routes.stream import follow
 from lk_jupyter.localcloud.runs.live_run import LiveRun
 from lk_jupyter.localcloud.runs.notebook_run import JOB_TYPE
@@ -59,6 +61,10 @@ _STREAM = endpoint_of(Stream.output)
 
 #: The switch that is on in front of an upstream, without a name in the options.
 UPSTREAM = "upstream"
+
+#: Switches of a recording, without a name in the options: aborts and time limits without effect, and the seconds from
+#: the end of a run to its bill.
+ABORTS, LIMITS, BILL_SECONDS = "aborts", "limits", "bill_seconds"
 
 
 @dataclass(frozen=True)
@@ -130,6 +136,10 @@ class Strange:
             cloud.runs.mount = self.values["bucket_folder_image"]
         if "working_folder" in self.values:
             cloud.runs.run_folder = _SharedFolders(cloud.data)
+        if ABORTS in self.values:
+            cloud.runs.end = lambda *_, **__: True  # type: ignore[method-assign]
+        if LIMITS in self.values:
+            cloud.runs.keeps_limits = False
         if "router_prefix" in self.values:
             cloud.models.choose_chat_model = _NoRoutes(cloud.models.choose_chat_model)  # type: ignore[method-assign]
         return cloud
@@ -143,6 +153,22 @@ class Strange:
         ]
         stream = [change for name, change in _STREAMED if name in self.values]
         return _Answers(app, answers, stream) if answers or stream else app
+
+
+def list_recorded_values(recording: Recording) -> dict[str, str]:
+    """Return the switches with which a cloud behaves as the recorded cloud."""
+    values = dict(recording.values)
+    if recording.ignores_abort:
+        values[ABORTS] = ""
+    if recording.ignores_limit:
+        values[LIMITS] = ""
+    if recording.bill_seconds > _SECOND:
+        values[BILL_SECONDS] = str(recording.bill_seconds)
+    return values
+
+
+#: Seconds of a delay of a bill that a busy computer has too.
+_SECOND = 1.0
 
 
 # Bodies
@@ -296,6 +322,13 @@ def _remove_metadata(row: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in row.items() if key != "metadata"}
 
 
+def _delay_bill(row: dict[str, Any], seconds: float) -> dict[str, Any]:
+    """Return a record without a bill that the cloud hasn't written yet."""
+    end = row.get("finish_time") or row.get("end_time")
+    is_late = isinstance(end, str) and "billed" in row and to_seconds(now()) - to_seconds(end) < seconds
+    return {**row, "billed": None} if is_late else row
+
+
 #: Switch, method, path below a server's prefix, and a function that changes status and content of successful answers.
 _ANSWERS: tuple[tuple[str, str, str, Callable[..., tuple[int, Any]]], ...] = (
     ("pricing_count", "GET", "/pricing", lambda status, book, **_: (status, {**book, "count": len(book["prices"])})),
@@ -322,6 +355,15 @@ _ANSWERS: tuple[tuple[str, str, str, Callable[..., tuple[int, Any]]], ...] = (
         "GET",
         r"/execution/[^/]+",
         lambda status, row, **_: (status, {**row, "python_globals_out": "e30="}),
+    ),
+    (
+        BILL_SECONDS,
+        "GET",
+        r"/execution/[^/]+|/billing/history",
+        lambda status, content, value: (
+            status,
+            _change_objects(content, partial(_delay_bill, seconds=float(value))),
+        ),
     ),
     (
         "start_answer",

@@ -217,7 +217,7 @@ class ProcessRun(LiveRun):
 
     async def _wait_for_outcome(self, exited: asyncio.Task[int]) -> RunOutcome:
         """Wait for the first event: the code ends, its time is up, or a request ends the run."""
-        await self._wait_for(exited, self._request.timeout)
+        await self._wait_for(exited, self._request.timeout if self._runs.keeps_limits else None)
         if self._verdict.done():
             outcome, gracefully = self._verdict.result()
             if gracefully:

@@ -47,6 +47,7 @@ class LiveRuns:
         self.environments = Environments(data / "environments")
         self.engines = Engines(options.engine)
         self.quota = options.quota
+        self.keeps_limits = True  # end each run at its time limit
         self.bells = RunEvents()
         self.secrets: Callable[[str], dict[str, str]] = lambda _: {}
         self.bucket: Callable[[str], Path | None] = lambda _: None

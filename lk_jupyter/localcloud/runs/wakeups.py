@@ -55,6 +55,7 @@ class Owner(Protocol):
     environments: Environments
     engines: Engines
     quota: tuple[str, ...]
+    keeps_limits: bool
     bells: RunEvents
     secrets: Callable[[str], dict[str, str]]
     bucket: Callable[[str], Path | None]
