@@ -111,19 +111,19 @@ class Replay:
         operation = self._operations.get(request)
         if operation:
             await asyncio.sleep(operation.seconds / self._speed)
-        last_part = path.rstrip("/").rpartition("/")[2]
+        id_text = _find_id(endpoint, path)
         scope = self._read_scope(scope)
         if scope["type"] != "http" or _is_unchanged(endpoint, path):
             await self._app(scope, receive, send)
             return
         body = await _read_body(receive) if _is_json(scope) else None
         if operation and (refusal := operation.lasting_refusal) and (refusal.is_absent or _is_complete(endpoint, body)):
-            await _build_refusal(refusal, last_part)(scope, receive, send)
+            await _build_refusal(refusal, id_text)(scope, receive, send)
             return
         if body is not None:
             scope, receive = self._read_content(scope, receive, body)
         await self._app(
-            scope, receive, _Answer(send, lambda *answer: self._change(request, operation, last_part, *answer))
+            scope, receive, _Answer(send, lambda *answer: self._change(request, operation, id_text, *answer))
         )
 
     def _read_scope(self, scope: Scope) -> Scope:
@@ -152,20 +152,18 @@ class Replay:
         return {**scope, "headers": [*headers, length]}, receive_changed
 
     def _change(
-        self, request: str, operation: Operation | None, last_part: str, status: int, content: Any
+        self, request: str, operation: Operation | None, id_text: str, status: int, content: Any
     ) -> tuple[int, Any]:
         """Return status and content of an answer as recorded."""
         if status >= 400:
-            return self._change_refusal(operation, last_part, status, content)
+            return self._change_refusal(operation, id_text, status, content)
         shape = self._shapes.get(request)
         changed = self._ids.write_addresses(self._forms.change(content, shape))
         if request.endswith(("/start", "/create")) and shape and isinstance(changed, dict):
             changed |= _read_first_states(shape)
         return (operation.success_status if operation else None) or status, changed
 
-    def _change_refusal(
-        self, operation: Operation | None, last_part: str, status: int, content: Any
-    ) -> tuple[int, Any]:
+    def _change_refusal(self, operation: Operation | None, id_text: str, status: int, content: Any) -> tuple[int, Any]:
         step = operation.find_refusal(status) if operation else None
         step = step or (self._refusals.get(status) if status in {401, 402, 403, 429} else None)
         if step is None or content in ({"detail": "Not Found"}, {"detail": "Method Not Allowed"}):
@@ -178,7 +176,15 @@ class Replay:
             } if rows else content
         if rows and not any(row.get("type") == "missing" for row in rows):
             return status, content  # the check sends only requests without a required field
-        return step.status, fill_pseudonyms(step.answer, last_part)
+        return step.status, fill_pseudonyms(step.answer, id_text)
+
+
+def _find_id(endpoint: Endpoint | None, path: str) -> str:
+    """Return the value of the first placeholder in a path, or the last part of a path without placeholders."""
+    declared = endpoint.path.split("/") if endpoint else []
+    pairs = zip(reversed(declared), reversed(path.split("/")), strict=False)
+    values = [part for name, part in pairs if name.startswith("{")]
+    return values[-1] if values else path.rpartition("/")[2]
 
 
 def _is_unchanged(endpoint: Endpoint | None, path: str) -> bool:
@@ -221,8 +227,8 @@ def _is_complete(endpoint: Endpoint | None, body: bytes | None) -> bool:
     return False
 
 
-def _build_refusal(step: Step, last_part: str) -> Response:
-    return JSONResponse(fill_pseudonyms(step.answer, last_part), step.status)
+def _build_refusal(step: Step, id_text: str) -> Response:
+    return JSONResponse(fill_pseudonyms(step.answer, id_text), step.status)
 
 
 def _read_first_states(shape: Shape) -> dict[str, str]:

@@ -108,9 +108,9 @@ class Forms:
             return self._change_object(value, shape)
         if isinstance(value, list):
             return [self.change(inner, shape.item if shape else None, field) for inner in value]
-        if value is None or isinstance(value, bool):
-            return value
-        return None if shape and shape.is_null and field not in _REPEATED else self._change_text(value, shape, field)
+        if value is None or (shape and shape.is_null and field not in _REPEATED):
+            return None
+        return value if isinstance(value, bool) else self._change_text(value, shape, field)
 
     def _change_text(self, value: str | float, shape: Shape | None, field: str) -> Any:
         """Return a text or a number in the recorded form."""
@@ -170,7 +170,8 @@ def _change_scalar(value: Any, examples: list[Any]) -> Any:
         return _write_time(value, times) if times else value
     if isinstance(value, str) and _NUMBER.fullmatch(value):
         kinds = {type(each) for each in examples}
-        return float(value) if kinds and kinds <= {int, float} else value
+        is_integer = kinds == {int} and value.isdigit()
+        return int(value) if is_integer else float(value) if kinds and kinds <= {int, float} else value
     if isinstance(value, (int, float)) and examples:
         if all(isinstance(each, str) and _NUMBER.fullmatch(each) for each in examples):
             return format(value, ".12f").rstrip("0").rstrip(".")
