@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 
+from lk_jupyter.config.assumptions import ROUTE
 from lk_jupyter.localcloud.billing.catalogue import PRICES
 
 #: The maximum credits of a single grant.
@@ -21,6 +22,7 @@ VALUES = {
     "bucket_folder_python": _FOLDER,
     "bucket_folder_image": _IMAGE_FOLDER,
     "chat_prefix": "/openai/v1",
+    "router_prefix": ROUTE,
     "batch_prefix": "/openai/v1",
     "longest_run": "300",
     "notebook_limit": "200",

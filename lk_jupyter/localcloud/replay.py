@@ -6,6 +6,7 @@ import asyncio
 import json
 import re
 from contextlib import suppress
+from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote, unquote
 from uuid import uuid4
@@ -14,6 +15,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lk_jupyter.api._endpoint import Endpoint, describe_path, find_endpoint
+from lk_jupyter.config.assumptions import ROUTE, ROUTERS
 from lk_jupyter.localcloud.recorded import Operation, Recording, Step
 from lk_jupyter.localcloud.shapes import STATES, Forms, Shape, fill_pseudonyms
 from lk_jupyter.protocol.id_forms import IdForm, write_id
@@ -25,6 +27,7 @@ _MOST_BYTES = 4 << 20
 _SEPARATOR = re.compile(r"([/?&=])")
 
 _JSON = "application/json"
+_CHAT = "/chat/completions"
 
 
 class Ids:
@@ -88,6 +91,7 @@ class Replay:
         self._app = app
         self._operations = recording.operations
         self._speed = speed
+        self._router = recording.values.get("router_prefix", "")
         self._ids = Ids()
         self._forms = Forms(recording.ids, self._ids.write)
         self._shapes: dict[str, Shape] = {}
@@ -120,11 +124,26 @@ class Replay:
         if operation and (refusal := operation.lasting_refusal) and (refusal.is_absent or _is_complete(endpoint, body)):
             await _build_refusal(refusal, id_text)(scope, receive, send)
             return
+        if self._lacks_router(path, body):
+            response = JSONResponse({"detail": "model not found"}, HTTPStatus.NOT_FOUND)
+            step = operation.find_refusal(HTTPStatus.NOT_FOUND) if operation else None
+            await (_build_refusal(step, "") if step else response)(scope, receive, send)
+            return
         if body is not None:
             scope, receive = self._read_content(scope, receive, body)
         await self._app(
             scope, receive, _Answer(send, lambda *answer: self._change(request, operation, id_text, *answer))
         )
+
+    def _lacks_router(self, path: str, body: bytes | None) -> bool:
+        """Return whether a request is for a router, but its path has only models."""
+        is_chat = path.endswith(_CHAT) and body is not None
+        if not is_chat or self._router in {"", ROUTE, path.removesuffix(_CHAT)}:
+            return False
+        with suppress(ValueError, RecursionError):
+            content = json.loads(body or b"")
+            return isinstance(content, dict) and str(content.get("model")).startswith(ROUTERS)
+        return False
 
     def _read_scope(self, scope: Scope) -> Scope:
         if not self._ids.is_used:

@@ -33,7 +33,7 @@ from lk_jupyter.api.execution import (
     StreamingExecutionRequest,
 )
 from lk_jupyter.api.inference import CreateDeploymentRequest
-from lk_jupyter.config.assumptions import ABSENT, SEPARATOR, find_assumption
+from lk_jupyter.config.assumptions import ABSENT, ROUTE, SEPARATOR, find_assumption
 from lk_jupyter.localcloud.buckets.s3 import Bucket, BucketStorage
 from lk_jupyter.localcloud.clock import now, to_seconds
 from lk_jupyter.localcloud.cloud import Cloud
@@ -140,7 +140,7 @@ class Strange:
             cloud.runs.end = lambda *_, **__: True  # type: ignore[method-assign]
         if LIMITS in self.values:
             cloud.runs.keeps_limits = False
-        if "router_prefix" in self.values:
+        if self.values.get("router_prefix") == ROUTE:
             cloud.models.choose_chat_model = _NoRoutes(cloud.models.choose_chat_model)  # type: ignore[method-assign]
         return cloud
 

@@ -144,6 +144,18 @@ def test_absent_and_refused_operations_answer_as_recorded(replay):
     assert replay.get("/inference/list").json() == {"detail": "Ask the owner for access"}
 
 
+def chat(replay, path, model):
+    body = {"model": model, "messages": [{"role": "user", "content": "Say pineapple."}]}
+    return replay.post(path, json=body).status_code
+
+
+def test_a_router_answers_at_the_recorded_path_only(start_replay):
+    replay = start_replay(change(findings=[finding("router_prefix", "/api/v2/external")], seen=[]))
+    paths = ("/serverless/chat/completions", "/chat/completions")
+    assert [chat(replay, path, "lyceum/router") for path in paths] == [404, 200]
+    assert [chat(replay, path, "local/echo") for path in paths] == [200, 200]
+
+
 def test_an_answer_takes_the_recorded_time(replay):
     started_at = time.monotonic()
     assert replay.get("/user/org").json()["is_personal"] is None
