@@ -15,7 +15,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictInt, ValidationError
 
-from lk_jupyter.api._endpoint import ENDPOINTS, PLACEHOLDER
+from lk_jupyter.api._endpoint import ENDPOINTS, EXTERNAL, PLACEHOLDER
 from lk_jupyter.config.assumptions import ASSUMPTIONS, SEPARATOR, Assumption
 from lk_jupyter.errors import LocalCloudError
 from lk_jupyter.localcloud.options import SWITCHES
@@ -104,7 +104,14 @@ class Recording(_Part):
             value = _select_value(assumption, row.value) if assumption else None
             if assumption and value is not None and value != _read_local_value(assumption):
                 values[row.name] = value
+        for name, operation in _ANSWERED.items():
+            answers = [step.answer for step in self._list_successes(operation) if isinstance(step.answer, dict)]
+            if any(name == "abort_answer" or "execution_id" in answer for answer in answers):
+                values.pop(name, None)  # the answer has its fields, and another status
         return values
+
+    def _list_successes(self, operation: str) -> list[Step]:
+        return self.operations[operation].successes if operation in self.operations else []
 
     @property
     def ignores_abort(self) -> bool:
@@ -128,6 +135,12 @@ class Recording(_Part):
     def _list_values(self, operation: str, expected: str) -> list[str]:
         return [row.value for row in self.findings if (row.operation, row.expected) == (operation, expected)]
 
+
+#: Assumption about an answer → the operation whose recorded answers show more.
+_ANSWERED = {
+    "start_answer": f"POST {EXTERNAL}/execution/streaming/start",
+    "abort_answer": f"POST {EXTERNAL}/workloads/abort/{{execution_id}}",
+}
 
 #: Seconds after which a bill that the check didn't get appears.
 _NEVER = 86_400.0

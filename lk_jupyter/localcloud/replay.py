@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from lk_jupyter.api._endpoint import Endpoint, describe_path, find_endpoint
 from lk_jupyter.config.assumptions import ROUTE, ROUTERS
 from lk_jupyter.localcloud.recorded import Operation, Recording, Step
-from lk_jupyter.localcloud.shapes import STATES, Forms, Shape, fill_pseudonyms
+from lk_jupyter.localcloud.shapes import STATES, Forms, Shape, fill_pseudonyms, fit_container
 from lk_jupyter.protocol.id_forms import IdForm, write_id
 
 #: Maximum bytes of a request body in which ids are replaced.
@@ -103,6 +103,9 @@ class Replay:
                     self._shapes.setdefault(request, Shape()).add(step.answer)
                 elif not step.is_absent:
                     self._refusals.setdefault(step.status, step)
+            if shape := self._shapes.get(request):
+                method, _, path = request.partition(" ")
+                shape.mark_declared(_list_declared_fields(find_endpoint(method, path)))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle a request."""
@@ -177,7 +180,7 @@ class Replay:
         if status >= 400:
             return self._change_refusal(operation, id_text, status, content)
         shape = self._shapes.get(request)
-        changed = self._ids.write_addresses(self._forms.change(content, shape))
+        changed = self._ids.write_addresses(self._forms.change(fit_container(content, shape), shape))
         if request.endswith(("/start", "/create")) and shape and isinstance(changed, dict):
             changed |= _read_first_states(shape)
         return (operation.success_status if operation else None) or status, changed
@@ -204,6 +207,15 @@ def _find_id(endpoint: Endpoint | None, path: str) -> str:
     pairs = zip(reversed(declared), reversed(path.split("/")), strict=False)
     values = [part for name, part in pairs if name.startswith("{")]
     return values[-1] if values else path.rpartition("/")[2]
+
+
+def _list_declared_fields(endpoint: Endpoint | None) -> frozenset[str]:
+    """Return the names of the fields in the declared answer of an operation."""
+    if endpoint is None or endpoint.streams or endpoint.downloads:
+        return frozenset()
+    schema = endpoint.answer_type.json_schema()
+    parts = [schema, *schema.get("$defs", {}).values()]
+    return frozenset(name for part in parts for name in part.get("properties", {}))
 
 
 def _is_unchanged(endpoint: Endpoint | None, path: str) -> bool:
@@ -292,15 +304,13 @@ class _Answer:
                 await self._send_changed(self._start)
 
     async def _send_changed(self, start: Message) -> None:
-        if not self._body:
-            await self._send(start)
-            await self._send({"type": "http.response.body", "body": b""})
-            return
-        status, content = self._change(start["status"], json.loads(self._body))
-        body = json.dumps(content, ensure_ascii=False).encode()
+        status, content = self._change(start["status"], json.loads(self._body) if self._body else None)
+        has_body = self._body and status != HTTPStatus.NO_CONTENT
+        body = json.dumps(content, ensure_ascii=False).encode() if has_body else b""
         headers = [row for row in start["headers"] if row[0].lower() != b"content-length"]
-        length = (b"content-length", str(len(body)).encode())
-        await self._send({**start, "status": status, "headers": [*headers, length]})
+        if status != HTTPStatus.NO_CONTENT:
+            headers.append((b"content-length", str(len(body)).encode()))
+        await self._send({**start, "status": status, "headers": headers})
         await self._send({"type": "http.response.body", "body": body})
 
 

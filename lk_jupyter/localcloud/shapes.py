@@ -36,6 +36,7 @@ class Shape:
         self.nulls = 0
         self.examples: list[Any] = []
         self.is_partial = False  # rows without an example may have other fields
+        self.is_declared = False
 
     def add(self, value: Any, *, is_partial: bool = False) -> None:
         """Add the value of another answer; ``is_partial`` is whether the value is in a list with more rows."""
@@ -60,6 +61,14 @@ class Shape:
         else:
             self.examples.append(value)
 
+    def mark_declared(self, names: frozenset[str]) -> None:
+        """Mark the fields that this cloud has too: whether an answer has such a field depends on the state."""
+        for name, child in self.fields.items():
+            child.is_declared |= name in names
+            child.mark_declared(names)
+        if self.item:
+            self.item.mark_declared(names)
+
     @property
     def is_null(self) -> bool:
         """Whether all values were null."""
@@ -69,6 +78,17 @@ class Shape:
     def is_map(self) -> bool:
         """Whether the names of the fields are values, such as machine types."""
         return any(not re.fullmatch(r"[A-Za-z_]\w*", name) for name in self.fields)
+
+
+def fit_container(value: Any, shape: Shape | None) -> Any:
+    """Return a list in the recorded object, or the list of an object if a list was recorded."""
+    if shape and isinstance(value, list) and shape.item is None:
+        names = [name for name, each in shape.fields.items() if each.item]
+        return {names[0]: value} if len(names) == 1 else value
+    if shape and isinstance(value, dict) and shape.item and not shape.objects:
+        lists = [inner for inner in value.values() if isinstance(inner, list)]
+        return lists[0] if len(lists) == 1 else value
+    return value
 
 
 def _is_rest(row: Any) -> bool:
@@ -132,7 +152,8 @@ class Forms:
         }
         if shape.is_partial:
             return changed
-        return {**changed, **{name: _write_example(each) for name, each in shape.fields.items() if name not in value}}
+        more = {name: each for name, each in shape.fields.items() if name not in value and not each.is_declared}
+        return {**changed, **{name: _write_example(each) for name, each in more.items()}}
 
 
 #: Number of times whose form decides on the form of the times of other answers.

@@ -144,6 +144,51 @@ def test_absent_and_refused_operations_answer_as_recorded(replay):
     assert replay.get("/inference/list").json() == {"detail": "Ask the owner for access"}
 
 
+def test_a_running_run_lacks_the_recorded_results_of_an_ended_run(replay):
+    run_id = start_run(replay, "import time\ntime.sleep(600)").json()["execution_id"]
+    record = wait_for(replay, run_id, "running")
+    assert not {"return_code", "end_time"} & {name for name, value in record.items() if value is not None}
+
+
+def test_lists_have_the_recorded_container(start_replay):
+    steps = [
+        {
+            "request": f"GET {EXTERNAL}/workloads/list",
+            "status": 200,
+            "answer": {"workloads": [{"execution_id": "<id 1>"}]},
+        },
+        {"request": f"GET {EXTERNAL}/machine-types", "status": 200, "answer": [{"hardware_profile": "gpu.l40s"}]},
+    ]
+    replay = start_replay(change(seen=steps, findings=[]))
+    start_run(replay, "import time\ntime.sleep(600)")
+    [row] = replay.get("/workloads/list").json()["workloads"]
+    assert list(row) == ["execution_id"]
+    assert replay.get("/machine-types").json()[0] == {"hardware_profile": "cpu"}
+
+
+@pytest.mark.parametrize(
+    ("status", "answer"), [(201, {"execution_id": "<id 1>", "status": "pending"}), (202, {"ok": True})]
+)
+def test_a_start_with_an_id_keeps_its_id_whatever_its_status_is(start_replay, status, answer):
+    step = {"request": f"POST {EXTERNAL}/execution/streaming/start", "status": status, "answer": answer}
+    response = start_run(start_replay(change(seen=[step], findings=[finding("start_answer", "none")])))
+    assert response.status_code == status
+    assert set(response.json()) == set(answer)
+
+
+@pytest.mark.parametrize(
+    ("status", "answer"), [(204, None), (200, None), (202, {"message": "<text 1>", "status": "ending"})]
+)
+def test_an_abort_has_the_recorded_status_and_content(start_replay, status, answer):
+    step = {"request": f"POST {EXTERNAL}/workloads/abort/{{execution_id}}", "status": status, "answer": answer}
+    replay = start_replay(change(seen=[step], findings=[finding("abort_answer", "empty")]))
+    run_id = start_run(replay, "import time\ntime.sleep(600)").json()["execution_id"]
+    response = replay.post(f"/workloads/abort/{run_id}")
+    assert response.status_code == status
+    assert set(response.json() if response.content else ()) == set(answer or ())
+    wait_for(replay, run_id, "aborted")
+
+
 def chat(replay, path, model):
     body = {"model": model, "messages": [{"role": "user", "content": "Say pineapple."}]}
     return replay.post(path, json=body).status_code
