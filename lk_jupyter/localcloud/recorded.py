@@ -6,6 +6,7 @@ on this machine, a pattern or code, and each size is limited.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Mapping
 from functools import cached_property
@@ -28,13 +29,18 @@ _MOST_BYTES, _DEEPEST = 2_000_000, 30
 #: A pseudonym in a recording: ``<id 7>``, ``<name 2>``, ``<dict>``.
 PSEUDONYM = re.compile(r"<([a-z][a-z ]{0,20}?)(?: (\d{1,6}))?>")
 
+#: Replaces each answer of a recording that would be too large.
+_OMITTED = "<left out>"
+
 #: Statuses that concern the account or the operation. Other refusals concern the request of the check.
 _LASTING = frozenset({401, 402, 403, 405, 410, 429}) | frozenset(range(500, 600))
 
 _ABORT, _RECORD = "POST /workloads/abort/{execution_id}", "GET /execution/{execution_id}"
 
 
-def _require_shallow(value: Any) -> Any:
+def _require_sendable(value: Any) -> Any:
+    """Return an answer that can be sent. Raises ValueError for NaN, lone surrogates and deep values."""
+    json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
     level = [value]
     for _ in range(_DEEPEST):
         level = [
@@ -56,9 +62,9 @@ class Step(_Part):
     """A request and its answer. ``seconds`` is the delay of the answer."""
 
     request: str = Field(max_length=500, pattern=r"^[A-Z]{3,7} /")
-    status: int = Field(ge=100, le=599)
+    status: int = Field(ge=200, le=599)
     seconds: float = Field(0, ge=0, le=600)
-    answer: Annotated[Any, AfterValidator(_require_shallow)] = None
+    answer: Annotated[Any, AfterValidator(_require_sendable)] = None
 
     @property
     def is_success(self) -> bool:
@@ -112,6 +118,12 @@ class Recording(_Part):
 
     def _list_successes(self, operation: str) -> list[Step]:
         return self.operations[operation].successes if operation in self.operations else []
+
+    @property
+    def unusable_names(self) -> list[str]:
+        """The assumptions with a value that this cloud can't have, or that the recording hides."""
+        rows = [(_SWITCHED[row.name], row.value) for row in self.findings if row.name in _SWITCHED]
+        return [assumption.name for assumption, text in rows if _select_value(assumption, text) is None]
 
     @property
     def ignores_abort(self) -> bool:
@@ -201,7 +213,9 @@ class Operation:
 
     def find_refusal(self, status: int) -> Step | None:
         """Return the recorded refusal with the meaning of a status: for an unknown id, whatever its status is."""
-        refusals = [step for step in self.steps if not step.is_success and not step.is_absent]
+        refusals = [
+            step for step in self.steps if step.status >= 400 and not step.is_absent and step.answer != _OMITTED
+        ]
         is_unknown_id = status == 404 and self._has_placeholder
         return next((step for step in refusals if is_unknown_id or step.status == status), None)
 

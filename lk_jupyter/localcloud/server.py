@@ -9,6 +9,7 @@ import os
 import signal
 import socket
 import sqlite3
+import sys
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,8 @@ def serve(data: Path, port: int, options: CloudOptions) -> None:
     Raises LocalCloudError if the data folder or the port is in use, or the recording can't be replayed.
     """
     recording = read_recording(options.replay) if options.replay else None
+    if recording and recording.unusable_names:
+        print(f"Not replayed: {', '.join(recording.unusable_names)}", file=sys.stderr)  # noqa: T201
     make_private(data)
     lock = _lock_data_folder(data)
     listener = _listen_on_port(port) if port else _listen_at_last_address(data)

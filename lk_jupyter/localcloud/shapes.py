@@ -196,7 +196,7 @@ def _change_scalar(value: Any, examples: list[Any]) -> Any:
     if isinstance(value, (int, float)) and examples:
         if all(isinstance(each, str) and _NUMBER.fullmatch(each) for each in examples):
             return format(value, ".12f").rstrip("0").rstrip(".")
-        if all(isinstance(each, str) and _TIME.fullmatch(each) for each in examples) and value > 1e9:
+        if all(isinstance(each, str) and _TIME.fullmatch(each) for each in examples) and 1e9 < value < _MILLISECONDS:
             moment = datetime.fromtimestamp(value, timezone.utc).isoformat()
             return _write_time(moment, [match for each in examples if (match := _TIME.fullmatch(each))])
     return value

@@ -236,6 +236,9 @@ HOSTILE = {
     "a delay without end": json.dumps(change(seen=[{**STEP, "seconds": 1e9}])),
     "a delay of no number": json.dumps(change(seen=[{**STEP, "seconds": float("nan")}])),
     "a status of no HTTP": json.dumps(change(seen=[{**STEP, "status": 99_999}])),
+    "a status without an answer": json.dumps(change(seen=[{**STEP, "status": 101}])),
+    "a number that is none": json.dumps(change(seen=[{**STEP, "answer": {"price": float("nan")}}])),
+    "half of a sign": json.dumps(change(seen=[{**STEP, "answer": "\ud800"}])),
     "a request with a line break": json.dumps(change(seen=[{**STEP, "request": "GET\r\nx: y /"}])),
     "a deep answer": json.dumps(change(seen=[{**STEP, "answer": json.loads("[" * 50 + "]" * 50)}])),
     "too large": json.dumps(change(seen=[{**STEP, "answer": "x" * 3_000_000}])),
@@ -280,4 +283,6 @@ def finding(name, value):
 )
 def test_no_value_of_a_recording_names_a_path_or_a_pattern(name, value, tmp_path):
     (tmp_path / "check.json").write_text(json.dumps(change(findings=[finding(name, value)])))
-    assert not any(read_recording(tmp_path / "check.json").values.values())
+    recording = read_recording(tmp_path / "check.json")
+    assert not any(recording.values.values())
+    assert recording.unusable_names == [name] * (name not in {"data", "absent_operations"})
