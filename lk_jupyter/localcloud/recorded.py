@@ -183,7 +183,9 @@ class Operation:
 
     def __init__(self, request: str, steps: list[Step]) -> None:
         self.steps = steps
-        self._has_placeholder = PLACEHOLDER.search(request) is not None and "{slug}" not in request
+        # The check first reads each operation with an unknown id; requests that change something have real ids.
+        is_read = request.startswith("GET ")
+        self._has_unknown_id = is_read and PLACEHOLDER.search(request) is not None and "{slug}" not in request
 
     @property
     def successes(self) -> list[Step]:
@@ -206,8 +208,10 @@ class Operation:
         """The refusal of every request with a complete body; None if requests may succeed."""
         if self.successes:
             return None
+        if self._has_unknown_id and len(self.steps) > 1:
+            return self.steps[-1]
         lasting = (
-            step for step in self.steps if step.is_absent or (step.status in _LASTING and not self._has_placeholder)
+            step for step in self.steps if step.is_absent or (step.status in _LASTING and not self._has_unknown_id)
         )
         return next(lasting, None)
 
@@ -216,7 +220,7 @@ class Operation:
         refusals = [
             step for step in self.steps if step.status >= 400 and not step.is_absent and step.answer != _OMITTED
         ]
-        is_unknown_id = status == 404 and self._has_placeholder
+        is_unknown_id = status == 404 and self._has_unknown_id
         return next((step for step in refusals if is_unknown_id or step.status == status), None)
 
 

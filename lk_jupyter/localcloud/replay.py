@@ -40,13 +40,12 @@ class Ids:
     def write(self, local: str, form: IdForm) -> IdForm:
         """Return an id of this cloud in another form."""
         written = write_id(local, form)
-        if str(written) != local:
-            self._local[str(written)] = local
-            self._written.setdefault(local, str(written))
+        self._local[str(written)] = local
+        self._written.setdefault(local, str(written))
         return written
 
     def read(self, text: str) -> str:
-        """Return the id of this cloud for a written id. The server doesn't know the id in this cloud's form."""
+        """Return the id of this cloud for a written id. A form that the server hasn't written is unknown to it."""
         if text in self._local:
             return self._local[text]
         return str(uuid4()) if text in self._written else text

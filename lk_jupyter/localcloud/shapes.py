@@ -152,7 +152,11 @@ class Forms:
         }
         if shape.is_partial:
             return changed
-        more = {name: each for name, each in shape.fields.items() if name not in value and not each.is_declared}
+        more = {
+            name: each
+            for name, each in shape.fields.items()
+            if not (name in value or name in _REPEATED or each.is_declared)
+        }
         return {**changed, **{name: _write_example(each) for name, each in more.items()}}
 
 

@@ -189,6 +189,36 @@ def test_an_abort_has_the_recorded_status_and_content(start_replay, status, answ
     wait_for(replay, run_id, "aborted")
 
 
+def test_a_record_in_another_form_of_the_id_leaves_the_id_of_the_start_valid(start_replay):
+    forms = {"<id 1>": "-".join(f"[0-9a-f]{{{count}}}" for count in (8, 4, 4, 4, 12)), "<id 2>": "[0-9A-F]{32}"}
+    replay = start_replay(change(ids=forms, findings=[]))
+    run_id = start_run(replay).json()["execution_id"]
+    record = replay.get(f"/execution/{run_id}").json()
+    assert record["execution_id"] == run_id.replace("-", "").upper()
+    assert replay.get(f"/execution/{record['execution_id']}").status_code == 200
+
+
+def test_a_field_that_repeats_the_request_gets_no_recorded_value(start_replay):
+    step = {"request": f"GET {EXTERNAL}/execution/{{execution_id}}", "status": 200, "answer": RECORD | {"timeout": 10}}
+    replay = start_replay(change(seen=[step], ids={}, findings=[]))
+    run_id = start_run(replay, timeout=50).json()["execution_id"]
+    assert replay.get(f"/execution/{run_id}").json().get("timeout") in {None, 50}
+
+
+def test_an_operation_that_refuses_each_real_id_refuses_all(start_replay):
+    steps = [
+        {"request": f"POST {EXTERNAL}/workloads/abort/{{execution_id}}", "status": 403, "answer": {"detail": "no"}},
+        *(
+            {"request": f"GET {EXTERNAL}/execution/{{execution_id}}", "status": status, "answer": {"detail": "boom"}}
+            for status in (404, 500)
+        ),
+    ]
+    replay = start_replay(change(seen=steps, ids={}, findings=[]))
+    run_id = start_run(replay).json()["execution_id"]
+    assert replay.post(f"/workloads/abort/{run_id}").status_code == 403
+    assert replay.get(f"/execution/{run_id}").status_code == 500
+
+
 def chat(replay, path, model):
     body = {"model": model, "messages": [{"role": "user", "content": "Say pineapple."}]}
     return replay.post(path, json=body).status_code
