@@ -58,7 +58,7 @@ class _Part(BaseModel):
     model_config = ConfigDict(frozen=True)
 
 
-class Step(_Part):
+class RecordedStep(_Part):
     """A request and its answer. ``seconds`` is the delay of the answer."""
 
     request: str = Field(max_length=500, pattern=r"^[A-Z]{3,7} /")
@@ -77,7 +77,7 @@ class Step(_Part):
         return self.answer in ({"detail": "Not Found"}, {"detail": "Method Not Allowed"}) and self.status in {404, 405}
 
 
-class Row(_Part):
+class RecordedFinding(_Part):
     """A finding of the check."""
 
     operation: str = Field(max_length=500)
@@ -89,14 +89,14 @@ class Row(_Part):
 class Recording(_Part):
     """A recording of a check: findings, forms of ids, and steps."""
 
-    findings: list[Row] = Field(max_length=2000)
+    findings: list[RecordedFinding] = Field(max_length=2000)
     ids: dict[str, Annotated[StrictInt | str, AfterValidator(require_id_form)]] = {}
-    steps: list[Step] = Field(alias="seen", max_length=5000)
+    steps: list[RecordedStep] = Field(alias="seen", max_length=5000)
 
     @cached_property
     def operations(self) -> Mapping[str, Operation]:
         """The recorded operations by method and declared path."""
-        steps: dict[str, list[Step]] = {}
+        steps: dict[str, list[RecordedStep]] = {}
         for step in self.steps:
             steps.setdefault(step.request, []).append(step)
         return {request: Operation(request, each) for request, each in steps.items()}
@@ -116,7 +116,7 @@ class Recording(_Part):
                 values.pop(name, None)  # the answer has its fields, and another status
         return values
 
-    def _list_successes(self, operation: str) -> list[Step]:
+    def _list_successes(self, operation: str) -> list[RecordedStep]:
         return self.operations[operation].successes if operation in self.operations else []
 
     @property
@@ -181,14 +181,14 @@ def _read_local_value(assumption: Assumption) -> str:
 class Operation:
     """The recorded answers of an operation: ``request`` is the method and the declared path."""
 
-    def __init__(self, request: str, steps: list[Step]) -> None:
+    def __init__(self, request: str, steps: list[RecordedStep]) -> None:
         self.steps = steps
         # The check first reads each operation with an unknown id; requests that change something have real ids.
         is_read = request.startswith("GET ")
         self._has_unknown_id = is_read and PLACEHOLDER.search(request) is not None and "{slug}" not in request
 
     @property
-    def successes(self) -> list[Step]:
+    def successes(self) -> list[RecordedStep]:
         """The answers to accepted requests."""
         return [step for step in self.steps if step.is_success]
 
@@ -204,7 +204,7 @@ class Operation:
         return median(step.seconds for step in self.steps)
 
     @property
-    def lasting_refusal(self) -> Step | None:
+    def lasting_refusal(self) -> RecordedStep | None:
         """The refusal of every request with a complete body; None if requests may succeed."""
         if self.successes:
             return None
@@ -215,7 +215,7 @@ class Operation:
         )
         return next(lasting, None)
 
-    def find_refusal(self, status: int) -> Step | None:
+    def find_refusal(self, status: int) -> RecordedStep | None:
         """Return the recorded refusal with the meaning of a status: for an unknown id, whatever its status is."""
         refusals = [
             step for step in self.steps if step.status >= 400 and not step.is_absent and step.answer != _OMITTED

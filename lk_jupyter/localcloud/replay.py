@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lk_jupyter.api._endpoint import Endpoint, describe_path, find_endpoint
 from lk_jupyter.config.assumptions import ROUTE, ROUTERS
-from lk_jupyter.localcloud.recorded import Operation, Recording, Step
+from lk_jupyter.localcloud.recorded import Operation, RecordedStep, Recording
 from lk_jupyter.localcloud.shapes import STATES, Forms, Shape, fill_pseudonyms, fit_container
 from lk_jupyter.protocol.id_forms import IdForm, write_id
 
@@ -94,7 +94,7 @@ class Replay:
         self._ids = Ids()
         self._forms = Forms(recording.ids, self._ids.write)
         self._shapes: dict[str, Shape] = {}
-        self._refusals: dict[int, Step] = {}
+        self._refusals: dict[int, RecordedStep] = {}
         for request, operation in self._operations.items():
             for step in operation.steps:
                 if step.is_success:
@@ -257,7 +257,7 @@ def _is_complete(endpoint: Endpoint | None, body: bytes | None) -> bool:
     return False
 
 
-def _build_refusal(step: Step, id_text: str) -> Response:
+def _build_refusal(step: RecordedStep, id_text: str) -> Response:
     return JSONResponse(fill_pseudonyms(step.answer, id_text), step.status)
 
 
