@@ -79,8 +79,9 @@ def confirms_output(record: ExecutionRecord, *, has_lines: bool, had_stream: boo
         has_lines: Whether the record or the stored log has output.
         had_stream: Whether the server had a stream of this run.
     """
-    text = record.stdout if record.combined_output is None else record.combined_output
-    return (text is not None and bool(text or record.stderr or had_stream)) or (has_lines and ended_long_ago(record))
+    texts = [text for text in (record.combined_output, record.stdout) if text is not None]
+    has_output = any(texts) or bool(record.stderr) or had_stream
+    return bool(texts and has_output) or (has_lines and ended_long_ago(record))
 
 
 class LogEntries(Listing[LogEntry]):

@@ -372,8 +372,8 @@ class Follower:
 
         The stored lines come before the record's output if the record may have only the last part of the output.
         """
-        text, ordered = _read_record_output(record)
-        parts = [] if text is None else [(text, ordered)]
+        parts = _list_record_outputs(record)
+        text = parts[0][0] if parts else None
         first, first_in_log = (
             next(filter(None, map(line_key, lines)), b"") for lines in ((text or b"").split(b"\n"), self.log.lines())
         )
@@ -418,7 +418,8 @@ class Follower:
     def _read_stored_lines(self) -> Stored:
         """Return the stored lines, or the output of the record: some servers have only that."""
         stored = self._request_stored_lines()
-        text, ordered = (None, True) if stored.text else _read_record_output(self._ending.record())
+        outputs = [] if stored.text else _list_record_outputs(self._ending.record())
+        text, ordered = outputs[0] if outputs else (None, True)
         first = next(filter(bytes.strip, (text or b"").splitlines(keepends=True)), b"")
         return Stored(text, (first,) if (text or b"").count(first) == 1 else ()) if text and ordered else stored
 
@@ -464,14 +465,25 @@ class _Squeeze:
         return squeezed
 
 
-def _read_record_output(record: ExecutionRecord) -> tuple[bytes | None, bool]:
-    """Return the output in the record, None without output; and whether the text has the order of the run."""
-    if record.combined_output is not None:
-        return record.combined_output.encode(errors="replace"), True
-    texts = [text.rstrip("\n") + "\n" for text in (record.stdout, record.stderr) if text]
-    if len(texts) < 2:
-        return None if record.stdout is None else (record.stdout or record.stderr or "").encode(errors="replace"), True
-    return "".join(texts).encode(errors="replace"), False
+def _list_record_outputs(record: ExecutionRecord) -> list[tuple[bytes, bool]]:
+    """Return the texts of the output in the record, longest first, each with whether it has the order of the run.
+
+    A server may combine only a part of both streams, or clip each text.
+    """
+    streams = [text for text in (record.stdout, record.stderr) if text]
+    texts = [] if record.combined_output is None else [(record.combined_output, True)]
+    if len(streams) > 1:
+        texts.append(("".join(text.rstrip("\n") + "\n" for text in streams), False))
+    elif streams or record.stdout is not None:
+        texts.append(("".join(streams), True))
+    texts.sort(key=lambda text: _count_characters(text[0]), reverse=True)
+    used = texts[: 1 if texts and texts[0][1] else 2]  # a shorter text adds only the order
+    return [(text.encode(errors="replace"), ordered) for text, ordered in used]
+
+
+def _count_characters(text: str) -> int:
+    """Return the number of characters except spaces and line ends, because servers add line ends."""
+    return sum(map(len, text.split()))
 
 
 def finish_event(record: ExecutionRecord) -> Finished:

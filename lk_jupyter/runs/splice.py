@@ -235,7 +235,10 @@ def missing(log: RunLog, stored: bytes) -> bytes | None:
         if not line.startswith(log_line):
             return None
         line_rest = line[len(log_line) :]
-    rest = [line_rest, *lines] if line_rest else list(lines)
+    rest = list(lines)
+    is_unfinished = log.size and log.read(log.size - 1, 1) != b"\n"
+    if line_rest or (rest and is_unfinished):
+        rest.insert(0, line_rest)
     return b"".join(line + b"\n" for line in rest)
 
 

@@ -123,6 +123,39 @@ def test_a_record_that_holds_each_stream_apart_completes_both(follower, scripted
     assert seen(follower) == ("out 0\nerr 0\nout 1\nerr 1\n", Finished(0))
 
 
+@pytest.mark.parametrize("combined", [None, "", "".join(LINES[-2:]), "".join(LINES[::2])], ids=repr)
+@pytest.mark.parametrize("connections", [[], [(STREAM, output(*LINES[:3]))], [(STREAM, output(*LINES[:2]), DONE)]])
+@pytest.mark.parametrize("streams", [[LINES], [LINES[::2], LINES[1::2]], [[], LINES]])
+def test_a_record_that_combines_only_a_part_completes_the_output_from_both_streams(
+    follower, scripted_run, combined, connections, streams
+):
+    scripted_run.connections = list(connections)
+    scripted_run.statuses = ["running", "completed"] if connections else ["completed"]
+    texts = dict(zip(("stdout", "stderr"), ("".join(lines) for lines in streams), strict=False))
+    scripted_run.record |= {"combined_output": combined, **texts}
+    text, _ = seen(follower)
+    assert sorted(text.splitlines()) == sorted(kept(follower).splitlines()) == "".join(LINES).splitlines()
+    assert not follower.lacks_output
+
+
+@pytest.mark.parametrize("cut", range(len(LINES[0]) + 1, len(LINES[0]) * 3))
+@pytest.mark.parametrize("line_end", ["\n", "\r\n", "\n\n"])
+def test_a_record_with_other_line_ends_continues_an_unfinished_line(follower, scripted_run, cut, line_end):
+    text = "".join(LINES)
+    scripted_run.connections = [(STREAM, output(text[:cut])), (STREAM, output(text[cut:]), DONE)]
+    scripted_run.record["stdout"] = text.replace("\n", line_end)
+    shown, _ = seen(follower)
+    assert shown.splitlines() == [line.strip() for line in LINES]
+
+
+def test_a_clipped_record_completes_the_output_in_the_order_of_the_run(follower, scripted_run):
+    scripted_run.connections = [(STREAM, output(*LINES[:4]), RESET)]
+    scripted_run.statuses = ["running", "completed"]
+    clipped = {"combined_output": LINES[2:], "stdout": LINES[1::2], "stderr": LINES[2::2]}
+    scripted_run.record |= {name: "".join(lines) for name, lines in clipped.items()}
+    assert seen(follower) == ("".join(LINES), Finished(0))
+
+
 def test_a_run_without_a_stream_any_more_is_read_from_the_record(follower, scripted_run):
     scripted_run.statuses = ["failed"]
     scripted_run.record |= {"status": "failed", "return_code": 3, "combined_output": "a\nb\n"}
