@@ -30,16 +30,17 @@ _LINKS = {
 
 
 def show_error(error: BaseException, trace: types.TracebackType | None) -> None:
-    """Send the error as a notebook shows errors, and print the traceback for readers of plain text.
-
-    The notebook removes the text in the frame from the printed text.
-    """
+    """Send the error as a notebook shows errors, and print the traceback for readers of plain text."""
     import traceback
 
-    text = "".join(traceback.format_exception(type(error), error, trace))
+    send_error("".join(traceback.format_exception(type(error), error, trace)), error_lines(error, trace))
+
+
+def send_error(text: str, lines: list[str]) -> None:
+    """Send the lines of an error, and print its text, which the notebook removes from the printed text."""
     err = driver.real_stderr()
     text = text.encode(err.encoding, err.errors).decode(err.encoding)
-    driver.frame("error", {"text": text, "traceback": error_lines(error, trace)}, err)
+    driver.frame("error", {"text": text, "traceback": lines}, err)
     err.write(text)
 
 

@@ -45,8 +45,55 @@ def test_a_rank_that_fails_ends_all_ranks_and_is_named(session, failure, end):
     log = read_log(run)
     with pytest.raises(RunFailed):
         run.result()
-    assert f"Rank 1 of 3 failed: {end}. All ranks were ended.\n" in log
+    assert f"Rank 1 of 3 failed: {end}. All ranks are ended.\n" in log
     assert ("[rank 1] ValueError: odd" in log) == ("ValueError" in failure)
+
+
+#: What rank 0 does while rank 1 fails: it waits, it has ended, it can't be interrupted, or it fails as a consequence.
+RANK_0 = {
+    "waits": "import time; time.sleep(600)",
+    "has ended": "raise SystemExit",
+    "ignores interrupts": "import signal, time; signal.signal(signal.SIGINT, signal.SIG_IGN); time.sleep(600)",
+    "fails as well": "link.accept()[0].recv(1); raise RuntimeError('connection closed by peer')",
+}
+
+
+@pytest.mark.parametrize("carries", [True, False], ids=["cell", "script"])
+@pytest.mark.parametrize("rank_0", RANK_0)
+def test_the_error_of_a_run_is_the_error_of_the_rank_that_failed_first(session, rank_0, carries):
+    code = f"""
+import os, socket
+place = '\\0' + os.environ['MASTER_PORT']
+link = socket.socket(socket.AF_UNIX)
+if os.environ['RANK'] == '0':
+    link.bind(place)
+    link.listen()
+    {RANK_0[rank_0]}
+while True:
+    try:
+        link.connect(place)
+        break
+    except ConnectionRefusedError:
+        pass
+raise ValueError('odd')
+"""
+    run = session.run(code, nproc=2, machine="cpu", outputs=["x"] if carries else [])
+    log = read_log(run)
+    with pytest.raises(RunFailed) as failure:
+        run.result()
+    assert failure.value.traceback.endswith("ValueError: odd")
+    assert "ValueError: odd" in str(failure.value)
+    assert "KeyboardInterrupt" not in log
+    assert "Rank 1 of 2 failed: exit code 1. All ranks are ended.\n" in log
+    assert ("RuntimeError: connection closed by peer" in log) == (rank_0 == "fails as well")
+
+
+def test_an_error_that_all_ranks_have_is_shown_once_without_a_rank(session):
+    run = session.run("import os\nprint(missing)", nproc=2, machine="cpu")
+    log = read_log(run)
+    with pytest.raises(RunFailed, match="name 'missing' is not defined"):
+        run.result()
+    assert sum(line.startswith("NameError") for line in log.splitlines()) == 1
 
 
 @pytest.mark.nightly
@@ -55,7 +102,7 @@ def test_an_error_of_rank_0_ends_the_other_ranks(session):
     run = session.run(code, nproc=2, machine="cpu")
     log = read_log(run)
     assert "ZeroDivisionError" in log
-    assert "Rank 0 of 2 failed. All ranks were ended." in log
+    assert "Rank 0 of 2 failed. All ranks are ended." in log
 
 
 def test_several_gpus_are_a_machine_of_runs_only_if_the_cloud_lists_one(session):
