@@ -2,12 +2,14 @@
 
 import re
 import threading
+import time
 from contextlib import nullcontext
 from types import SimpleNamespace
 
 import pytest
 
 from lk_jupyter.magics._fan_out import FanOutView
+from lk_jupyter.protocol.bucket import GRACE
 
 HANGS = "import time\nprint('at work', flush=True)\ntime.sleep(100)"
 
@@ -157,6 +159,30 @@ def test_a_second_interrupt_leaves_at_once_with_a_line_for_each_lane(kernel, fau
     for run in faulty.client.workloads.list():
         faulty.client.workloads.abort(run.execution_id)
     kernel.texts_until(cell, lambda text: "2 aborted" in text)  # the board is kept current
+
+
+@pytest.mark.parametrize("seconds", [0.05, 0.2])
+def test_a_second_interrupt_shortly_after_the_first_aborts_all_runs_now(kernel, cloud, seconds):
+    code = f"{HANGS.replace('time.sleep(100)', '')}value = 1\nwhile True:\n    try:\n        time.sleep(100)\n"
+    code += "    except KeyboardInterrupt:\n        pass"
+    interrupts = []
+
+    def interrupt_twice(cell):
+        if not interrupts and cell.shown and cell.shown[-1].count("at work") == 2:
+            interrupts.append(time.monotonic())
+            kernel.manager.interrupt_kernel()
+            time.sleep(seconds)  # the second interrupt comes before the aborts of the first
+            kernel.manager.interrupt_kernel()
+        return bool(interrupts)
+
+    cell = kernel.run(f"%%lk_run --gpu A100,L40S --timeout 600\n{code}", on=interrupt_twice)
+    ids = re.findall(r"%lk_abort (\S+)   \(run ", cell.error["evalue"])
+    if ids:  # else the runs have ended before the second interrupt
+        assert len(ids) == 2
+        assert "They are aborted in the background." in cell.error["evalue"]
+    while any(run.execution_id in ids for run in cloud.client.workloads.list()):
+        assert time.monotonic() - interrupts[0] < GRACE / 2
+    kernel.texts_until(cell, lambda text: text.startswith("Complete logs:"))  # of this cell, not of the next one
 
 
 def test_an_interrupt_may_let_all_go_on_in_the_background(kernel, tmp_path):

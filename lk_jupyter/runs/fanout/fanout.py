@@ -95,6 +95,7 @@ class FanOut:
         self._waiting = deque(self.members)
         self._lock = threading.Lock()
         self._stopping = SafeEvent()
+        self._is_hurried = False  # no run gets time to return its variables
         self._because: str | None = None
         self._is_started = False
 
@@ -212,10 +213,16 @@ class FanOut:
         return self.done.is_set()
 
     def hurry(self) -> None:
-        """Abort immediately all runs that still return their variables."""
+        """Abort immediately all runs that still return their variables, and all runs that are aborted later."""
+        self._is_hurried = True
         for member in self.members:
             if member.aborting:
                 member.aborting.hurry()
+
+    def _abort_member(self, member: FanOutMember) -> None:
+        member.abort(self._because)
+        if self._is_hurried and member.aborting:  # a second interrupt can come before this abort
+            member.aborting.hurry()
 
     @property
     def remainder(self) -> str:
@@ -227,8 +234,9 @@ class FanOut:
         starting = len(active) - len(commands)
         more = [f"  and {starting} starting. Check: %lk_runs"] if starting else []
         why = next((member.aborting.words for member in active if member.aborting and member.aborting.error), "")
-        head = ["Stopped waiting. These runs may still be active. Stop them:"] if active else []
-        return "\n".join([*head, *commands, *more, *filter(None, [why])])
+        aborts = " They are aborted in the background." if self._is_hurried or self._stopping.is_set() else ""
+        head = f"Stopped waiting. These runs may still be active.{aborts} Stop them:" if active else ""
+        return "\n".join([*filter(None, [head]), *commands, *more, *filter(None, [why])])
 
     def table(self) -> Any:
         """Return the runs that have ended as a table.
@@ -299,7 +307,7 @@ class FanOut:
         self._stopping.set()
         for member in self.members:
             if not member.record:
-                member.abort(because)
+                self._abort_member(member)
         while waiting := self._pop_next_member():
             waiting.conclude(NOT_STARTED, ())
         self._check_end()
@@ -367,7 +375,7 @@ class FanOut:
             member.run = run = member.run or self._submit_member(member)
             member.state = STARTED
             if self._stopping.is_set():  # aborted during the start
-                member.abort(self._because)
+                self._abort_member(member)
             member.follow(run)
         except SubmissionCancelled:
             member.state = NOT_STARTED
