@@ -20,18 +20,16 @@ from lk_jupyter.account.active import (
     ActiveList,
     ActiveResource,
     Rate,
-    active_deployments,
     counts_label,
     hardware_label,
     list_active,
     sum_prices,
 )
-from lk_jupyter.api._lifecycle import Sighting, delete_until_ended
-from lk_jupyter.api.inference import StopDeploymentRequest
+from lk_jupyter.api._lifecycle import iterate_repeats
 from lk_jupyter.api.states import LifecyclePhase
 from lk_jupyter.api.user import is_same_user
 from lk_jupyter.config.settings import setting
-from lk_jupyter.errors import ConnectionFailed, LkError, UsageError
+from lk_jupyter.errors import LkError, UsageError
 from lk_jupyter.protocol import relay, vm_run
 from lk_jupyter.text.terminal import one_line
 
@@ -143,7 +141,16 @@ def read_active(connection: Connection) -> ActiveList:
     cloud = (each for each in active.resources if each.kind != "run" or each.id not in members)
     relay_resources = (_describe_relay(facts, by_id) for facts in relays)
     vms = _iterate_unlisted_vms(connection, [each.id for each in active.resources if each.kind == "VM"])
-    return replace(active, resources=_add_vm_runs(connection, (*relay_resources, *cloud, *vms)))
+    resources = (*relay_resources, *cloud, *vms)
+    unconfirmed = _iterate_unconfirmed_ends(connection, {(each.kind, each.id) for each in resources})
+    return replace(active, resources=_add_vm_runs(connection, (*resources, *unconfirmed)))
+
+
+def _iterate_unconfirmed_ends(connection: Connection, listed: set[tuple[str, str]]) -> Iterator[ActiveResource]:
+    """Yield what this process is deleting without a proof of its end, and the cloud doesn't list."""
+    for kind, object_id in iterate_repeats(connection.client):
+        if (kind, object_id) not in listed:
+            yield ActiveResource(kind, object_id, "", "", None, "end not confirmed")
 
 
 def _add_vm_runs(connection: Connection, resources: Sequence[ActiveResource]) -> tuple[ActiveResource, ...]:
@@ -277,19 +284,9 @@ def _stop_vm(connection: Connection, vm_id: str, end: float) -> str:
 
 def _stop_deployment(client: Client, deployment_id: str, end: float) -> str:
     """Stop a deployment, repeatedly, until its end is proven."""
-    request = StopDeploymentRequest(deployment_id=deployment_id)
+    from lk_jupyter.vms.ends import DeploymentDeletion  # noqa: PLC0415 (most accounts have no deployments)
 
-    def look() -> Sighting:
-        every = client.inference.list(include_terminated=True)
-        row = next((row for row in every if row.deployment_id == deployment_id), None)
-        if row is None:
-            return Sighting.ABSENT
-        return Sighting.ACTIVE if active_deployments([row]) else Sighting.ENDED
-
-    try:
-        delete_until_ended(lambda: client.inference.stop(request), look, seconds=end - time.monotonic())
-    except ConnectionFailed as problem:
-        return str(problem) or "the cloud accepted the stop, but still lists it as active"
+    DeploymentDeletion(client, deployment_id).run(seconds=end - time.monotonic())
     return ""
 
 

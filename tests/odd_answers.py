@@ -51,6 +51,9 @@ KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGFrZXlmb3J0ZXN0c29mb2RkYW5zd2Vyc2FhY
 
 LINES = 5
 
+#: Kinds of objects that cost credits.
+KINDS_OF_TRUTH = ("vm", "run", "volume", "deployment", "batch")
+
 #: Characters of the output that are printed for a failed scenario.
 MOST_SHOWN = 1500
 
@@ -64,13 +67,14 @@ def shorten_patience() -> None:
     from lk_jupyter.inference import batch, deploy  # noqa: PLC0415
     from lk_jupyter.runs import abort, follow, run  # noqa: PLC0415
     from lk_jupyter.storage._s3_http import Wire  # noqa: PLC0415
-    from lk_jupyter.vms import facts, hosted, replacing, sending, vms  # noqa: PLC0415
+    from lk_jupyter.vms import ends, facts, hosted, replacing, sending, vms  # noqa: PLC0415
 
     for module, name, value in (
         (_polling, "PATIENCE", 6.0), (_polling, "PATIENCE_UNKNOWN", 1.5), (_retry, "pause", lambda _: 0.05),
         (_creation, "LOOK_PAUSE", 0.1), (vms, "PATIENCE", 10.0), (vms, "PAUSES", (0.1, 0.2)),
         (_lifecycle, "ABSENCE_SECONDS", 1.0), (_lifecycle, "ODD_SECONDS", 3.0),
         (_lifecycle, "CONFIRM_SECONDS", 4.0), (_lifecycle, "RESEND_SECONDS", 0.5),
+        (_lifecycle, "REPEAT_SECONDS", 1.0), (ends, "VOLUME_ABSENCE_SECONDS", 1.0),
         (sending, "LINGER_SECONDS", 2.0), (facts, "RELEASE_SECONDS", 1.0),
         (sending, "_CONNECT_SECONDS", 8.0), (sending, "_CONNECT_PAUSE", 0.3), (replacing, "_REPLACE_SECONDS", 6.0),
         (replacing, "_REPLACE_PAUSE", 0.5), (hosted, "_FAILURE_PAUSE", 0.2), (deploy, "PACE", 0.1),
@@ -267,7 +271,7 @@ class Case:
         """Learn the ids that the next cells use."""
         new = {
             kind: next(iter(set(self.first.active[kind]) - set(self.before.active[kind])), "none")
-            for kind in ("vm", "run", "volume", "deployment", "batch")
+            for kind in KINDS_OF_TRUTH
         }
         self.values |= new
 
@@ -323,10 +327,10 @@ class Case:
 
     def settle(self) -> Truth:
         """Return the truth once nothing new is active, or after the time of the background work."""
-        end = time.monotonic() + (SETTLES if self.scenario.action in {"cell", "call", "abort", "delete"} else 1.5)
+        end = time.monotonic() + (SETTLES if self.action.creates == 0 or "cell" in self.scenario.action else 1.5)
         while True:
             truth = self.read_truth()
-            if not any(self.find_new(truth, kind) for kind in ("vm", "run")) or time.monotonic() > end:
+            if not any(self.find_new(truth, kind) for kind in KINDS_OF_TRUTH) or time.monotonic() > end:
                 return truth
             time.sleep(0.2)
 
@@ -347,7 +351,7 @@ class Case:
         yield from self.judge_sentences(shown, truth)
 
     def judge_active(self, shown: str, truth: Truth) -> Iterator[str]:
-        for kind in ("vm", "run", "volume", "deployment", "batch"):
+        for kind in KINDS_OF_TRUTH:
             for each, name in self.find_new(truth, kind).items():
                 if self.is_session(name) and re.search(
                     f"session {self.values['name']}|%lk_sessions stop {self.values['name']}", PLAN.sub("", shown)

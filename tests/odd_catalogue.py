@@ -49,6 +49,8 @@ class Kind:
     prices: dict[str, tuple[str, ...]] = field(default_factory=dict)
     bills: tuple[str, ...] = ()
     reads: tuple[str, ...] = ("list", "status")
+    #: The steps that end an object.
+    ends: tuple[str, ...] = ("delete",)
 
 
 @dataclass(frozen=True)
@@ -142,7 +144,7 @@ KINDS = {
                 "stop": ("stop container",), "stream": ("docker",), "logs": ("docker",), "history": ("docker",),
             },
             ("running", "pending"), ("completed", "failed"), {"GET /machine-types": ("price_per_hour",)}, ("billed",),
-            ("list", "status", "history"),
+            ("list", "status", "history"), ("stop",),
         ),
         Kind(
             "session", "execution_id", "status",
@@ -158,6 +160,7 @@ KINDS = {
             },
             ("running", "pending"), ("completed", "aborted", "cancelled"),
             {"GET /machine-types": ("price_per_hour",)}, ("billed",), ("list", "status", "state"),
+            ("stop", "abort"),
         ),
         Kind(
             "run", "execution_id", "status",
@@ -174,6 +177,7 @@ KINDS = {
             },
             ("running", "pending"), ("completed", "failed"),
             {"GET /machine-types": ("price_per_hour",)}, ("billed",), ("list", "status", "state", "history"),
+            ("abort",),
         ),
     )
 }  # fmt: skip
@@ -478,7 +482,7 @@ def field_rows(kind: Kind, actions: tuple[str, ...]) -> Iterator[Row]:
 
 
 def vm_rows() -> Iterator[Row]:
-    """Yield addresses of VMs, and ends that are late, ignored or hidden."""
+    """Yield addresses of VMs, and two machines for one request."""
     kind, actions = KINDS["vm"], ("create", "cell", "call")
     status = kind.steps["status"]
 
@@ -503,31 +507,51 @@ def vm_rows() -> Iterator[Row]:
             "vm", "address", label, actions,
             lambda change=change, times=times: [at(status, address(change), times=times)],
         )  # fmt: skip
-    accepted = {"status": "terminated", "message": "VM has been terminated"}
-    delete = kind.steps["delete"]
-    for label, times in (
-        ("accepted and ignored once", 1),
-        ("accepted and ignored 3 times", 3),
-        ("always ignored", None),
-    ):
-        yield Row("vm", "end", label, ("delete", "cell", "abort"), lambda times=times: [
-            at(delete, refuse(200, accepted), times=times)
-        ])  # fmt: skip
-    yield Row("vm", "end", "hidden while active", ("cell", "abort"), lambda: [
-        at(kind.steps["list"], edit(lambda _: {"vms": [], "total": 0})), at(status, FAILURES["404"], nth=4),
-    ])  # fmt: skip
-    yield Row("vm", "end", "ignored, then hidden", ("delete", "abort"), lambda: [
-        at(delete, refuse(200, accepted)), at(kind.steps["list"], edit(lambda _: {"vms": [], "total": 0})),
-    ])  # fmt: skip
-    yield Row("vm", "end", "ignored, and unknown to its own state", ("delete", "abort"), lambda: [
-        at(delete, FAILURES["404"]), at(status, FAILURES["404"], times=2),
-    ])  # fmt: skip
-    yield Row("vm", "end", "shown as running for 4 s after the deletion", ("delete", "cell", "abort"), lambda: [
-        _late_end(delete, (kind.steps["list"], status))
-    ])  # fmt: skip
     yield Row("vm", "create", "two machines for one request", ("create", "cell"), lambda: [
         at(kind.steps["create"], _twice, times=1)
     ])  # fmt: skip
+
+
+def end_rows(kind: Kind) -> Iterator[Row]:
+    """Yield ends that are late, ignored or hidden."""
+    ends, reads = ([kind.steps[step] for step in steps] for steps in (kind.ends, kind.reads))
+    actions = tuple(dict.fromkeys(action for step in kind.ends for action in kind.actions[step]))
+    accepted = refuse(200, {"status": kind.ended[0] if kind.ended else "deleted", "message": "accepted"})
+
+    def ignore(times: int | None) -> list[Change]:
+        return [at(operation, accepted, times=times) for operation in ends]
+
+    def hide(nth: int = 1, times: int | None = None) -> Change:
+        return at(kind.steps["list"], edit(_remove_rows), nth=nth, times=times)
+
+    variants: dict[str, Callable[[], list[Change]]] = {
+        "accepted and ignored once": lambda: ignore(1),
+        "accepted and ignored 3 times": lambda: ignore(3),
+        "always ignored": lambda: ignore(None),
+        "ignored, and hidden for a while": lambda: [*ignore(None), hide(nth=2, times=3)],
+        "ignored, and unknown to its own state": lambda: [
+            *(at(operation, FAILURES["404"]) for operation in ends),
+            *(at(operation, FAILURES["404"], times=2) for operation in reads if operation != kind.steps["list"]),
+        ],
+        "refused, then ignored": lambda: [*(at(each, FAILURES["503"], times=1) for each in ends), *ignore(None)],
+    }
+    if "status" in kind.reads and kind.name != "volume":  # without a state, a hidden object can't be known
+        variants["ignored, then hidden"] = lambda: [*ignore(None), hide()]
+    if kind.active and kind.ended:
+        variants["shown as active for 4 s after its end"] = lambda: [_late_end(kind, ends, reads)]
+    for label, build in variants.items():
+        yield Row(kind.name, "end", label, actions, build)
+    if kind.name == "vm":
+        yield Row("vm", "end", "hidden while active", ("cell", "abort"), lambda: [
+            at(kind.steps["list"], edit(_remove_rows)), at(kind.steps["status"], FAILURES["404"], nth=4),
+        ])  # fmt: skip
+
+
+def _remove_rows(content: Any) -> Any:
+    """Return a list without rows, in the form of the cloud."""
+    if isinstance(content, list):
+        return []
+    return {name: [] if isinstance(value, list) else value for name, value in content.items()}
 
 
 def _twice(request: Request, forward: Forward) -> Answer | None:
@@ -536,18 +560,18 @@ def _twice(request: Request, forward: Forward) -> Answer | None:
     return forward(request)
 
 
-def _late_end(delete: str, reads: tuple[str, ...]) -> Change:
-    """Return a change: for four seconds after a deletion, the object is shown as running."""
-    ended: dict[str, float] = {}
+def _late_end(kind: Kind, ends: list[str], reads: list[str]) -> Change:
+    """Return a change: for four seconds after an end, the object is shown as active."""
+    ended_at: list[float] = []
 
     def revive(row: dict[str, Any]) -> dict[str, Any]:
-        since = ended.get(str(row.get("vm_id")))
-        return {**row, "status": "running"} if since and time.monotonic() - since < 4 else row
+        return {**row, kind.word: kind.active[-1]} if time.monotonic() - ended_at[0] < 4 else row
 
     def change(request: Request, forward: Forward) -> Answer | None:
-        if request.operation == delete:
-            ended.setdefault(request.path.rpartition("/")[2], time.monotonic())
-        return edit_rows("vm_id", revive)(request, forward) if request.operation in reads else forward(request)
+        if request.operation in ends and not ended_at:
+            ended_at.append(time.monotonic())
+        is_late = ended_at and request.operation in reads
+        return edit_rows(kind.key, revive)(request, forward) if is_late else forward(request)
 
     return change
 
@@ -652,7 +676,7 @@ def rows() -> list[Row]:
     for kind in KINDS.values():
         actions = common[kind.name]
         every += [*failure_rows(kind), *state_rows(kind), *id_rows(kind, actions), *list_rows(kind)]
-        every += [*number_rows(kind, actions), *time_rows(kind, actions), *field_rows(kind, actions)]
+        every += [*number_rows(kind, actions), *time_rows(kind, actions), *field_rows(kind, actions), *end_rows(kind)]
     return [*every, *vm_rows(), *batch_rows(), *log_rows("container"), *log_rows("run")]
 
 

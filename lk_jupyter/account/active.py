@@ -33,9 +33,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-#: States of a deleted volume.
-_ENDED_VOLUMES = frozenset({"deleted", "destroyed", "terminated"})
-
 
 @dataclass(frozen=True)
 class ActiveResource:
@@ -300,7 +297,7 @@ def _price_vms(vms: Iterable[VM], prices: Prices) -> Iterator[ActiveResource]:
 
 def _price_volumes(volumes: Iterable[BlockVolume], prices: Prices) -> Iterator[ActiveResource]:
     for volume in volumes:
-        if (volume.status or "").lower() not in _ENDED_VOLUMES:
+        if not volume.has_ended:
             price = prices.volume_price(volume) or None
             size = disk_label(volume.size_gb)
             yield ActiveResource("volume", volume.volume_id, volume.name or "", size, price, state=volume.status or "")

@@ -6,13 +6,20 @@ nothing. An object has ended after a final state, or after several answers witho
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Callable
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from enum import Enum
+from typing import TYPE_CHECKING, ClassVar
+from weakref import WeakKeyDictionary
 
 from lk_jupyter.api.states import LifecyclePhase
 from lk_jupyter.errors import ConnectionFailed, InvalidResponse, LkError, NotFound, OperationNotAvailable
+
+if TYPE_CHECKING:
+    from lk_jupyter.api._client import Client
 
 #: Answers without an object that prove its end, and the least seconds between the first and the last of them.
 ABSENCES, ABSENCE_SECONDS = 3, 10.0
@@ -26,6 +33,9 @@ CONFIRM_SECONDS, SHORTEST_LOOK, LONGEST_LOOK = 20.0, 0.2, 2.0
 #: Seconds between two requests for the same deletion.
 RESEND_SECONDS = 2.0
 
+#: Seconds between two attempts in the background to delete an object.
+REPEAT_SECONDS = 10.0
+
 
 class Sighting(Enum):
     """The content of an answer about an object: its final state, no object, or an object that hasn't ended."""
@@ -36,10 +46,14 @@ class Sighting(Enum):
 
 
 class EndProof:
-    """Collect answers about an object until they prove its end. An answer with the object starts the count again."""
+    """Collect answers about an object until they prove its end. An answer with the object starts the count again.
 
-    def __init__(self) -> None:
+    ``seconds`` are the least seconds between the first and the last answer without the object. Default: 10.
+    """
+
+    def __init__(self, seconds: float | None = None) -> None:
         self.is_complete = False
+        self._least_seconds = seconds
         self._absences = 0
         self._first_absence = 0.0
 
@@ -49,7 +63,8 @@ class EndProof:
             self._first_absence = self._first_absence if self._absences else time.monotonic()
             self._absences += 1
             seconds = time.monotonic() - self._first_absence
-            self.is_complete = self.is_complete or (self._absences >= ABSENCES and seconds >= ABSENCE_SECONDS)
+            least = ABSENCE_SECONDS if self._least_seconds is None else self._least_seconds
+            self.is_complete = self.is_complete or (self._absences >= ABSENCES and seconds >= least)
         else:
             self._absences = 0
             self.is_complete = sighting is Sighting.ENDED
@@ -119,3 +134,84 @@ def _send_deletion(send_deletion: Callable[[], object]) -> str:
     except (LkError, InvalidResponse) as error:
         return str(error).partition("\n")[0].rstrip(".")
     return ""
+
+
+class Deletion(ABC):
+    """Delete an object that costs credits: ``run`` sends the deletion, repeatedly, until the end is proven.
+
+    ``kind`` is the kind of the object in words, ``object_id`` the id as the cloud wrote it.
+    """
+
+    kind: ClassVar[str]
+
+    def __init__(self, client: Client, object_id: str) -> None:
+        self.object_id = object_id
+        self._client = client
+
+    def run(self, seconds: float | None = None, proof: EndProof | None = None) -> None:
+        """Delete the object. Raises ConnectionFailed after ``seconds`` (default: 20) without a proof of its end."""
+        try:
+            delete_until_ended(self._send_deletion, self._look, seconds=seconds, proof=proof)
+        except ConnectionFailed as problem:
+            raise ConnectionFailed(self.describe_remainder(str(problem))) from None
+
+    @abstractmethod
+    def describe_remainder(self, refusal: str) -> str:
+        """Return the text about an object that may still cost credits, with the command that deletes it.
+
+        ``refusal`` is the last refusal of the cloud; empty if the cloud accepted the deletion.
+        """
+
+    @abstractmethod
+    def _send_deletion(self) -> None:
+        """Send the deletion once."""
+
+    @abstractmethod
+    def _look(self) -> Sighting:
+        """Read what the cloud shows of the object."""
+
+
+#: Deletions that are repeated in the background: client and kind, id of the object → thread.
+_repeats: WeakKeyDictionary[Client, dict[tuple[str, str], threading.Thread]] = WeakKeyDictionary()
+
+
+def is_repeated(client: Client, kind: str, object_id: str) -> bool:
+    """Return whether the deletion of an object is repeated in the background."""
+    return (kind, object_id) in iterate_repeats(client)
+
+
+def iterate_repeats(client: Client) -> Iterator[tuple[str, str]]:
+    """Yield kind and id of each object whose deletion is repeated in the background."""
+    return (key for key, thread in list(_repeats.get(client, {}).items()) if thread.is_alive())
+
+
+def repeat_deletion(client: Client, deletion: Deletion, on_end: Callable[[], object] = lambda: None) -> None:
+    """Repeat a deletion in a thread until the end of the object is proven, then call ``on_end``, which may raise.
+
+    The thread ends with the connection: a closed client can't delete anything.
+    """
+
+    def work() -> None:
+        while not client.wait_until_closed(REPEAT_SECONDS):
+            with suppress(LkError):
+                deletion.run()
+                on_end()
+                return
+
+    if not is_repeated(client, deletion.kind, deletion.object_id):
+        thread = threading.Thread(target=work, name=f"lk-delete-{deletion.object_id[:8]}", daemon=True)
+        _repeats.setdefault(client, {})[deletion.kind, deletion.object_id] = thread
+        thread.start()
+
+
+def delete_or_repeat(client: Client, deletion: Deletion, on_end: Callable[[], object] = lambda: None) -> None:
+    """Delete an object, then call ``on_end``; without a proof of the end, repeat the deletion in the background.
+
+    Raises ConnectionFailed if the object may still cost credits.
+    """
+    try:
+        deletion.run()
+    except ConnectionFailed as problem:
+        repeat_deletion(client, deletion, on_end)
+        raise ConnectionFailed(f"{problem}\nThe deletion is repeated while this process is active.") from None
+    on_end()

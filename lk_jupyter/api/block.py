@@ -5,6 +5,9 @@ from __future__ import annotations
 from lk_jupyter.api._endpoint import DELETE, GET, Group
 from lk_jupyter.api._models import Items, Listing, Model
 
+#: States of a deleted volume.
+_ENDED_STATES = frozenset({"deleted", "destroyed", "terminated"})
+
 
 class BlockVolume(Model):
     """A volume; a volume outlives its machine and costs credits until deleted."""
@@ -16,6 +19,11 @@ class BlockVolume(Model):
     location: str | None = None
     attached_vm_id: str | None = None
     mount_path: str | None = None
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the volume was deleted."""
+        return (self.status or "").lower() in _ENDED_STATES
 
 
 class BlockVolumeList(Listing[BlockVolume]):

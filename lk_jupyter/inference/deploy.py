@@ -11,7 +11,7 @@ from decimal import Decimal
 from lk_jupyter.api import _creation
 from lk_jupyter.api._client import Client
 from lk_jupyter.api._creation import Candidates
-from lk_jupyter.api._lifecycle import Sighting, delete_until_ended
+from lk_jupyter.api._lifecycle import StateDoubt, delete_or_repeat
 from lk_jupyter.api._models import count_problem
 from lk_jupyter.api._polling import poll
 from lk_jupyter.api.inference import (
@@ -20,14 +20,15 @@ from lk_jupyter.api.inference import (
     Deployment,
     DeploymentDetail,
     DeploymentState,
-    StopDeploymentRequest,
 )
-from lk_jupyter.api.states import DEPLOYMENT_PHASES, LifecyclePhase, list_states
-from lk_jupyter.errors import BadRequest, ConnectionFailed, DeploymentFailed, Invalid, UsageError
+from lk_jupyter.api.states import DEPLOYMENT_PHASES, LifecyclePhase, list_states, read_phase
+from lk_jupyter.errors import BadRequest, DeploymentFailed, Invalid, UsageError
 from lk_jupyter.inference.catalogue import suggest_models
 from lk_jupyter.inference.chat_target import is_called
 from lk_jupyter.runs.outcome import SHORT_ID
 from lk_jupyter.session import Session
+from lk_jupyter.text.terminal import one_line
+from lk_jupyter.vms.ends import DeploymentDeletion
 
 #: Seconds between two looks at a deployment that starts.
 PACE = 1.0
@@ -124,27 +125,11 @@ def create_once(client: Client, request: CreateDeploymentRequest) -> DeploymentS
 def stop_deployment(client: Client, deployment_id: str) -> str:
     """Stop a deployment, repeatedly, until its end is proven, and return its state.
 
-    Raises ConnectionFailed after 20 s without a proof.
+    Raises ConnectionFailed after 20 s without a proof; the request is repeated in the background.
     """
-    state = "stopped"
-
-    def look() -> Sighting:
-        nonlocal state
-        every = client.inference.list(include_terminated=True)
-        row = next((each for each in every if each.deployment_id == deployment_id), None)
-        if row is None:
-            return Sighting.ABSENT
-        state = row.status
-        return Sighting.ENDED if row.phase is LifecyclePhase.ENDED else Sighting.ACTIVE
-
-    try:
-        delete_until_ended(lambda: client.inference.stop(StopDeploymentRequest(deployment_id=deployment_id)), look)
-    except ConnectionFailed as refusal:
-        reason = f"refused to stop it ({refusal})" if str(refusal) else f"still reports it as '{state}'"
-        raise ConnectionFailed(
-            f"Deployment {deployment_id[:SHORT_ID]} may still be active and billed: the cloud {reason}."
-        ) from None
-    return state
+    deletion = DeploymentDeletion(client, deployment_id)
+    delete_or_repeat(client, deletion)
+    return deletion.state or "stopped"
 
 
 def _create_deployment(client: Client, request: CreateDeploymentRequest) -> DeploymentState:
@@ -173,8 +158,10 @@ def follow_start(
 ) -> Iterator[DeploymentDetail]:
     """Yield the state of a starting deployment, until a replica serves or the time is up.
 
-    Raises DeploymentFailed if no replica will serve.
+    Raises DeploymentFailed if no replica will serve, and after 60 s in a state that is neither starting, running nor
+    final.
     """
+    doubt = StateDoubt()
     advice = f"The deployment may still start and be billed. Stop it: %lk_undeploy {deployment_id[:SHORT_ID]}"
 
     def read() -> DeploymentDetail:
@@ -184,20 +171,41 @@ def follow_start(
         yield detail
         if has_serving_replica(detail):
             return
-        if detail.status in OVER:
+        if detail.phase is LifecyclePhase.ENDED:
             raise deployment_failed_error(detail)
+        if doubt.add(detail.phase):
+            raise DeploymentFailed(describe_odd_state(detail))
+
+
+#: Phases in which a deployment neither starts nor serves, and may be billed.
+_ODD_PHASES = {LifecyclePhase.ENDING, LifecyclePhase.HALTED, LifecyclePhase.UNKNOWN}
+
+
+def describe_odd_state(deployment: Deployment) -> str:
+    """Return the text about a state that is neither starting, running nor final; empty for any other state."""
+    if deployment.phase not in _ODD_PHASES:
+        return ""
+    short = deployment.deployment_id[:SHORT_ID]
+    state = one_line(deployment.status)
+    return f"The cloud reports deployment {short} as '{state}', and may bill it. Stop it: %lk_undeploy {short}"
 
 
 def has_serving_replica(deployment: DeploymentDetail) -> bool:
-    """Whether a replica answers."""
-    return any(replica.healthy and replica.status not in OVER for replica in deployment.replicas or [])
+    """Whether a replica answers. Of a deployment without a list of replicas, the state decides."""
+    if deployment.replicas is None:
+        return deployment.phase is LifecyclePhase.RUNNING and deployment.status.lower() != "created"
+    return any(replica.healthy and not _has_ended(replica.status) for replica in deployment.replicas)
+
+
+def _has_ended(status: str) -> bool:
+    return read_phase(status, DEPLOYMENT_PHASES) is LifecyclePhase.ENDED
 
 
 def deployment_failed_error(deployment: DeploymentDetail) -> DeploymentFailed:
     """Return the error of a deployment that does not serve."""
     short = deployment.deployment_id[:SHORT_ID]
     reason = next((replica.fail_reason for replica in deployment.replicas or [] if replica.fail_reason), None)
-    if deployment.status == "stopped":
+    if deployment.status.lower() == "stopped":
         return DeploymentFailed(f"Deployment {short} was stopped before it was ready.")
     return DeploymentFailed(
         f"Deployment {short} of {deployment.hf_model_id} failed: {reason or 'no reason was given'}.\nDelete it: "

@@ -26,6 +26,7 @@ from lk_jupyter.inference.deploy import (
     OVER,
     DeploymentPlan,
     create_once,
+    describe_odd_state,
     find_deployment,
     follow_start,
     has_serving_replica,
@@ -210,11 +211,14 @@ def _watch_start(
     session: Session, deployment_id: str, deployment_plan: DeploymentPlan, shell: InteractiveShell
 ) -> None:
     """Show the replicas until a replica is running."""
-    output, detail = LiveOutput(shell), None
+    output, detail, odd_state = LiveOutput(shell), None, ""
     try:
         with true_interrupts():
             for detail in follow_start(session, deployment_id, deployment_plan.ready_seconds):
                 output.show(replicas_table(detail))
+                previous, odd_state = odd_state, describe_odd_state(detail)
+                if odd_state and odd_state != previous:
+                    display(Note(odd_state))
     except KeyboardInterrupt:
         short = deployment_id[:SHORT_ID]
         raise build_interrupt(

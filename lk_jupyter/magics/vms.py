@@ -16,7 +16,9 @@ from IPython.display import display
 from lk_jupyter._python import child_environment, find_program
 from lk_jupyter.account.active import hardware_label
 from lk_jupyter.api._client import Client
+from lk_jupyter.api._lifecycle import delete_or_repeat
 from lk_jupyter.api._polling import add_advice
+from lk_jupyter.api.block import BlockVolume
 from lk_jupyter.api.vms import (
     ENDED_STATES,
     VM,
@@ -42,7 +44,7 @@ from lk_jupyter.connection.rental import (
     plan_rental,
     state_end,
 )
-from lk_jupyter.errors import ConnectionFailed, LkError, UsageError
+from lk_jupyter.errors import LkError, UsageError
 from lk_jupyter.magics._engine.ask import ask, is_sure
 from lk_jupyter.magics._engine.parser import Subcommands
 from lk_jupyter.magics._engine.several import apply_to_each, find_each
@@ -65,7 +67,7 @@ from lk_jupyter.session import current
 from lk_jupyter.text.units import credits_label, disk_label, duration_label, limit_label, moment_label
 from lk_jupyter.vms import ssh_config
 from lk_jupyter.vms import vms as vm
-from lk_jupyter.vms.ends import VmDeletion, describe_reason, repeat_deletion
+from lk_jupyter.vms.ends import VmDeletion, VolumeDeletion, describe_reason
 from lk_jupyter.vms.facts import VmFacts, describe_end, facts_folder, find_vm_facts
 from lk_jupyter.vms.ids import short_id
 from lk_jupyter.vms.jump import ADVICE, jump_command
@@ -323,15 +325,10 @@ def _delete(options: DeleteVmOptions, _shell: InteractiveShell) -> None:
 def _delete_vm(client: Client, each: VM) -> str:
     """Delete a VM, and return a message about its end. Raises LkError if the VM may still be active."""
     deletion = VmDeletion(client, each.vm_id)
-    try:
-        deleted = deletion.run()
-    except ConnectionFailed as problem:
-        repeat_deletion(client, deletion, lambda _: _forget_host(each))
-        raise ConnectionFailed(f"{problem}\nThe deletion is repeated while this kernel is active.") from None
-    _forget_host(each)
-    count = len(deleted.volumes)
+    delete_or_repeat(client, deletion, lambda: _forget_host(each))
+    count = len(deletion.facts.volumes)
     disks = f"; {count} of its volumes remain and cost credits: %lk_volumes" if count else ""
-    cost = "" if deleted.billed is None else f" after {credits_label(deleted.billed)}"
+    cost = "" if deletion.facts.billed is None else f" after {credits_label(deletion.facts.billed)}"
     return f"Deleted {_choose_name(each)}{cost}{disks}."
 
 
@@ -380,23 +377,20 @@ def _delete_volumes(options: VolumesOptions, _shell: InteractiveShell) -> None:
                 f"Volume {each.volume_id} is attached to VM {holder}. Nothing was deleted. Delete "
                 f"the VM first: %lk_vm delete {holder}"
             )
-    what = ", ".join(f"{each.volume_id} ({disk_label(each.size_gb) or 'size unknown'})" for each in volumes)
+    what = ", ".join(map(_describe_volume, volumes))
     if not is_sure(options, f"Delete {what} permanently, with all data?", "Nothing was deleted."):
         return
-    apply_to_each(
-        volumes,
-        lambda each: _delete_volume(client, each.volume_id),
-        lambda each: each.volume_id,
-        _REMAINING_VOLUMES,
-    )
-    display(Note(f"Deleted {what}."))
+    apply_to_each(volumes, lambda each: _delete_volume(client, each), lambda each: each.volume_id, _REMAINING_VOLUMES)
 
 
-def _delete_volume(client: Client, volume_id: str) -> None:
-    """Delete a volume. Raises ConnectionFailed if the list has the volume afterwards, too."""
-    client.block.delete(volume_id)
-    if any(each.volume_id == volume_id for each in client.block.list()):
-        raise ConnectionFailed(f"The cloud accepted the deletion of volume '{volume_id}', but still lists the volume.")
+def _delete_volume(client: Client, each: BlockVolume) -> None:
+    """Delete a volume, and show its end. Raises ConnectionFailed if the volume may still exist."""
+    delete_or_repeat(client, VolumeDeletion(client, each.volume_id))
+    display(Note(f"Deleted {_describe_volume(each)}."))
+
+
+def _describe_volume(each: BlockVolume) -> str:
+    return f"{each.volume_id} ({disk_label(each.size_gb) or 'size unknown'})"
 
 
 def _check_options(options: CreateVmOptions) -> None:

@@ -1,27 +1,27 @@
-"""The end of a VM: a state in the list, or several answers without the VM. No single answer proves an end."""
+"""The ends of VMs, volumes and deployments: a final state, or several answers without the object.
+
+No single answer proves an end.
+"""
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, field
 from decimal import Decimal
-from weakref import WeakKeyDictionary
 
 from lk_jupyter.api._client import Client
-from lk_jupyter.api._lifecycle import ODD_SECONDS, EndProof, Sighting, StateDoubt, delete_until_ended
+from lk_jupyter.api._lifecycle import ODD_SECONDS, Deletion, EndProof, Sighting, StateDoubt
+from lk_jupyter.api.inference import StopDeploymentRequest
 from lk_jupyter.api.states import LifecyclePhase
 from lk_jupyter.api.vms import VM, AttachedVolume, TerminateVMResponse, VMStatus
-from lk_jupyter.errors import ConnectionFailed, LkError, NotFound
+from lk_jupyter.errors import ConnectionFailed, NotFound
 from lk_jupyter.text.terminal import one_line, shorten_text
 from lk_jupyter.vms.ids import select_vm, short_id
 
+#: The least seconds between the first and the last list without a volume whose deletion the cloud accepted.
+VOLUME_ABSENCE_SECONDS = 3.0
+
 #: The most characters of an explanation of the cloud.
 _MOST_REASON = 200
-
-#: Seconds between two attempts in the background to delete a VM.
-REPEAT_SECONDS = 10.0
 
 
 @dataclass
@@ -126,71 +126,94 @@ class VmWatch:
         return f"The VM ended ({self._state or 'deleted'}) before its results were saved."
 
 
-class VmDeletion:
-    """Delete a VM: ``run`` sends the deletion, repeatedly, until the end of the VM is proven."""
+class VmDeletion(Deletion):
+    """Delete a VM; ``facts`` has its bill and its volumes."""
+
+    kind = "VM"
 
     def __init__(self, client: Client, vm_id: str) -> None:
+        super().__init__(client, vm_id)
         self.facts = DeletedVm()
-        self.vm_id = vm_id
-        self._client = client
         self._listed_id = vm_id
 
-    def run(self, seconds: float | None = None, proof: EndProof | None = None) -> DeletedVm:
-        """Return the facts of the deleted VM. Raises LkError after ``seconds`` (default: 20) without a proof."""
-        try:
-            delete_until_ended(self._send_deletion, self._look, seconds=seconds, proof=proof)
-        except ConnectionFailed as problem:
-            raise ConnectionFailed(describe_undeleted(self.vm_id, str(problem))) from None
-        return self.facts
+    def describe_remainder(self, refusal: str) -> str:
+        """Return the text about a VM that may still be active, with the command that deletes it."""
+        short = short_id(self.object_id)
+        reason = f"refused its deletion ({refusal})" if refusal else "accepted its deletion, but hasn't confirmed it"
+        return f"VM {short} may still be active and billed: the cloud {reason}. Delete it: %lk_vm delete {short}"
 
     def _send_deletion(self) -> None:
         answer: TerminateVMResponse | None = self._client.vms.delete(self._listed_id)
         self.facts.volumes = (answer and answer.detached_volumes) or self.facts.volumes
 
     def _look(self) -> Sighting:
-        vm = select_vm(self._client.vms.list(), self.vm_id)
+        vm = select_vm(self._client.vms.list(), self.object_id)
         if vm is None:
-            return find_sighting(read_vm(self._client, self.vm_id))
+            return find_sighting(read_vm(self._client, self.object_id))
         self._listed_id = vm.vm_id  # the list may write the id in another form, which the deletion needs
         self.facts.billed = vm.billed if vm.croesus_billed is None else vm.croesus_billed
         return find_sighting(vm)
 
 
+class VolumeDeletion(Deletion):
+    """Delete a volume with its data."""
+
+    kind = "volume"
+
+    def run(self, seconds: float | None = None, proof: EndProof | None = None) -> None:
+        """Delete the volume. Its list is the only evidence, because a deleted volume has no final state."""
+        super().run(seconds, proof or EndProof(VOLUME_ABSENCE_SECONDS))
+
+    def describe_remainder(self, refusal: str) -> str:
+        """Return the text about a volume that may still exist, with the command that deletes it."""
+        reason = f"refused its deletion ({refusal})" if refusal else "accepted its deletion, but hasn't confirmed it"
+        return (
+            f"Volume {self.object_id} may still exist and be billed: the cloud {reason}. Delete it: "
+            f"%lk_volumes delete {self.object_id}"
+        )
+
+    def _send_deletion(self) -> None:
+        self._client.block.delete(self.object_id)
+
+    def _look(self) -> Sighting:
+        row = next((each for each in self._client.block.list() if each.volume_id == self.object_id), None)
+        if row is None:
+            return Sighting.ABSENT
+        return Sighting.ENDED if row.has_ended else Sighting.ACTIVE
+
+
+class DeploymentDeletion(Deletion):
+    """Stop a deployment; ``state`` is its last state."""
+
+    kind = "deployment"
+
+    def __init__(self, client: Client, deployment_id: str) -> None:
+        super().__init__(client, deployment_id)
+        self.state = ""
+
+    def describe_remainder(self, refusal: str) -> str:
+        """Return the text about a deployment that may still be active, with the command that stops it."""
+        short = short_id(self.object_id)
+        reported = (
+            f"still reports it as '{self.state}'" if self.state else "doesn't list it, but hasn't confirmed its end"
+        )
+        reason = f"refused to stop it ({refusal})" if refusal else reported
+        return f"Deployment {short} may still be active and billed: the cloud {reason}. Stop it: %lk_undeploy {short}"
+
+    def _send_deletion(self) -> None:
+        self._client.inference.stop(StopDeploymentRequest(deployment_id=self.object_id))
+
+    def _look(self) -> Sighting:
+        every = self._client.inference.list(include_terminated=True)
+        row = next((each for each in every if each.deployment_id == self.object_id), None)
+        if row is None:
+            return Sighting.ABSENT
+        self.state = row.status
+        return Sighting.ENDED if row.phase is LifecyclePhase.ENDED else Sighting.ACTIVE
+
+
 def delete_vm(client: Client, vm_id: str, proof: EndProof | None = None) -> DeletedVm:
     """Delete a VM, repeatedly, until its end is proven; return its facts. Raises LkError after 20 s without a proof."""
-    return VmDeletion(client, vm_id).run(proof=proof)
-
-
-#: Deletions that are repeated in the background: client and id of the VM → thread.
-_repeats: WeakKeyDictionary[Client, dict[str, threading.Thread]] = WeakKeyDictionary()
-
-
-def is_repeated(client: Client, vm_id: str) -> bool:
-    """Return whether the deletion of a VM is repeated in the background."""
-    thread = _repeats.get(client, {}).get(vm_id)
-    return thread is not None and thread.is_alive()
-
-
-def repeat_deletion(client: Client, deletion: VmDeletion, on_end: Callable[[DeletedVm], object]) -> None:
-    """Repeat a deletion in a thread until the end of the VM is proven, then call ``on_end``, which may raise.
-
-    The thread ends with the connection: a closed client can't delete anything.
-    """
-
-    def work() -> None:
-        while not client.wait_until_closed(REPEAT_SECONDS):
-            with suppress(LkError):
-                on_end(deletion.run())
-                return
-
-    if not is_repeated(client, deletion.vm_id):
-        thread = threading.Thread(target=work, name=f"lk-delete-{deletion.vm_id[:8]}", daemon=True)
-        _repeats.setdefault(client, {})[deletion.vm_id] = thread
-        thread.start()
-
-
-def describe_undeleted(vm_id: str, refusal: str) -> str:
-    """Return the text about a VM whose deletion had no effect, with the command that repeats the deletion."""
-    short = short_id(vm_id)
-    reason = f"refused its deletion ({refusal})" if refusal else "accepted its deletion, but hasn't confirmed it"
-    return f"VM {short} may still be active and billed: the cloud {reason}. Delete it: %lk_vm delete {short}"
+    deletion = VmDeletion(client, vm_id)
+    deletion.run(proof=proof)
+    return deletion.facts

@@ -27,6 +27,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lk_jupyter.api._lifecycle import is_repeated, repeat_deletion
 from lk_jupyter.config.files import open_locked, write_private
 from lk_jupyter.connection.connection import describe_target
 from lk_jupyter.errors import ApiError, ConnectionFailed, LkError, NotFound, OutcomeUnknown, UsageError
@@ -34,7 +35,7 @@ from lk_jupyter.journal.drivers import start_driver
 from lk_jupyter.protocol.bucket import checkpoint_key, returned_key
 from lk_jupyter.protocol.vm_run import PREFIX, SETUP_SECONDS, parse_run_key
 from lk_jupyter.vms import ssh_config
-from lk_jupyter.vms.ends import DeletedVm, VmDeletion, VmWatch, is_repeated, repeat_deletion
+from lk_jupyter.vms.ends import DeletedVm, VmDeletion, VmWatch
 from lk_jupyter.vms.facts import (
     VmFacts,
     check_state,
@@ -343,15 +344,16 @@ class VmRun:
         with self._lock:
             if self.facts.is_deleted:
                 return
-            if is_repeated(self._client, self.facts.active_id):
+            if is_repeated(self._client, VmDeletion.kind, self.facts.active_id):
                 raise ConnectionFailed(self.watch.notice or "The deletion of the VM is repeated in the background.")
             self._disconnect()
             deletion = VmDeletion(self._client, self.facts.active_id)
             try:
-                self._record_deletion(deletion.run(proof=self.watch.proof))
+                deletion.run(proof=self.watch.proof)
+                self._record_deletion(deletion.facts)
             except LkError as problem:
                 self.watch.notice = f"{problem} The deletion is repeated in the background."
-                repeat_deletion(self._client, deletion, self._record_deletion)
+                repeat_deletion(self._client, deletion, lambda: self._record_deletion(deletion.facts))
                 raise
 
     def _record_deletion(self, vm: DeletedVm) -> None:

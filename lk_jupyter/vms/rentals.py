@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lk_jupyter.api.inference import StopDeploymentRequest
+from lk_jupyter.api._lifecycle import Deletion
 from lk_jupyter.connection.budget import DEPLOYMENT, VM, VOLUME, is_account, record_ends
 from lk_jupyter.connection.rental import end_label
-from lk_jupyter.errors import LkError, NotFound
+from lk_jupyter.errors import ConnectionFailed, LkError
 from lk_jupyter.journal.charges import RecordedCharge, charge_book
-from lk_jupyter.vms.ends import VmDeletion
-from lk_jupyter.vms.ids import short_id
+from lk_jupyter.vms.ends import DeploymentDeletion, VmDeletion, VolumeDeletion
 
 if TYPE_CHECKING:
     from lk_jupyter.connection.connection import Connection
 
-#: Seconds for the proof that a VM was deleted, before the next look tries again.
+#: Seconds for the proof that a resource was deleted, before the next look tries again.
 _PROOF_SECONDS = 5.0
+
+#: Kind of a charge → the deletion of its resource.
+_DELETIONS: dict[str, type[Deletion]] = {VM: VmDeletion, VOLUME: VolumeDeletion, DEPLOYMENT: DeploymentDeletion}
 
 
 def release_rentals(connection: Connection) -> list[str]:
@@ -37,24 +39,13 @@ def _list_overdue(connection: Connection) -> list[RecordedCharge]:
 
 def _release_rental(connection: Connection, rental: RecordedCharge) -> str:
     """Delete a resource, and return the result in words."""
-    resource = rental.resource or ""
-    short = short_id(resource)
     end = end_label(rental.deadline or 0.0)
+    deletion = _DELETIONS[rental.kind](connection.client, rental.resource or "")
     try:
-        if rental.kind == VM:
-            VmDeletion(connection.client, resource).run(_PROOF_SECONDS)
-        elif rental.kind == VOLUME:
-            connection.client.block.delete(resource)
-        elif rental.kind == DEPLOYMENT:
-            connection.client.inference.stop(StopDeploymentRequest(deployment_id=resource))
-    except NotFound:  # another look shows whether it has ended
-        return f"{rental.kind} {rental.name!r} ({short}) had to end at {end}. The cloud doesn't list it."
+        deletion.run(_PROOF_SECONDS)
     except LkError as error:
-        commands = {VM: f"%lk_vm delete {short}", VOLUME: f"%lk_volumes delete {resource}"}
-        command = commands.get(rental.kind, f"%lk_undeploy {short}")
-        return (
-            f"{rental.kind} {rental.name!r} had to end at {end}, but it may still be active and billed: "
-            f"{str(error).partition(chr(10))[0].rstrip('.')}. Delete it: {command}"
-        )
+        problem = str(error).partition("\n")[0]
+        remainder = problem if isinstance(error, ConnectionFailed) else deletion.describe_remainder(problem.rstrip("."))
+        return f"{rental.kind} {rental.name!r} had to end at {end}. {remainder}"
     record_ends(connection, [rental])
     return f"Deleted {rental.kind} {rental.name!r}, which had to end at {end}."

@@ -4,6 +4,7 @@ import json
 import re
 import threading
 import time
+from urllib.parse import quote
 
 import pytest
 from patience import PATIENCE, wait_until
@@ -15,8 +16,10 @@ from lk_jupyter import session as sessions
 from lk_jupyter.api import _lifecycle
 from lk_jupyter.api._lifecycle import EndProof, Sighting, StateDoubt
 from lk_jupyter.api.states import VM_PHASES, LifecyclePhase, read_phase
-from lk_jupyter.errors import ConnectionFailed, LkError
+from lk_jupyter.errors import ConnectionFailed, DeploymentFailed, LkError
+from lk_jupyter.inference.deploy import describe_odd_state, follow_start, has_serving_replica
 from lk_jupyter.protocol.vm_run import make_vm_key, parse_run_key
+from lk_jupyter.stop import read_active
 from lk_jupyter.vms import ends, facts, hosted
 from lk_jupyter.vms import vms as rented
 from lk_jupyter.vms.driver import drive_in_thread
@@ -40,7 +43,8 @@ def cloud(monkeypatch):
     monkeypatch.setattr(_lifecycle, "ABSENCE_SECONDS", 0.2)
     for name in ("SHORTEST_LOOK", "LONGEST_LOOK", "RESEND_SECONDS"):
         monkeypatch.setattr(_lifecycle, name, 0.05)
-    monkeypatch.setattr(ends, "REPEAT_SECONDS", 0.05)
+    monkeypatch.setattr(_lifecycle, "REPEAT_SECONDS", 0.05)
+    monkeypatch.setattr(ends, "VOLUME_ABSENCE_SECONDS", 0.2)
     stand_in = StandIn()
     yield stand_in
     stand_in.close()
@@ -207,3 +211,78 @@ def _read_final_state(run):
     except LkError:
         return None
     return state if state.get("is_final") else None
+
+
+VOLUME = {"volume_id": "Vol/7 ü", "size_gb": 10, "status": "available"}
+DEPLOYMENT = {"deployment_id": IDS[0], "hf_model_id": "local/echo", "status": "running"}
+
+
+class Endings:
+    """A cloud with a volume and a deployment. ``works`` is whether deletions have an effect."""
+
+    def __init__(self, cloud):
+        self.works = threading.Event()
+        self.rows = {"volume": VOLUME, "deployment": DEPLOYMENT}
+        self.hidden = 0  # answers without the object
+        cloud.on(f"DELETE /storage/block/{quote(VOLUME['volume_id'], safe='')}", lambda _: self.delete("volume"))
+        cloud.on("DELETE /inference/stop", lambda _: self.delete("deployment"))
+        cloud.on("GET /storage/block", lambda _: {"volumes": self.list("volume")})
+        cloud.on("GET /inference/list", lambda _: {"deployments": self.list("deployment")})
+
+    def delete(self, kind):
+        if self.works.is_set():
+            self.rows.pop(kind, None)
+        return {"message": "accepted"}
+
+    def list(self, kind):
+        self.hidden -= 1
+        return [self.rows[kind]] if kind in self.rows and self.hidden < 0 else []
+
+
+DELETIONS = {
+    "volume": lambda client: ends.VolumeDeletion(client, VOLUME["volume_id"]),
+    "deployment": lambda client: ends.DeploymentDeletion(client, DEPLOYMENT["deployment_id"]),
+}
+
+
+@pytest.mark.parametrize("kind", DELETIONS)
+def test_a_deletion_without_effect_is_reported_repeated_and_listed_as_active(cloud, connected, kind):
+    endings = Endings(cloud)
+    deletion = DELETIONS[kind](connected.client)
+    with pytest.raises(ConnectionFailed, match=r"(?s)may still .* billed.*repeated while this process"):
+        _lifecycle.delete_or_repeat(connected.client, deletion)
+    assert (kind, deletion.object_id) in [(each.kind, each.id) for each in read_active(connected).resources]
+    endings.hidden = 1
+    assert (kind, deletion.object_id) in [(each.kind, each.id) for each in read_active(connected).resources]
+    endings.works.set()
+    wait_until(lambda: not list(_lifecycle.iterate_repeats(connected.client)))
+    assert kind not in endings.rows
+    assert kind not in [each.kind for each in read_active(connected).resources]
+
+
+@pytest.mark.parametrize("kind", DELETIONS)
+def test_one_list_without_an_object_is_no_proof_of_its_end(cloud, connected, kind):
+    endings = Endings(cloud)
+    endings.hidden = 1
+    with pytest.raises(ConnectionFailed):
+        DELETIONS[kind](connected.client).run()
+    endings.works.set()
+    DELETIONS[kind](connected.client).run()
+    assert kind not in endings.rows
+
+
+@pytest.mark.parametrize("word", ["reclaimed", "zorp", "terminating"])
+def test_an_odd_state_of_a_starting_deployment_is_described_and_ends_the_waiting(connected, cloud, word, monkeypatch):
+    monkeypatch.setattr(_lifecycle, "ODD_SECONDS", 0.1)
+    cloud.on("GET /inference/get", {**DEPLOYMENT, "status": word, "replicas": []})
+    states = follow_start(connected, IDS[0], 60, pause=lambda _: time.sleep(0.02))
+    first = describe_odd_state(next(states))
+    assert first.startswith(f"The cloud reports deployment {IDS[0][:8]} as '{word}', and may bill it. Stop it: ")
+    with pytest.raises(DeploymentFailed, match=first):
+        list(states)
+
+
+def test_a_running_deployment_without_a_list_of_replicas_serves(connected, cloud):
+    cloud.on("GET /inference/get", DEPLOYMENT)
+    (detail,) = follow_start(connected, IDS[0], 60)
+    assert has_serving_replica(detail)
