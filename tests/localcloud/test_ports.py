@@ -109,6 +109,12 @@ def test_a_program_acts_on_no_cookies_of_other_hosts_in_a_browser(api, served, b
     assert (own.headers["set-cookie"], own.headers["etag"]) == ("a=b; Path=/", "own=1")
 
 
+def test_a_client_that_is_no_browser_has_cookies_at_a_port(served):
+    answer = httpx.get(served[2], headers={"cookie": "_xsrf=1"})
+    assert answer.headers["etag"] == "_xsrf=1"
+    assert answer.headers["set-cookie"] == "a=b; Path=/"
+
+
 def test_an_answer_is_passed_on_as_it_comes(served):
     with httpx.stream("GET", f"{served[2]}drip") as answer:
         assert next(answer.iter_raw()) == b"first"
