@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -34,7 +35,13 @@ from lk_jupyter.magics._output.live import (
 )
 from lk_jupyter.magics._output.log import LogOutput
 from lk_jupyter.magics._output.rich import RichOutput
-from lk_jupyter.magics._output.run_status import cost_label, machine_with_price, read_final_receipt, receipt
+from lk_jupyter.magics._output.run_status import (
+    COST_UNKNOWN,
+    cost_label,
+    machine_with_price,
+    read_final_receipt,
+    receipt,
+)
 from lk_jupyter.magics.notebook import end_header_on_failure, started_server
 from lk_jupyter.options.runs import NoOptions, RunOptions
 from lk_jupyter.options.sessions import SessionNameOptions
@@ -80,14 +87,16 @@ def _list(_: NoOptions, _shell: InteractiveShell) -> None:
     for name, run in list_warm_pythons(current()):
         idle = idle_seconds(run)
         state = "not reachable" if idle is None else "busy" if idle == 0 else duration_label(idle)
-        machine = run.machine
+        machine, cost = None, COST_UNKNOWN
+        with suppress(LkError):  # a cloud that doesn't answer about a machine may bill it
+            machine, cost = run.machine, run.bill().label
         rows.append(
             (
                 name,
                 machine.hardware_profile if machine else "",
                 price_label(machine) if machine else "",
                 state,
-                run.bill().label,
+                cost,
                 run.short_id,
             )
         )

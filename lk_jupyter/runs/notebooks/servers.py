@@ -17,13 +17,14 @@ from contextlib import contextmanager, suppress
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
+from lk_jupyter.api._lifecycle import EndProof, Sighting
 from lk_jupyter.api._polling import BROKEN, add_advice, check_patience
 from lk_jupyter.api.execution import DockerExecutionRequest, is_final
 from lk_jupyter.api.hosted import HostedServer
 from lk_jupyter.api.workloads import Workload
 from lk_jupyter.code.source import Source
 from lk_jupyter.config.signing import signing_key
-from lk_jupyter.errors import ConnectionFailed, LkError, NotFound, UsageError
+from lk_jupyter.errors import ApiError, ConnectionFailed, LkError, NotFound, UsageError
 from lk_jupyter.journal.journal import journal
 from lk_jupyter.options.runs import ServerOptions
 from lk_jupyter.protocol.metadata import PORTS_KEY, REQUEST_KEY
@@ -146,7 +147,7 @@ def idle_seconds(run: Run) -> float | None:
     """Return the seconds without work: 0 for a busy session, None if the session doesn't answer."""
     try:
         server = connect_server(run)
-    except UsageError:  # the session can only be stopped
+    except (UsageError, ApiError):  # the session can only be stopped, or its record can't be read now
         return None
     try:
         kernels = server.kernels()
@@ -285,31 +286,67 @@ def _stop_gently(run: Run) -> bool:
     return False
 
 
+#: Seconds after its start in which a server may be active whose record reports an end.
+_LONGEST_SECONDS = 7 * 24 * 3600.0
+
+#: Id of a run → the answers of the cloud without the run.
+_absences: dict[str, EndProof] = {}
+
+
 def list_marked(session: Connection, key: str, value: str | None = None) -> Iterator[tuple[str, Run]]:
     """Yield the mark and the run of each server that this machine started and that may be active, newest first.
 
-    ``key`` is the key of the mark in the metadata of the run. ``value`` selects servers with this mark.
+    ``key`` is the key of the mark in the metadata of the run. ``value`` selects servers with this mark, whose proof of
+    an end is awaited. A record may report an end too early, so the list of active runs decides.
     """
-    for entry in journal().entries(going_on=True):
+    active_ids: set[str] | None = None
+    for entry in journal().entries(since=time.time() - _LONGEST_SECONDS):
         mark = entry.metadata.get(key)
-        if mark and value in {None, mark} and entry.execution_id and session.speaks_to(entry.base_url):
-            run = Run(session, entry.execution_id)
-            if _is_active(session, run):
-                yield mark, run
+        if not (mark and value in {None, mark} and entry.execution_id and session.speaks_to(entry.base_url)):
+            continue
+        if not entry.going_on:
+            active_ids = _list_active_ids(session) if active_ids is None else active_ids
+            if entry.execution_id in active_ids:
+                yield mark, Run(session, entry.execution_id)
+            continue
+        run = Run(session, entry.execution_id)
+        is_active = _is_active(session, run)
+        while is_active and value and run.execution_id in _absences:
+            time.sleep(_PACE)
+            is_active = _is_active(session, run)
+        if is_active:
+            yield mark, run
+
+
+def _list_active_ids(session: Connection) -> set[str]:
+    """Return the ids of the active runs; none if they can't be read."""
+    with suppress(LkError):
+        return {each.execution_id for each in session.client.workloads.list() if not is_final(each.status)}
+    return set()
 
 
 def _is_active(session: Connection, run: Run) -> bool:
-    """Return whether the machine of a server is active.
+    """Return whether the machine of a server may be active.
 
-    A 404 means that the record was deleted, belongs to another local cloud, or is temporarily unavailable; a record may
-    report an end too early. A second machine would be billed next to an active machine, so the list of active runs
-    decides.
+    A 404 means that the record was deleted, belongs to another local cloud, or is temporarily unavailable. A second
+    machine would be billed next to an active machine, so only several answers without the run prove its end.
     """
+    is_known = False
     with suppress(NotFound):
         if not is_final(run.status):
+            _absences.pop(run.execution_id, None)
             return True
+        is_known = True
     rows = (workload for workload in session.client.workloads.list() if workload.execution_id == run.execution_id)
-    return any(not is_final(workload.status) for workload in rows)
+    if any(not is_final(workload.status) for workload in rows):
+        _absences.pop(run.execution_id, None)
+        return True
+    if is_known or _absences.setdefault(run.execution_id, EndProof()).add(Sighting.ABSENT):
+        _absences.pop(run.execution_id, None)
+        if not is_known:
+            journal().update(run.execution_id, state="failed", reason="The server no longer knows this run.")
+        return False
+    return True
 
 
 def servers(session: Connection) -> list[Workload]:
