@@ -12,6 +12,7 @@ import sys
 import webbrowser
 from functools import cache, cached_property, partial
 from inspect import Signature, signature
+from itertools import chain
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -416,6 +417,16 @@ def signed_in_session(cloud, home):
     """A session on the cloud of the tests."""
     with session.connect(cloud.base_url, cloud.api_key) as connected:
         yield connected
+
+
+@pytest.fixture(autouse=True)
+def drivers():
+    """End the detached drivers that a test has started: they outlive this process otherwise."""
+    yield
+    module = sys.modules.get("lk_jupyter.journal.drivers")
+    for process in chain.from_iterable(module._drivers.values() if module else ()):
+        process.kill()
+        process.wait()
 
 
 @pytest.fixture

@@ -551,7 +551,9 @@ class Run:
         return read_outputs(self, names)
 
     def abort(self) -> None:
-        """Abort the run and its billing; the run may print for a moment. Nothing happens to a run that has ended.
+        """Abort the run and its billing, and wait at most 10 seconds for its end.
+
+        Nothing happens to a run that has ended. A warning reports a run that is still active after an accepted abort.
 
         Raises:
             OutcomeUnknown: The server accepted no abort within 10 seconds. The abort is repeated in the background.
@@ -561,12 +563,14 @@ class Run:
         abort = self.abort_soon()
         try:
             with true_interrupts():
-                abort.wait_for_answer()
+                has_ended = abort.wait()
         except KeyboardInterrupt:
             abort.hurry()
             raise KeyboardInterrupt(f"Stopped waiting. {abort.words}") from None
         if not abort.has_arrived or abort.is_stuck:
             raise OutcomeUnknown(abort.words)
+        if not has_ended:
+            warnings.warn(abort.words, stacklevel=2)
 
     def abort_soon(self, grace: float = GRACE) -> Abort:
         """Abort the run in the background; the abort is repeated for 15 minutes while the server is out of reach.

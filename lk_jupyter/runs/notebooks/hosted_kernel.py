@@ -89,9 +89,11 @@ class HostedKernel:
         )
 
     def stop(self) -> None:
-        """Stop the machine and its bill."""
-        stop_server(self.run)
-        self.server.close()
+        """Stop the machine and its bill. Raises ConnectionFailed if the machine may still be active."""
+        try:
+            stop_server(self.run)
+        finally:
+            self.server.close()
 
 
 def unsigned_notices(count: int) -> list[Notice]:

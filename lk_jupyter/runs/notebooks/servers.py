@@ -235,11 +235,15 @@ def stop_server(run: Run, because: BaseException | None = None) -> None:
     """Stop a hosted Jupyter server and its bill; kill a server that doesn't end in time.
 
     If the server may still be active, ``because``, the error that led to the stop, gets advice about the server.
+    Raises ConnectionFailed if the server may still be active, and there is no such error.
     """
     if not _stop_gently(run):
         abort = run.abort_soon()  # repeated in the background
-        if not abort.wait(_GRACE) and isinstance(because, LkError):
-            add_advice(because, abort.words)
+        if not abort.wait(_GRACE if because else None):
+            if because is None:
+                raise ConnectionFailed(f"Run {run.short_id} may still be active and billed. {abort.words}")
+            if isinstance(because, LkError):
+                add_advice(because, abort.words)
     with suppress(LkError):
         _ = run.record  # records the end in the journal
 

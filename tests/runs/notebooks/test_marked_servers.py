@@ -5,12 +5,13 @@ from stand_in import KEY, StandIn
 
 from lk_jupyter import session as sessions
 from lk_jupyter.api import _lifecycle
-from lk_jupyter.errors import UsageError
+from lk_jupyter.errors import ConnectionFailed, UsageError
 from lk_jupyter.options.runs import ServerOptions
 from lk_jupyter.protocol.metadata import SESSION_KEY
+from lk_jupyter.runs import abort
 from lk_jupyter.runs.notebooks import servers
-from lk_jupyter.runs.notebooks.servers import list_marked, start_server
-from lk_jupyter.runs.notebooks.warm_pythons import find_warm_python, open_run
+from lk_jupyter.runs.notebooks.servers import list_marked, start_server, stop_server
+from lk_jupyter.runs.notebooks.warm_pythons import find_warm_python, open_run, stop_warm_python
 
 UNKNOWN = (404, {"detail": "Execution not found"})
 
@@ -77,3 +78,22 @@ def test_a_machine_that_is_only_listed_is_no_reason_to_start_another(cloud, conn
     assert list_names(connected) == ["train"]
     with pytest.raises(Exception, match="not found"):
         find_warm_python(connected, "train")
+
+
+def test_a_stop_without_effect_is_reported_within_its_time(cloud, connected, run, monkeypatch):
+    monkeypatch.setattr(abort, "LET_GO", 0.2)
+    monkeypatch.setattr(servers, "_GRACE", 0.1)
+    cloud.on("POST /workloads/stop/{}", {"message": "accepted"})
+    with pytest.raises(ConnectionFailed, match=f"may still be active and billed.*still running.*{run.execution_id}"):
+        stop_warm_python(connected, "train", stop_server)
+    assert list_names(connected) == ["train"]
+    cloud.word = "aborted"
+    assert list_names(connected) == []
+
+
+def test_an_abort_without_effect_is_reported_by_a_warning(cloud, run, monkeypatch):
+    monkeypatch.setattr(abort, "LET_GO", 0.2)
+    with pytest.warns(UserWarning, match=f"accepted the abort, but the run is still running.*{run.execution_id}"):
+        run.abort()
+    cloud.word = "aborted"
+    run.abort()
