@@ -193,7 +193,7 @@ def describe_odd_state(deployment: Deployment) -> str:
 def has_serving_replica(deployment: DeploymentDetail) -> bool:
     """Whether a replica answers. Of a deployment without a list of replicas, the state decides."""
     if deployment.replicas is None:
-        return deployment.phase is LifecyclePhase.RUNNING and deployment.status.lower() != "created"
+        return deployment.phase is LifecyclePhase.RUNNING
     return any(replica.healthy and not _has_ended(replica.status) for replica in deployment.replicas)
 
 

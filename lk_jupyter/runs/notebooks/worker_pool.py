@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import warnings
 from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import BrokenExecutor
@@ -332,9 +333,12 @@ class WorkerPool:
         worker.ended_at = now()
 
     def _stop_machine(self, worker: Worker) -> None:
-        """Stop an idle machine and its bill, and wait."""
-        if worker.warm:
-            worker.warm.stop()
-        else:
-            worker.abort_soon()
+        """Stop an idle machine and its bill, and wait; a warning reports a machine that may still be active."""
+        try:
+            if worker.warm:
+                worker.warm.stop()
+            else:
+                worker.abort_soon()
+        except LkError as problem:
+            warnings.warn(str(problem), stacklevel=2)
         worker.ended_at = now()
