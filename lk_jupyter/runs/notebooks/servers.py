@@ -335,19 +335,19 @@ def _is_active(session: Connection, run: Run) -> bool:
     A 404 means that the record was deleted, belongs to another local cloud, or is temporarily unavailable. A second
     machine would be billed next to an active machine, so only several answers without the run prove its end.
     """
-    is_known = False
+    has_record = False
     with suppress(NotFound):
         if not is_final(run.status):
             _absences.pop(run.execution_id, None)
             return True
-        is_known = True
+        has_record = True
     rows = (workload for workload in session.client.workloads.list() if workload.execution_id == run.execution_id)
     if any(not is_final(workload.status) for workload in rows):
         _absences.pop(run.execution_id, None)
         return True
-    if is_known or _absences.setdefault(run.execution_id, EndProof()).add(Sighting.ABSENT):
+    if has_record or _absences.setdefault(run.execution_id, EndProof()).add(Sighting.ABSENT):
         _absences.pop(run.execution_id, None)
-        if not is_known:
+        if not has_record:
             journal().update(run.execution_id, state="failed", reason="The server no longer knows this run.")
         return False
     return True
