@@ -28,6 +28,11 @@ def journal(text):
     parse_entry({"execution_id": "a", "request": text, "metadata": text, "receipt": text, "result": text})
 
 
+@pytest.mark.parametrize("value", [1, [], [0.5] * 300_000])
+def test_a_row_of_the_journal_whose_json_is_no_text_is_damaged(value):
+    assert parse_entry({"execution_id": "0d9f1f52-6a0d-4b30-9a3e-0d9c1c3f9d11", "metadata": value}) is None
+
+
 def answers(text):
     list(parse_outcomes(text.encode()))
 

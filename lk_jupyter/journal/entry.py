@@ -240,6 +240,8 @@ def _parse_value(name: str, value: Any) -> Any:
     if value is None:
         return None
     if name in JSON:
+        if not isinstance(value, (str, bytes)):
+            raise TypeError(name)
         content = load_json(value)
         return content if isinstance(content, JSON[name]) else None
     if name in MONEY:
