@@ -185,8 +185,8 @@ def _show_failure(error: BaseException | None) -> None:
     if not content:  # such as a signal, which the line about the rank names
         return
     text, lines = json.loads(content.decode())
-    is_rank_0_error = error is not None and not _is_caused_by_rank(error)
-    if is_rank_0_error and text.endswith("".join(traceback.format_exception_only(type(error), error))):
+    is_visible = error is not None and not _is_caused_by_rank(error)
+    if is_visible and text.endswith("".join(traceback.format_exception_only(type(error), error))):
         return
     if lines:
         from .traceback import send_error
