@@ -30,6 +30,8 @@ DAILY = (
     "container · stop container · stop fails · 503, once",
     "session · stop session · end · always ignored",
     "session · session · id · with slashes",
+    "session · session · state · 'failed' for active from answer 1 on",
+    "session · session · status fails · executed, answered {}, once",
     "run · abort run · end · always ignored",
     "run · run · logs fails · executed, answered 403, once",
 )

@@ -392,7 +392,9 @@ class CellView:
     def _build_receipt(self, state: str, notice: str) -> StatusLine:
         """Return the line that closes a cell: how long it took, and the cost of its session so far."""
         seconds = time.monotonic() - self._start_time
-        bill = self._warm.bill()
+        bill = Bill()
+        with suppress(LkError):  # a record that can't be read now doesn't fail a completed cell
+            bill = self._warm.bill()
         cost = f"{bill.label} so far" if bill.label else ""
         machine, release = self._warm.run.machine, self._warm.release_label
         facts = [machine_with_price(machine), f"{release} unless used"] if self._keeps_machine else []

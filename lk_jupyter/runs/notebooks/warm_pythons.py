@@ -29,8 +29,18 @@ def start_warm_python(name: str, run: Run, server: HostedServer, idle: float) ->
 
 
 def list_warm_pythons(session: Connection, name: str | None = None) -> Iterator[tuple[str, Run]]:
-    """Yield name and run of sessions that this machine started and that may be active, newest first."""
-    return list_marked(session, SESSION_KEY, name)
+    """Yield name and run of sessions that this machine started and that may be active, newest first.
+
+    A session that answers is active, whatever the cloud reports about its run.
+    """
+    ids = set()
+    for mark, run in list_marked(session, SESSION_KEY, name):
+        ids.add(run.execution_id)
+        yield mark, run
+    for warm in list(connected_warm_pythons.values()):
+        is_listed = warm.run.execution_id in ids or warm.run.session is not session or name not in {None, warm.name}
+        if not is_listed and warm.channel.is_connected:
+            yield warm.name, warm.run
 
 
 def find_warm_python(session: Connection, name: str, *, restarts: bool = False) -> WarmPython | None:
