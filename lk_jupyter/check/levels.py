@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -10,9 +11,12 @@ from pathlib import Path
 from lk_jupyter.api._client import Client
 from lk_jupyter.check import published, reading, recording, run_limit, spending
 from lk_jupyter.check.findings import Report
+from lk_jupyter.check.run_limit import LimitPlan
+from lk_jupyter.check.spending import SpendingPlan
 from lk_jupyter.config.read_only import refuse_if_read_only
-from lk_jupyter.errors import UsageError
+from lk_jupyter.errors import LkError, UsageError
 from lk_jupyter.session import Session
+from lk_jupyter.text.units import credits_label
 
 #: Default limit of --spend, in credits.
 MOST_CREDITS = Decimal("0.05")
@@ -35,6 +39,10 @@ class LevelRequest:
     record: Path | None = None
     run_limit: int | None = None
     confirm: Callable[[str], bool] = lambda _: False
+
+
+def _format_cost(cost: Decimal | None) -> str:
+    return "depends" if cost is None else "free" if cost == 0 else credits_label(cost)
 
 
 class Check:
@@ -65,10 +73,31 @@ class Check:
             recording.write(self._wish.record, self.report)
             self.report.notes.append(f"Recorded in {self._wish.record}. Keys, addresses, names and ids are replaced.")
 
+    def _describe_probes(self, spends: SpendingPlan | None, limit: LimitPlan | None) -> str:
+        """Return a table of all probes in the order of their maximum cost, and whether this check has them."""
+        session, wish = self._session, self._wish
+        with suppress(LkError):
+            spends = spends or (spending.estimate(session) if session else None)
+        probes = [
+            (Decimal(0), "read the public information, without a key", True),
+            (Decimal(0), "read data with your key", session is not None),
+            (None, "send starts that lack a field: --probe-starts. Free if the server refuses them",
+             wish.probe_starts or wish.spend),
+            (spends.worst if spends else None, f"{spending.RUNS} short runs and a chat: --spend", wish.spend),
+            (limit.spends.worst if limit else None, "start and abort a run: --run-limit DURATION", limit is not None),
+        ]  # fmt: skip
+        probes.sort(key=lambda probe: (probe[0] is None and not probe[2], probe[0] or Decimal(0)))
+        rows = [
+            f"  {'yes' if is_included else 'no':4} {_format_cost(cost):>15}  {words}"
+            for cost, words, is_included in probes
+        ]
+        return "\n".join(["Probes of this check, by their highest cost:", *rows])
+
     def _run_checks(self, watch: Callable[[str], object]) -> None:
         session = self._session
         spends = spending.plan(session, self._wish.max_credits) if session and self._wish.spend else None
         limit = run_limit.plan(session, self._wish.run_limit) if session and self._wish.run_limit else None
+        watch(self._describe_probes(spends, limit))
         watch(f"Reading the public information of {self.report.client.base_url} …")
         description = published.check_public_answers(self.report)
         if session:

@@ -133,17 +133,24 @@ class SpendingPlan:
 
 def plan(session: Session, most: Decimal) -> SpendingPlan:
     """Return the plan. Raises UsageError if the maximum cost is unknown or exceeds ``most``."""
+    spends = estimate(session)
+    if spends.worst > most:
+        cost = _format_exact(spends.worst)
+        raise UsageError(
+            f"--spend may cost {cost} credits ({RUNS} runs of at most {TIME_LIMIT} s on "
+            f"{spends.machine.hardware_profile}), more than --max-credits {most:f}. Nothing was spent. Allow it: "
+            f"%lk_check --spend --max-credits {cost}"
+        )
+    refuse_over_budget(session, CostRequest("this check", spends.worst, saves=""))
+    return spends
+
+
+def estimate(session: Session) -> SpendingPlan:
+    """Return the plan, whose cost nobody has allowed yet. Raises UsageError if the maximum cost is unknown."""
     machine = find_cheapest_machine(session, "--spend")
     model, chat = find_cheapest_model(session)
     seconds = (TIME_LIMIT, TIME_LIMIT, CODE_SECONDS, CODE_SECONDS)
     worst = sum((cost_at_limit(machine.price_per_hour, each) or Decimal(0) for each in seconds), chat)
-    if worst > most:
-        cost = _format_exact(worst)
-        raise UsageError(
-            f"--spend may cost {cost} credits ({RUNS} runs of at most {TIME_LIMIT} s on {machine.hardware_profile}), "
-            f"more than --max-credits {most:f}. Nothing was spent. Allow it: %lk_check --spend --max-credits {cost}"
-        )
-    refuse_over_budget(session, CostRequest("this check", worst, saves=""))
     return SpendingPlan(machine, model, worst)
 
 

@@ -205,6 +205,19 @@ def test_reading_starts_and_changes_nothing(strange, connected):
     assert not any("code" in body or "docker_image_ref" in body for body in sent)
 
 
+def test_the_probes_are_listed_by_their_highest_cost_before_the_first_is_sent(cloud):
+    lines = []
+    with session.connect(cloud.base_url, cloud.api_key) as account:
+        Check(account.client, account, LevelRequest(run_limit=20)).run(lines.append)
+    title, *rows = lines[0].splitlines()
+    assert title == "Probes of this check, by their highest cost:"
+    assert ["free" in row for row in rows] == [True, True, False, False, False]
+    costs = [float(row.split()[1]) for row in rows if "credits" in row]
+    assert costs == sorted(costs)
+    assert len(costs) == 2
+    assert {row.split("--")[-1].split()[0] for row in rows[2:] if row.split()[0] == "no"} == {"spend", "probe-starts."}
+
+
 @pytest.mark.parametrize("wrap", [lambda run: {"execution_id": run}, lambda run: {"data": [{"job_id": run}]}])
 def test_a_run_that_a_probed_start_has_started_is_aborted_and_reported(strange, connected, wrap):
     strange.on("POST /execution/image/start", lambda request: (201, wrap(strange.taken(request))))

@@ -577,6 +577,16 @@ reader = Reader()
     assert shell.user_ns["rate"] == 5
 
 
+def test_a_variable_that_was_deleted_here_is_deleted_on_the_machine(shared, run_cell, shell):
+    run_cell("first, second = 1, 2")
+    run_cell(f"{shared} --sync\ntotal = first + second")
+    run_cell("del first")
+    run_cell(f"{shared} --sync\ntry:\n    first\n    is_there = True\nexcept NameError:\n    is_there = False")
+    assert shell.user_ns["is_there"] is False
+    run_cell("first = 5")
+    assert "7\n" in run_cell(f"{shared} --sync\nprint(first + second)")
+
+
 @pytest.mark.nightly
 def test_parts_that_a_session_exchanged_without_sync_are_returned_with_their_values(shared, run_cell, shell):
     run_cell("import numpy as np\nrows = [[1], [2]]; arrays = {'x': [np.zeros(1), np.ones(1)]}")

@@ -185,6 +185,26 @@ def test_files_that_a_cell_writes_are_written_here_and_those_that_it_names_go_al
         kernel.run(f"os.chdir({before!r})")
 
 
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        ("open('../up.txt', 'w').write('x')", "../up.txt is outside the working folder, so it isn't returned."),
+        (
+            "for number in range(1200): open(f'{number}.txt', 'w').close()",
+            "files of the run aren't returned: the working folder has more than 1,000 files.",
+        ),
+    ],
+)
+def test_files_of_a_run_that_are_not_returned_are_named(kernel, tmp_path, code, reason):
+    before = kernel.value("import os; os.getcwd()").strip("'")
+    kernel.run(f"os.chdir({str(tmp_path)!r})")
+    try:
+        assert reason in "".join(kernel.run(f"%%lk_run --carry\n{code}").shown)
+        assert "working folder" not in "".join(kernel.run("%%lk_run --carry\nopen('here.txt', 'w').close()").shown)
+    finally:
+        kernel.run(f"os.chdir({before!r})")
+
+
 def test_modules_are_found_where_an_earlier_cell_looks_for_them(kernel, tmp_path):
     before = kernel.value("import os; os.getcwd()").strip("'")
     kernel.run(f"import sys; os.chdir({str(tmp_path)!r})")

@@ -18,6 +18,10 @@ EACH, ALL, MOST = 5_000_000, 8_000_000, 1000
 
 _STAYS = "{} ({:,} bytes) is too large to be returned: the maximum is {:,} bytes. Write it into the bucket"
 
+#: Reasons for files outside the working directory, and for more files than are compared.
+_OUTSIDE = "{} is outside the working folder, so it isn't returned. Write it into this folder or into the bucket"
+_TOO_MANY = "files of the run aren't returned: the working folder has more than {:,} files. Write them into the bucket"
+
 
 def is_hidden(part: str) -> bool:
     """Return whether a part of a path is hidden or internal: such files are never the author's."""
@@ -52,6 +56,16 @@ def write_files(settings: dict[str, Any]) -> None:
             file.write(a2b_base64(content))
 
 
+def _read_state(path: str) -> tuple[int, ...] | None:
+    """Return a state of a file that each write changes; None for a folder, a special file and a deleted file."""
+    try:
+        state = os.lstat(path)
+    except FileNotFoundError:
+        return None
+    is_file = stat.S_ISREG(state.st_mode)
+    return (state.st_mtime_ns, state.st_ctime_ns, state.st_size, state.st_ino) if is_file else None
+
+
 class FolderWatch:
     """The state of the files in the working directory before the code, to find written files."""
 
@@ -66,12 +80,18 @@ class FolderWatch:
             folders[:] = [name for name in folders if not (is_hidden(name) or name.startswith("__pycache__"))]
             states.update((os.path.join(folder, name, ""), None) for name in folders)
             for path in [os.path.join(folder, name) for name in names if not is_hidden(name)]:
-                state = os.lstat(path)
-                if stat.S_ISREG(state.st_mode):
-                    states[path] = state.st_mtime_ns, state.st_ctime_ns, state.st_size, state.st_ino
+                if state := _read_state(path):
+                    states[path] = state
             if len(states) > MOST:
                 return None
-        return states
+        return {**self._read_parent_states(), **states}
+
+    def _read_parent_states(self) -> dict[str, tuple[int, ...] | None]:
+        """Return file → state of the files next to the working directory, which code names by ``../``."""
+        parent = os.path.dirname(self._folder)
+        names = [name for name in os.listdir(parent)[:MOST] if not is_hidden(name)]
+        paths = [os.path.join(parent, name) for name in names]
+        return {path: state for path in paths if (state := _read_state(path))}
 
     def written_files(self) -> tuple[dict[str, bytes | None], dict[str, str]]:
         """Return name → content of the written files, and name → reason for files that stay.
@@ -84,15 +104,19 @@ class FolderWatch:
         before = self._before
         now = self._read_states() if before is not None else None
         if before is None or now is None:
-            return contents, refused
+            return contents, {} if before is None else {"files": _TOO_MANY.format(MOST)}
+        names = {path: self._build_relative_name(path) for path in [*before, *now]}
         contents.update(
-            (self._build_relative_name(path) + "/" * (not state), None)
+            (names[path] + "/" * (not state), None)
             for path, state in before.items()
-            if path not in now
+            if path not in now and not names[path].startswith("../")
         )
         for path, state in sorted(now.items()):
-            name = self._build_relative_name(path)
+            name = names[path]
             if path in before and before[path] == state:
+                continue
+            if name.startswith("../"):
+                refused[name] = _OUTSIDE.format(name)
                 continue
             if state is None:
                 contents[name + "/"] = b""

@@ -74,6 +74,8 @@ def _set_state(settings: dict[str, Any], namespace: dict[str, Any]) -> None:
 
     content = json.loads(_read_message_text(settings))
     ambient.set_paths(content["carry"]["ambient"])
+    for name in settings["deleted"]:  # by the notebook, since its last cell on this machine
+        namespace.pop(name, None)
     with suppress_prints():
         _import_libraries(settings["libraries"])
     with suppress_prints():

@@ -454,7 +454,8 @@ class WarmPython:
         notices = set_state(state, namespace, in_session=True)
         if state.last:
             bind_last(RemoteValue(LAST, self.name, state.last), namespace)
-        self._store_digests(namespace, [*payload.origin.values, *state.names, *state.missing])
+        names = [*payload.settings["deleted"], *payload.origin.values, *state.names, *state.missing]
+        self._store_digests(namespace, names)
         if "handles" not in payload.settings:
             return notices
         for name in (*state.handles, *state.refused):

@@ -261,6 +261,7 @@ def pack_state(  # noqa: PLR0913, PLR0917 (independent choices)
         "carry": limit,
         "kept": warm_values.tokens,
         "graphs": warm_values.graphs,
+        "deleted": sorted((warm_digests or {}).keys() - namespace.keys()),
     }
     summaries = (
         VariableSummary(name, type(value).__name__, departing.sizes[name])
