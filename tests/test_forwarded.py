@@ -42,6 +42,7 @@ PLACES = {
     ("query", "broker/visitors.py", "_export_month"): "month, which is parsed",
     ("query", "broker/visitors.py", "_export_runs"): "month, which is parsed",
     ("query", "broker/visitors.py", "_show_spending"): "month, which is parsed",
+    ("query", "localcloud/replay.py", "_read_scope"): "replaces ids in a request to this cloud",
     ("query", "localcloud/runs/ports.py", "parse_port_request"): "to the user's own run, with the path",
     ("query", "remote/dask_head.py", "add_dashboard"): "to the user's own dashboard, on the VM",
     ("query", "remote/dask_head.py", "get"): "to the user's own dashboard, on the VM",

@@ -71,7 +71,8 @@ class Index(ast.NodeVisitor):
             elif isinstance(part, ast.Name):
                 home, name = self.imports[self.homes[node]].get(part.id, (self.homes[node], part.id))
                 found = [each for each in self.defined[name] if self.homes[each] == home]
-                yield from (each if not isinstance(each, ast.ClassDef) else _made(each) for each in found)
+                for each in found:
+                    yield from _made(each) if isinstance(each, ast.ClassDef) else [each]
 
     def _members(self, part, module):
         """Return what an attribute may be: a function of an imported module, a method of a class known here, or the
@@ -93,9 +94,14 @@ class Index(ast.NodeVisitor):
 
 
 def _made(node):
-    """Return what runs when an object of the class is made; a class without such a method is its own."""
+    """Return what runs when an object of the class is made; a class without such a method is its own.
+
+    A base class may call all methods of its subclass.
+    """
     methods = [part for part in node.body if isinstance(part, ast.FunctionDef)]
-    return next((part for part in methods if part.name in {"__init__", "__post_init__"}), node)
+    if node.bases and methods:
+        return methods
+    return [next((part for part in methods if part.name in {"__init__", "__post_init__"}), node)]
 
 
 def _operations_in(node):

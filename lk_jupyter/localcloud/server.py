@@ -26,6 +26,7 @@ from lk_jupyter.localcloud.launch import ADDRESS_FILE, make_private
 from lk_jupyter.localcloud.options import VALUES, CloudOptions
 from lk_jupyter.localcloud.recorded import read_recording
 from lk_jupyter.localcloud.strange import UPSTREAM, RunLimit, Strange, list_recorded_values
+from lk_jupyter.text.terminal import one_line
 
 
 def serve(data: Path, port: int, options: CloudOptions) -> None:
@@ -35,7 +36,7 @@ def serve(data: Path, port: int, options: CloudOptions) -> None:
     """
     recording = read_recording(options.replay) if options.replay else None
     if recording and recording.unusable_names:
-        print(f"Not replayed: {', '.join(recording.unusable_names)}", file=sys.stderr)  # noqa: T201
+        print(one_line(f"Not replayed: {', '.join(recording.unusable_names)}"), file=sys.stderr)  # noqa: T201
     make_private(data)
     lock = _lock_data_folder(data)
     listener = _listen_on_port(port) if port else _listen_at_last_address(data)

@@ -570,7 +570,7 @@ class Run:
         if not abort.has_arrived or abort.is_stuck:
             raise OutcomeUnknown(abort.words)
         if not has_ended:
-            warnings.warn(abort.words, stacklevel=2)
+            warnings.warn(plain(abort.words), stacklevel=2)
 
     def abort_soon(self, grace: float = GRACE) -> Abort:
         """Abort the run in the background; the abort is repeated for 15 minutes while the server is out of reach.

@@ -563,11 +563,11 @@ def test_a_recording_has_the_form_of_each_id_and_no_id(home):
 
 
 def test_a_recording_has_the_delay_of_each_answer(strange, connected, tmp_path):
-    strange.on("GET /user/status", lambda _: time.sleep(0.3) or {"user_id": IDS[0]})
+    strange.on("GET /user/status", lambda _: time.sleep(0.2) or {"user_id": IDS[0]})
     checked(connected, record=tmp_path / "check.json")
     steps = json.loads((tmp_path / "check.json").read_text())["seen"]
     assert all(datetime.fromisoformat(each["request_time"]).tzinfo and each["seconds"] >= 0 for each in steps)
-    assert [each["seconds"] >= 0.3 for each in steps if each["request"].endswith("/user/status")] == [True]
+    assert [each["seconds"] >= 0.2 for each in steps if each["request"].endswith("/user/status")] == [True]
 
 
 def test_a_long_sentence_takes_no_time(home):

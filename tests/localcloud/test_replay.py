@@ -241,7 +241,7 @@ def test_an_abort_without_effect_a_limit_without_effect_and_a_late_bill_are_repl
     endless = start_run(replay, "import time\ntime.sleep(600)", timeout=1).json()["execution_id"]
     wait_for(replay, endless, "running")
     assert replay.post(f"/workloads/abort/{endless}").status_code == 200
-    ended = start_run(replay, "import time\ntime.sleep(2)", timeout=1).json()["execution_id"]
+    ended = start_run(replay, "import time\nfor _ in range(10): time.sleep(.2)", timeout=1).json()["execution_id"]
     assert wait_for(replay, ended, "FINISHED")["billed"] is None
     assert replay.get(f"/execution/{endless}").json()["status"] == "running"
 

@@ -441,6 +441,6 @@ def test_a_volume_whose_deletion_has_no_effect_is_not_reported_as_deleted(cloud,
     cloud.on("GET /storage/block", {"volumes": [{"volume_id": "vol-7", "size_gb": 10}]})
     cloud.on("DELETE /storage/block/vol-7", (202, {"status": "accepted"}))
     shown = run_cell("%lk_volumes delete vol-7 --yes")
-    assert "accepted the deletion of volume 'vol-7', but still lists the volume" in shown
+    assert "Volume vol-7 may still exist and be billed: the cloud accepted its deletion, but hasn't confirmed" in shown
     assert "Volumes that may still exist and be billed: vol-7." in shown
     assert "Deleted vol-7" not in shown

@@ -235,7 +235,7 @@ for step in range(10_000):
 """
     run = start(session, code, timeout=6, outputs=["step"])
     text_of(run.follow())
-    assert run.status == "timeout"
+    assert run.status == "failed"  # the code ended shortly before its limit, to return its variables
     assert session.storage.exists(checkpoint_key(token_of(run)))
 
 

@@ -36,6 +36,7 @@ from lk_jupyter.runs.package.bundle import Bundle
 from lk_jupyter.runs.run import Run
 from lk_jupyter.runs.submit.submission import Submission
 from lk_jupyter.runs.submit.upload import call_links
+from lk_jupyter.text.terminal import plain
 from lk_jupyter.text.units import credits_label, duration_label
 
 if TYPE_CHECKING:
@@ -340,5 +341,5 @@ class WorkerPool:
             else:
                 worker.abort_soon()
         except LkError as problem:
-            warnings.warn(str(problem), stacklevel=2)
+            warnings.warn(plain(str(problem)), stacklevel=2)
         worker.ended_at = now()

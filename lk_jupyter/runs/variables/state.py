@@ -345,7 +345,9 @@ def apply_changes(arriving: Any, origin: Origin) -> ChangedState:
     listed = arriving.listed
     state = ChangedState(deleted=list(listed["gone"]), sizes=dict(listed["sizes"]), ambient=dict(listed["ambient"]))
     state.origin = origin
-    state.losses = {str(loss): sorted({*map(str, names)} - NAMELESS.keys()) for loss, names in listed["losses"].items()}
+    state.losses = {
+        str(loss): sorted({*map(str, names)} - NAMELESS.keys()) for loss, names in listed.get("losses", {}).items()
+    }
     state.refused = dict(listed["refused"])
     state.handles = {name: (str(kind), int(size)) for name, (kind, size) in dict(listed.get("handles", {})).items()}
     state.last = str(listed.get("last", ""))
