@@ -146,7 +146,7 @@ def plan(session: Session, most: Decimal) -> SpendingPlan:
 
 
 def estimate(session: Session) -> SpendingPlan:
-    """Return the plan, whose cost nobody has allowed yet. Raises UsageError if the maximum cost is unknown."""
+    """Return a plan without a limit of its cost. Raises UsageError if the maximum cost is unknown."""
     machine = find_cheapest_machine(session, "--spend")
     model, chat = find_cheapest_model(session)
     seconds = (TIME_LIMIT, TIME_LIMIT, CODE_SECONDS, CODE_SECONDS)
